@@ -1,9 +1,12 @@
 package record
 
 import (
+	"hash"
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
 )
 
 // MaxSkew is how far a signature's time may lie from its record's created.
@@ -214,13 +217,17 @@ func (c *Certificate) verify(s *dataSignature, data []byte) error {
 		if k.weak != "" {
 			return refuse(ReasonKeyWeak, "key %s is too weak: %s", k.fpr, k.weak)
 		}
-		h, err := s.packet.PrepareVerify()
-		if err != nil {
-			return refuse(ReasonSigHash, "the signature's hash function cannot be used").because(err)
-		}
-		h.Write(data)
-		if err := k.pub.VerifySignature(h, s.packet); err != nil {
-			return refuse(ReasonSigMismatch, "the signature is not one by key %s over these bytes", k.fpr).because(err)
+		// go-crypto passes over the two octets that begin the hash where the
+		// signature is of version 4; gpg does not, and both shall agree.
+		for _, check := range []func(hash.Hash, *packet.Signature) error{packet.VerifyHashTag, k.pub.VerifySignature} {
+			h, err := s.packet.PrepareVerify()
+			if err != nil {
+				return refuse(ReasonSigHash, "the signature's hash function cannot be used").because(err)
+			}
+			h.Write(data)
+			if err := check(h, s.packet); err != nil {
+				return refuse(ReasonSigMismatch, "the signature is not one by key %s over these bytes", k.fpr).because(err)
+			}
 		}
 		return c.usable(k, s.created)
 	}
