@@ -47,7 +47,7 @@ func TestViolations(t *testing.T) {
 		{"store imports records", "pkg/gitstore", Module + "/pkg/record", false, true},
 		{"driver by reconcile", "pkg/reconcile", Module + "/pkg/target/postgres", false, false},
 		{"driver by the ledger", "pkg/ledger", Module + "/pkg/target", false, true},
-		{"driver by the contract's folder", "pkg/target/builtin", Module + "/pkg/target/postgres", false, false},
+		{"driver by a sibling", "pkg/target/builtin", Module + "/pkg/target/postgres", false, false},
 		{"driver imports records", "pkg/target/postgres", Module + "/pkg/record", false, true},
 		{"store imports a driver", "pkg/gitstore", Module + "/pkg/target", false, true},
 		{"test help from a test", "pkg/gitstore", Module + "/internal/testenv", true, false},
