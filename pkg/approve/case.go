@@ -1,0 +1,162 @@
+package approve
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/receipt"
+	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/request"
+	"github.com/jitaccess/jit/pkg/revoke"
+)
+
+// Placed is a counted record with its place in the history.
+type Placed[T any] struct {
+	Record T
+	// Position is the number of the commit that brought the record, and Order
+	// its place among the records of that commit. HeadAt is the position of
+	// the commit that its signer had seen.
+	Position, Order, HeadAt int
+	// Key is the certificate that signed.
+	Key record.Fingerprint
+}
+
+func (p Placed[T]) before(q place) bool {
+	return p.Position < q.position || p.Position == q.position && p.Order < q.order
+}
+
+type place struct{ position, order int }
+
+// Case is all that the ledger counts about one request, each kind in the order
+// of the history.
+type Case struct {
+	Request       Placed[request.Request]
+	Digest        record.Digest
+	Approvals     []Placed[Approval]            `json:",omitempty"`
+	Denials       []Placed[Denial]              `json:",omitempty"`
+	Withdrawals   []Placed[Withdrawal]          `json:",omitempty"`
+	Cancellations []Placed[revoke.Cancellation] `json:",omitempty"`
+	Revocations   []Placed[revoke.Revocation]   `json:",omitempty"`
+	Comments      []Placed[request.Comment]     `json:",omitempty"`
+	Receipts      []Placed[receipt.Receipt]     `json:",omitempty"`
+	// Void names the certificates among the signers that were revoked as
+	// compromised.
+	Void map[record.Fingerprint]Void `json:",omitempty"`
+}
+
+// Void says from where a compromised key's requests and approvals count for
+// nothing, and the time that the revocation claims.
+type Void struct {
+	Position int
+	At       time.Time
+}
+
+// Names refuses a record about another request, or about other bytes of it.
+func (c Case) Names(id record.ID, digest record.Digest) error {
+	if id != c.Request.Record.ID {
+		return &policy.Refusal{Code: policy.NoSuchRecord, Message: fmt.Sprintf("it is about request %s", id)}
+	}
+	if digest != c.Digest {
+		return &policy.Refusal{Code: policy.WrongDigest,
+			Message: fmt.Sprintf("it is about other bytes than those of request %s", id)}
+	}
+	return nil
+}
+
+// MayApprove judges an approval as it is counted at its place, under the
+// history of policies up to there. What depends on time is judged by [Decide].
+func (c Case) MayApprove(h policy.History, a Placed[Approval]) error {
+	r := c.Request.Record
+	refuse := func(code policy.Code, hint, format string, args ...any) error {
+		return &policy.Refusal{Code: code, Message: fmt.Sprintf(format, args...), Hint: hint}
+	}
+	by := a.Record.By
+	if by == r.By {
+		return refuse(policy.OwnRequest, "somebody else must approve it; see: jit show "+r.ID.Short(), "%s cannot approve their own request", by)
+	}
+	if a.HeadAt < c.Request.Position {
+		return refuse(policy.HeadTooOld, "run: jit sync, and approve again", "the approval was signed before its signer had seen the request")
+	}
+	if !a.Record.Created.Before(r.Expires.Time) {
+		return refuse(policy.Lapsed, "ask for it again", "the request lapsed at %s", r.Expires.Format(timeForm))
+	}
+	if a.Record.Created.Before(r.Created.Time) && r.Created.Sub(a.Record.Created.Time) > Skew {
+		return refuse(policy.Backdated, "set the clock", "the approval claims a time before its request")
+	}
+	if d := a.Record.Duration; !d.IsZero() && d.Duration > r.Duration.Duration {
+		return refuse(policy.Widens, "approve without --for, or for less", "%s is longer than the %s that was asked for", d, r.Duration)
+	}
+	if ended := c.endedBefore(place{a.Position, a.Order}); ended != "" {
+		return refuse(policy.AfterEnd, "ask for it again", "the request was %s already", ended)
+	}
+	now, seen := h.At(a.Position), h.At(a.HeadAt)
+	if now == nil || seen == nil {
+		return refuse(policy.NotApprover, "", "there is no policy")
+	}
+	eligible, same := false, false
+	for _, g := range r.Grants {
+		m, err := now.Match(r.By, g.Resource, g.Role)
+		if err != nil {
+			continue
+		}
+		was, err := seen.Match(r.By, g.Resource, g.Role)
+		unchanged := err == nil && was.Basis == m.Basis
+		for _, s := range m.Rule.Stages {
+			if now.MayApprove(s, by, r.By) {
+				eligible = true
+				same = same || unchanged
+			}
+		}
+	}
+	switch {
+	case !eligible:
+		return refuse(policy.NotApprover, "see who can: jit show "+r.ID.Short(), "%s is not an approver of request %s", by, r.ID.Short())
+	case !same:
+		return refuse(policy.BasisChanged, "approve it again: jit approve "+r.ID.Short(), "the rule or the meaning of the role changed since the approval was signed")
+	}
+	return nil
+}
+
+// MayDeny judges a denial as it is counted at its place: by anybody who may
+// approve a part of the request, or an admin.
+func (c Case) MayDeny(p *policy.Policy, by string) error {
+	if err := revoke.MayRevoke(p, c.Request.Record, by); err != nil {
+		return &policy.Refusal{Code: policy.NotApprover,
+			Message: fmt.Sprintf("%s is not an approver of request %s", by, c.Request.Record.ID.Short()),
+			Hint:    "see who can: jit show " + c.Request.Record.ID.Short()}
+	}
+	return nil
+}
+
+// MayWithdraw judges a withdrawal: there must be an approval to take back.
+func (c Case) MayWithdraw(by string) error {
+	for _, a := range c.Approvals {
+		if a.Record.By == by {
+			return nil
+		}
+	}
+	return &policy.Refusal{Code: policy.NoSuchRecord, Message: fmt.Sprintf("%s has not approved request %s", by, c.Request.Record.ID.Short()),
+		Hint: "to refuse it, run: jit deny " + c.Request.Record.ID.Short() + " -r REASON"}
+}
+
+// endedBefore gives the word for what ended the request at an earlier place in
+// the history, or "".
+func (c Case) endedBefore(at place) string {
+	for _, d := range c.Denials {
+		if d.before(at) {
+			return string(Denied)
+		}
+	}
+	for _, x := range c.Cancellations {
+		if x.before(at) {
+			return string(Cancelled)
+		}
+	}
+	for _, x := range c.Revocations {
+		if x.before(at) {
+			return string(Revoked)
+		}
+	}
+	return ""
+}

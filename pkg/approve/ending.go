@@ -1,0 +1,84 @@
+package approve
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/jitaccess/jit/pkg/record"
+)
+
+// ending is what ends a request before its time.
+type ending struct {
+	at    time.Time
+	place place
+	state State
+	by    EndedBy
+}
+
+// ending gives what ended the request first in the history: a record that takes
+// away, a key revoked as compromised on which the decision rests, or a policy
+// that changes what is open. It counts from where it stands in the history,
+// whatever time it claims.
+func (v verdict) ending(o outcome) (ending, bool) {
+	var first ending
+	found := false
+	consider := func(e ending) {
+		if e.at.After(v.now) {
+			e.at = v.now // no clock that runs ahead puts off an ending
+		}
+		if !found || e.place.before(first.place) {
+			first, found = e, true
+		}
+	}
+	taken := func(h record.Head, at place, state State, reason string) {
+		consider(ending{at: h.Created.Time, place: at, state: state, by: EndedBy{By: h.By, Record: h.ID, Reason: reason}})
+	}
+	for _, d := range v.c.Denials {
+		state := Denied
+		if at := (place{d.Position, d.Order}); o.granted && o.position < at.position && !d.Record.Created.Before(o.opens) {
+			state = Revoked // it was open: the denial came after the decision
+		}
+		taken(d.Record.Head, place{d.Position, d.Order}, state, d.Record.Reason)
+	}
+	for _, x := range v.c.Cancellations {
+		taken(x.Record.Head, place{x.Position, x.Order}, Cancelled, x.Record.Comment)
+	}
+	for _, x := range v.c.Revocations {
+		taken(x.Record.Head, place{x.Position, x.Order}, Revoked, x.Record.Reason)
+	}
+	keys := o.keys
+	if !o.granted {
+		keys = []record.Fingerprint{v.c.Request.Key}
+	}
+	for _, k := range keys {
+		if void, ok := v.c.Void[k]; ok {
+			consider(ending{at: void.At, place: place{void.Position, -1}, state: Revoked,
+				by: EndedBy{Reason: fmt.Sprintf("key %s was revoked as compromised", k)}})
+		}
+	}
+	if o.granted {
+		v.policyEndings(o, consider)
+	}
+	return first, found
+}
+
+// policyEndings considers the policies that came into force after the decision
+// and changed, or took away, what is open.
+func (v verdict) policyEndings(o outcome, consider func(ending)) {
+	r := v.c.Request.Record
+	for _, later := range v.history.After(o.position) {
+		for i, g := range r.Grants {
+			m, err := later.Meaning(r.By, g.Resource, g.Role)
+			if err == nil && m.Digest() == o.bases[i].Meaning {
+				continue
+			}
+			reason := "the policy changed what " + g.String() + " means"
+			if err != nil {
+				reason = "the policy changed: " + err.Error()
+			}
+			consider(ending{at: later.Since, place: place{later.Position, math.MinInt}, state: Revoked,
+				by: EndedBy{Record: later.ID(), Reason: reason}})
+		}
+	}
+}

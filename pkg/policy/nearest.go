@@ -1,0 +1,68 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Nearest gives those of known that look most like name, closest first, at most
+// three: for saying "did you mean". The answer may be empty.
+func Nearest(name string, known []string) []string {
+	type scored struct {
+		name  string
+		score int
+	}
+	var near []scored
+	for _, k := range known {
+		d := distance(name, k)
+		switch {
+		case strings.HasPrefix(k, name) && name != "", strings.HasPrefix(name, k):
+			d = min(d, 1)
+		case d > max(1, len(name)/3):
+			continue
+		}
+		near = append(near, scored{k, d})
+	}
+	slices.SortStableFunc(near, func(a, b scored) int { return a.score - b.score })
+	var names []string
+	for _, n := range near[:min(3, len(near))] {
+		names = append(names, n.name)
+	}
+	return names
+}
+
+// nearest is a hint made of Nearest; without any, the known names are listed.
+func nearest(name string, known []string) string {
+	if near := Nearest(name, known); len(near) > 0 {
+		return fmt.Sprintf("did you mean %s?", strings.Join(near, ", "))
+	}
+	if len(known) == 0 {
+		return "there are none yet"
+	}
+	if len(known) > 8 {
+		return fmt.Sprintf("known are %s and %d more", strings.Join(known[:8], ", "), len(known)-8)
+	}
+	return "known are " + strings.Join(known, ", ")
+}
+
+// distance is the number of single-letter edits from a to b (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,274 @@
+package policy
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jitaccess/jit/pkg/record"
+)
+
+// DefaultPending is how long a request waits for its decision where its rule
+// does not say.
+const DefaultPending = 24 * time.Hour
+
+// Policy is a checked version, ready to be asked. It never changes.
+type Policy struct {
+	doc    Document
+	digest record.Digest
+	owners map[record.Fingerprint]string
+	rules  []compiledRule
+}
+
+type compiledRule struct {
+	*Rule
+	digest         record.Digest
+	reason, ticket *regexp.Regexp
+}
+
+// Compile checks doc, whose signed bytes have the given digest. The error is a
+// [Refusal] that names every problem.
+func Compile(doc Document, digest record.Digest) (*Policy, error) {
+	if problems := Check(&doc.Body); len(problems) > 0 {
+		var lines []string
+		for _, p := range problems {
+			lines = append(lines, p.String())
+		}
+		return nil, &Refusal{Code: BadPolicy, Message: "the policy cannot be used: " + strings.Join(lines, "; ")}
+	}
+	p := &Policy{doc: doc, digest: digest, owners: map[record.Fingerprint]string{}}
+	for name, person := range doc.People {
+		for _, k := range person.Keys {
+			p.owners[k] = name
+		}
+	}
+	for name, r := range doc.Reconcilers {
+		for _, k := range r.Keys {
+			p.owners[k] = name
+		}
+	}
+	for i := range doc.Rules {
+		r := compiledRule{Rule: &p.doc.Rules[i]}
+		r.digest = digestOf(r.Rule)
+		// Check has compiled both already.
+		r.reason, _ = compilePattern(r.Requires.Reason)
+		r.ticket, _ = compilePattern(r.Requires.Ticket)
+		p.rules = append(p.rules, r)
+	}
+	return p, nil
+}
+
+// digestOf gives a digest of v's fields. encoding/json orders maps, so equal
+// values have equal digests.
+func digestOf(v any) record.Digest {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("policy: %T cannot be digested: %v", v, err)) // plain data only
+	}
+	return record.Sum(data)
+}
+
+// Document gives the version as signed. It must not be changed.
+func (p *Policy) Document() *Document { return &p.doc }
+
+// ID gives the id of the version's record.
+func (p *Policy) ID() record.ID { return p.doc.ID }
+
+// Digest gives the digest of the version's signed bytes.
+func (p *Policy) Digest() record.Digest { return p.digest }
+
+// OwnerOf gives the name of the person or reconciler to whom a key belongs.
+func (p *Policy) OwnerOf(key record.Fingerprint) (name string, ok bool) {
+	name, ok = p.owners[key]
+	return name, ok
+}
+
+// Person gives one of the people.
+func (p *Policy) Person(name string) (Person, bool) {
+	person, ok := p.doc.People[name]
+	return person, ok
+}
+
+// People gives the names of all people, in order.
+func (p *Policy) People() []string { return slices.Sorted(maps.Keys(p.doc.People)) }
+
+// IsAdmin reports whether name is an admin.
+func (p *Policy) IsAdmin(name string) bool { return slices.Contains(p.doc.Admins.People, name) }
+
+// Reconciler gives one of the reconcilers.
+func (p *Policy) Reconciler(name string) (Reconciler, bool) {
+	r, ok := p.doc.Reconcilers[name]
+	return r, ok
+}
+
+// Reconciles reports whether reconciler may write receipts for resource.
+func (p *Policy) Reconciles(reconciler, resource string) bool {
+	return slices.Contains(p.doc.Reconcilers[reconciler].Resources, resource)
+}
+
+// Resources gives the names of all resources, in order.
+func (p *Policy) Resources() []string { return slices.Sorted(maps.Keys(p.doc.Resources)) }
+
+// Resource gives one of the resources.
+func (p *Policy) Resource(name string) (Resource, bool) {
+	r, ok := p.doc.Resources[name]
+	return r, ok
+}
+
+// Role gives a role of a resource, or a refusal that names what comes nearest.
+func (p *Policy) Role(resource, role string) (Role, error) {
+	res, ok := p.doc.Resources[resource]
+	if !ok {
+		return Role{}, &Refusal{Code: UnknownResource, Message: fmt.Sprintf("there is no resource %q", resource),
+			Hint: nearest(resource, p.Resources())}
+	}
+	r, ok := res.Roles[role]
+	if !ok {
+		return Role{}, &Refusal{Code: UnknownRole, Message: fmt.Sprintf("resource %q has no role %q", resource, role),
+			Hint: nearest(role, slices.Sorted(maps.Keys(res.Roles)))}
+	}
+	return r, nil
+}
+
+// Meaning is what a role means for one person: where an approval rests on it,
+// another meaning needs another approval.
+type Meaning struct {
+	Driver     string
+	Parameters map[string]string
+	// Account is who the person is on the target.
+	Account string
+}
+
+// Digest tells one meaning from another.
+func (m Meaning) Digest() record.Digest { return digestOf(m) }
+
+// Meaning gives what role of resource means for person.
+func (p *Policy) Meaning(person, resource, role string) (Meaning, error) {
+	who, ok := p.doc.People[person]
+	if !ok {
+		return Meaning{}, p.unknownPerson(person)
+	}
+	r, err := p.Role(resource, role)
+	if err != nil {
+		return Meaning{}, err
+	}
+	m := Meaning{Driver: p.doc.Resources[resource].Driver, Parameters: r.Parameters, Account: person}
+	if account, ok := who.Accounts[m.Driver]; ok {
+		m.Account = account
+	}
+	return m, nil
+}
+
+func (p *Policy) unknownPerson(name string) error {
+	return &Refusal{Code: UnknownPerson, Message: fmt.Sprintf("%q is not one of the people in the policy", name),
+		Hint: "run: jit enroll, and ask an admin to run: jit admit " + name}
+}
+
+// Is reports whether person is meant by one of the principals.
+func (p *Policy) Is(person string, principals []string) bool {
+	who, ok := p.doc.People[person]
+	if !ok {
+		return false
+	}
+	return slices.ContainsFunc(principals, func(s string) bool {
+		kind, name, scoped := strings.Cut(s, ":")
+		switch {
+		case !scoped:
+			return matchGlob(s, person)
+		case kind == "group":
+			return slices.Contains(p.doc.Groups[name], person)
+		case kind == "team":
+			return slices.Contains(who.Teams, name)
+		}
+		return false
+	})
+}
+
+// Members gives all people that the principals mean, in order.
+func (p *Policy) Members(principals []string) []string {
+	return slices.DeleteFunc(p.People(), func(name string) bool { return !p.Is(name, principals) })
+}
+
+func (b *Body) membersOfTeam(team string) []string {
+	var names []string
+	for name, person := range b.People {
+		if slices.Contains(person.Teams, team) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Match is the rule that decides about a role for a person.
+type Match struct {
+	Rule *Rule
+	rule compiledRule
+	// Basis is what an approval rests on: this rule and what the role means.
+	Basis Basis
+	// Meaning is what the role means for the person.
+	Meaning Meaning
+}
+
+// Basis is what an approval rests on. If either part changes before access
+// opens, the approval must be given again.
+type Basis struct{ Rule, Meaning record.Digest }
+
+// Match gives the first rule that matches, or a refusal: an unknown person,
+// resource or role, or no rule.
+func (p *Policy) Match(person, resource, role string) (Match, error) {
+	meaning, err := p.Meaning(person, resource, role)
+	if err != nil {
+		return Match{}, err
+	}
+	anyGlob := func(globs []string, name string) bool {
+		return slices.ContainsFunc(globs, func(g string) bool { return matchGlob(g, name) })
+	}
+	for _, r := range p.rules {
+		if anyGlob(r.Resources, resource) && anyGlob(r.Roles, role) && p.Is(person, r.Requesters) {
+			return Match{Rule: r.Rule, rule: r, Meaning: meaning, Basis: Basis{Rule: r.digest, Meaning: meaning.Digest()}}, nil
+		}
+	}
+	return Match{}, &Refusal{Code: NoRule,
+		Message: fmt.Sprintf("no rule lets %s ask for %s:%s", person, resource, role),
+		Hint:    "run: jit resources, to see what you may ask for"}
+}
+
+// PendingFor gives how long a request under the rule waits for its decision.
+func (m Match) PendingFor() time.Duration {
+	if m.Rule.Pending.IsZero() {
+		return DefaultPending
+	}
+	return m.Rule.Pending.Duration
+}
+
+// CheckTexts judges the reason and the ticket of a request.
+func (m Match) CheckTexts(reason, ticket string) error {
+	refuse := func(code Code, hint, format string, args ...any) error {
+		return &Refusal{Code: code, Rule: m.Rule.Name, Message: fmt.Sprintf(format, args...), Hint: hint}
+	}
+	if strings.TrimSpace(reason) == "" {
+		return refuse(ReasonMissing, "add: -r REASON", "a request needs a reason")
+	}
+	if m.rule.reason != nil && !m.rule.reason.MatchString(reason) {
+		return refuse(ReasonPattern, "write a reason that matches it", "rule %q wants a reason that matches %s", m.Rule.Name, m.Rule.Requires.Reason)
+	}
+	if m.rule.ticket != nil && !m.rule.ticket.MatchString(ticket) {
+		return refuse(TicketPattern, "add: --ticket TICKET", "rule %q wants a ticket that matches %s", m.Rule.Name, m.Rule.Requires.Ticket)
+	}
+	return nil
+}
+
+// Eligible gives those who may approve a stage of a request by requester: all
+// whom the stage means, but never the requester.
+func (p *Policy) Eligible(s Stage, requester string) []string {
+	return slices.DeleteFunc(p.Members(s.Approvers), func(name string) bool { return name == requester })
+}
+
+// MayApprove reports whether approver is eligible for the stage.
+func (p *Policy) MayApprove(s Stage, approver, requester string) bool {
+	return approver != requester && p.Is(approver, s.Approvers)
+}

@@ -1,0 +1,69 @@
+package policy
+
+import "errors"
+
+// Code is the stable name of a reason for which the policy, or the standing of
+// a request, refuses something.
+type Code string
+
+// The codes. A machine may compare them; they are never renamed.
+const (
+	// What a request may be refused for.
+	UnknownPerson    Code = "unknown-person"
+	UnknownResource  Code = "unknown-resource"
+	UnknownRole      Code = "unknown-role"
+	NoRule           Code = "no-rule"
+	TooLong          Code = "too-long"
+	PendingTooLong   Code = "pending-too-long"
+	ReasonMissing    Code = "reason-missing"
+	ReasonPattern    Code = "reason-pattern"
+	TicketPattern    Code = "ticket-pattern"
+	NobodyCanApprove Code = "nobody-can-approve"
+	Backdated        Code = "backdated"
+
+	// What a decision may be refused for.
+	OwnRequest   Code = "own-request"
+	NotApprover  Code = "not-approver"
+	StageNotOpen Code = "stage-not-open"
+	WrongDigest  Code = "wrong-digest"
+	Widens       Code = "widens"
+	AfterEnd     Code = "after-end"
+	Lapsed       Code = "lapsed"
+	BasisChanged Code = "basis-changed"
+	HeadTooOld   Code = "head-too-old"
+	NotRequester Code = "not-requester"
+	NotAllowed   Code = "not-allowed"
+	NoSuchRecord Code = "no-such-record"
+	Withdrawn    Code = "withdrawn"
+	CountedOnce  Code = "counted-once"
+	KeyVoid      Code = "key-compromised"
+	NotYet       Code = "not-yet"
+	AlreadyOpen  Code = "already-open"
+
+	// What a policy version may be refused for.
+	BadPolicy      Code = "bad-policy"
+	NotAdmin       Code = "not-admin"
+	NotReplacing   Code = "not-replacing"
+	AlreadyInForce Code = "already-in-force"
+)
+
+// Refusal is why the policy or the standing of a request refuses something.
+type Refusal struct {
+	Code Code
+	// Rule is the name of the rule that refuses, where one does.
+	Rule string
+	// Message says what was refused and why; Hint what to do next.
+	Message, Hint string
+}
+
+// Error gives the message.
+func (r *Refusal) Error() string { return r.Message }
+
+// CodeOf gives the code of the refusal that err holds, or "".
+func CodeOf(err error) Code {
+	var r *Refusal
+	if errors.As(err, &r) {
+		return r.Code
+	}
+	return ""
+}
