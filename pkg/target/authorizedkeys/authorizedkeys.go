@@ -1,0 +1,264 @@
+// Package authorizedkeys owns the driver that opens access to a Unix account
+// over OpenSSH: one line a grant and key in an authorized_keys file, with the
+// end as its expiry-time, and the sshd sessions that the key opened.
+//
+// It imports package target, and nothing else of jit.
+package authorizedkeys
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jitaccess/jit/pkg/target"
+)
+
+type driver struct {
+	now     func() time.Time
+	log     *slog.Logger
+	pattern string // the managed file, with %u for the account
+	proc    string // where the system shows its processes
+}
+
+// New makes a driver for the accounts of this machine. It touches no file.
+func New(_ context.Context, c target.Config) (target.Driver, error) {
+	c = c.WithDefaults()
+	if err := target.CheckSettings(Describe().Settings, c.Settings); err != nil {
+		return nil, err
+	}
+	path := c.Settings[settingFile]
+	if !filepath.IsAbs(path) || filepath.Clean(path) != path || strings.Contains(strings.ReplaceAll(path, "%u", ""), "%") {
+		return nil, &target.Error{Reason: target.BadSetting, Detail: fmt.Sprintf("setting %s: %q is not an absolute path in which %%u stands for the account", settingFile, path)}
+	}
+	return &driver{now: c.Now, log: c.Log.With("driver", "authorized-keys", "resource", c.Resource), pattern: path, proc: "/proc"}, nil
+}
+
+func (d *driver) Describe() target.Description { return Describe() }
+
+func (d *driver) Validate(given map[string]string, account string) error {
+	return Validate(given, account)
+}
+
+// Close does nothing: nothing is held between verbs.
+func (d *driver) Close() error { return nil }
+
+// place is what a grant means on this machine.
+type place struct {
+	params params
+	keys   []string
+	uid    int // -1 where the account is not there
+	file   file
+}
+
+func (d *driver) path(account string) string { return strings.ReplaceAll(d.pattern, "%u", account) }
+
+func (d *driver) judge(g target.Grant) (place, error) {
+	var pl place
+	err := target.CheckID(g.ID)
+	if err != nil {
+		return pl, err
+	}
+	if pl.params, err = parseParams(g.Params); err != nil {
+		return pl, err
+	}
+	if pl.keys, err = parseKeys(g.Account); err != nil {
+		return pl, err
+	}
+	if pl.uid, err = uidOf(pl.params.account); err != nil {
+		return pl, err
+	}
+	if pl.uid == 0 && !pl.params.root {
+		return pl, &target.Error{
+			Reason: target.Refused, Detail: fmt.Sprintf("account %q has the user id 0", pl.params.account),
+			Hint: fmt.Sprintf("where it is meant, the role's parameters must say %s: \"true\"", paramRoot),
+		}
+	}
+	pl.file, err = openFolder(d.path(pl.params.account))
+	return pl, err
+}
+
+func uidOf(account string) (int, error) {
+	u, err := user.Lookup(account)
+	if _, ok := errors.AsType[user.UnknownUserError](err); ok {
+		return -1, nil
+	}
+	if err != nil {
+		return -1, failed("looking up the account", err)
+	}
+	return strconv.Atoi(u.Uid)
+}
+
+// Grant writes the grant's lines.
+func (d *driver) Grant(ctx context.Context, g target.Grant) error {
+	if !g.Ends.After(d.now()) {
+		return &target.Error{Reason: target.BadGrant, Detail: fmt.Sprintf("grant %s has ended", g.ID)}
+	}
+	pl, err := d.judge(g)
+	if err != nil {
+		return err
+	}
+	if pl.uid < 0 {
+		return &target.Error{Reason: target.NotFound, Detail: fmt.Sprintf("account %q is not on this machine", pl.params.account), Hint: "make it, or mend the role's parameters in the policy"}
+	}
+	mine := wanted(g, pl.params, pl.keys)
+	return pl.file.edit(ctx, func(lines []string) []string {
+		if strings.Join(of(lines, g.ID), "") == strings.Join(mine, "") {
+			return lines
+		}
+		return with(lines, g.ID, mine)
+	})
+}
+
+// Revoke removes the grant's lines, and ends the sessions that its keys opened
+// unless another line still lets them in.
+func (d *driver) Revoke(ctx context.Context, g target.Grant, remaining []target.Grant) (target.Ending, error) {
+	var ending target.Ending
+	pl, err := d.judge(g)
+	if err != nil {
+		return ending, err
+	}
+	var after []string
+	err = pl.file.edit(ctx, func(lines []string) []string {
+		after = without(lines, g.ID)
+		return after
+	})
+	if err != nil {
+		return ending, err
+	}
+	var gone []string
+	for _, key := range pl.keys {
+		foreign, shared := d.others(after, g.ID, key, remaining)
+		switch {
+		case foreign:
+			ending.Standing = true
+		case !shared:
+			gone = append(gone, key)
+		}
+	}
+	if len(gone) > 0 && pl.uid >= 0 {
+		err = d.endSessions(ctx, pl.params.account, pl.uid, gone, &ending)
+	}
+	return ending, err
+}
+
+// others says whether other lines let key in: foreign ones, and ones of the
+// open grants in remaining.
+func (d *driver) others(lines []string, id, key string, remaining []target.Grant) (foreign, shared bool) {
+	open := map[string]bool{}
+	for _, r := range remaining {
+		open[r.ID] = true
+	}
+	for _, line := range lines {
+		other := idOf(line)
+		switch {
+		case other == id || !holds(line, key):
+		case other != "" && !expiryOf(line).After(d.now()):
+		case open[other]:
+			shared = true
+		default:
+			foreign = true
+		}
+	}
+	return foreign, shared
+}
+
+// Check looks whether the grant's lines are there, whole and in time.
+func (d *driver) Check(_ context.Context, g target.Grant, remaining []target.Grant) (target.Observation, error) {
+	var seen target.Observation
+	pl, err := d.judge(g)
+	if err != nil {
+		return seen, err
+	}
+	lines, _, err := pl.file.read()
+	if err != nil {
+		return seen, err
+	}
+	found := of(lines, g.ID)
+	intact := strings.Join(found, "") == strings.Join(wanted(g, pl.params, pl.keys), "")
+	seen.Present = intact && g.Ends.After(d.now()) && pl.uid >= 0
+	switch {
+	case len(found) > 0 && !intact:
+		seen.Detail = "the grant's lines were changed"
+	case len(found) > 0 && !seen.Present:
+		seen.Detail = "the grant's lines have expired"
+	}
+	for _, key := range pl.keys {
+		if foreign, _ := d.others(lines, g.ID, key, remaining); foreign {
+			seen.Foreign = true
+			seen.Detail = strings.TrimPrefix(seen.Detail+"; the key stands in a line that is not this grant's", "; ")
+		}
+	}
+	return seen, nil
+}
+
+// files are the managed files that there are.
+func (d *driver) files() ([]file, error) {
+	glob := strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(d.pattern)
+	paths, err := filepath.Glob(strings.ReplaceAll(glob, "%u", "*"))
+	if err != nil {
+		return nil, failed("looking for managed files", err)
+	}
+	var files []file
+	for _, path := range paths {
+		if strings.HasPrefix(filepath.Base(path), ".") && strings.Contains(path, ".jit-") {
+			continue
+		}
+		f, err := openFolder(path)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+// List returns all lines that carry a grant's id, in all managed files.
+func (d *driver) List(context.Context) ([]target.Listed, error) {
+	files, err := d.files()
+	if err != nil {
+		return nil, err
+	}
+	var listed []target.Listed
+	for _, f := range files {
+		lines, _, err := f.read()
+		if err != nil {
+			return nil, err
+		}
+		for _, line := range lines {
+			if id := idOf(line); id != "" {
+				listed = append(listed, target.Listed{GrantID: id, Account: f.name, Ends: expiryOf(line), Detail: f.path()})
+			}
+		}
+	}
+	return listed, nil
+}
+
+// Ping looks whether the managed folder is there, safe, and can be written.
+func (d *driver) Ping(context.Context) error {
+	before, _, _ := strings.Cut(d.pattern, "%u")
+	if before == d.pattern {
+		f, err := openFolder(d.pattern)
+		if err != nil {
+			return err
+		}
+		if _, _, err = f.read(); err != nil {
+			return err
+		}
+		return writable(f.dir)
+	}
+	// Whatever stands before the account's name is the same for all.
+	f, err := openFolder(before + "x")
+	if err != nil {
+		return err
+	}
+	if _, err := d.files(); err != nil {
+		return err
+	}
+	return writable(f.dir)
+}
