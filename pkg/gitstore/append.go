@@ -1,0 +1,320 @@
+package gitstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// NewFile is a file to be appended.
+type NewFile struct {
+	Path string // see CheckPath
+	Data []byte
+}
+
+// Append is what one commit adds.
+type Append struct {
+	Files         []NewFile
+	Message       string // a subject in plain words, a blank line, trailers
+	Author, Email string
+	When          time.Time // goes into the commit, to the second, in UTC
+	// Sign makes an armoured signature of the commit; nil leaves it unsigned.
+	// It is called again on every lost race.
+	Sign func(payload []byte) ([]byte, error)
+}
+
+// OnTip is told each head that an append will build on, under the lock and
+// before anything is built: there the caller reads and verifies what is new.
+// Its error stops the append, and nothing is pushed. It may call Walk,
+// Relation, ReadBlob and SetCheckpoint, but neither Fetch nor Append.
+type OnTip func(ctx context.Context, tip Hash) error
+
+// Result is what became of an append.
+type Result struct {
+	Commit Hash // the new head; "" when every file was there already
+	Parent Hash // the head that it was built on
+	Tries  int  // pushes sent, 1 without contention
+}
+
+// Tip is the remote's branch as it is now.
+type Tip struct {
+	Hash  Hash
+	Empty bool // the branch does not exist; Hash is ""
+}
+
+const (
+	// maxTries bounds the lost races of one append. With the pauses below that
+	// is several minutes, in which hundreds of writers have had their turn.
+	maxTries = 400
+	// Pauses after a lost race: the first is about one push to a folder, the
+	// longest keeps a waiting person's patience. Each is drawn from zero up.
+	firstPause = 10 * time.Millisecond
+	lastPause  = 500 * time.Millisecond
+)
+
+// Fetch asks the remote for its head and brings what the mirror lacks. A
+// remote whose head is the known tip costs no object. The new tip is recorded
+// whatever its relation to the checkpoint is: that is the caller's to judge.
+// A branch that does not exist is no error.
+func (s *Store) Fetch(ctx context.Context) (Tip, error) {
+	// Most often there is nothing new, which needs no lock.
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return Tip{}, err
+	}
+	defer unlock()
+	return s.fetchLocked(ctx)
+}
+
+func (s *Store) fetchLocked(ctx context.Context) (Tip, error) {
+	head, err := s.remote.fetch(ctx)
+	if err != nil {
+		return Tip{}, err
+	}
+	if head == "" {
+		return Tip{Empty: true}, nil
+	}
+	if head != s.Tip() {
+		if _, err := s.commit(head); err != nil {
+			return Tip{}, s.fail(ctx, "fetch", err, "", ErrBadRemote)
+		}
+		if err := s.writeRef(trackedRef, head); err != nil {
+			return Tip{}, fmt.Errorf("the mirror: %w", err)
+		}
+	}
+	return Tip{Hash: head}, nil
+}
+
+// Append adds files in one commit on the remote's head, and pushes it so that
+// the server compares and swaps. When another writer was faster it fetches,
+// calls onTip and builds again, until ctx ends or maxTries is reached
+// (ErrContention). onTip may be nil. A head that does not extend the checkpoint
+// is ErrRewritten, an empty remote ErrEmpty; a file that is there with other
+// bytes is ErrExists, one that is there with the same is passed over. When the
+// server refuses, the error is ErrRefused. After any error nothing of this
+// append is on the remote, unless the connection broke after it was sent and
+// the remote could not be asked again: then the same append can be repeated.
+func (s *Store) Append(ctx context.Context, a Append, onTip OnTip) (Result, error) {
+	return s.AppendFunc(ctx, func(Hash) (Append, error) { return a, nil }, onTip)
+}
+
+// AppendFunc is Append with files that depend on the head. make is called for
+// every head that is built on, after onTip, and like it under the lock.
+func (s *Store) AppendFunc(ctx context.Context, make func(tip Hash) (Append, error), onTip OnTip) (Result, error) {
+	result, err := s.appendLocked(ctx, make, onTip)
+	if err == nil && result.Tries > 1 {
+		// The winner of a contended race pauses too: it would win the next one
+		// as well, having the newest head.
+		pause(ctx, firstPause)
+	}
+	return result, err
+}
+
+func (s *Store) appendLocked(ctx context.Context, make func(tip Hash) (Append, error), onTip OnTip) (Result, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	defer unlock()
+	var result Result
+	var unsure Hash // a commit that was sent without an answer
+	var cause error
+	longest := firstPause
+	for rounds := 0; result.Tries < maxTries && rounds < 2*maxTries; rounds++ {
+		if cause != nil {
+			arrived, err := s.catchUp(ctx, unsure)
+			if err != nil {
+				return result, errors.Join(err, cause)
+			}
+			if arrived {
+				result.Commit = unsure
+				return result, nil
+			}
+			unsure, cause = "", nil
+		}
+		push, err := s.remote.openPush(ctx)
+		if err != nil {
+			return result, err
+		}
+		tip := push.tip()
+		if tip == "" || tip != s.Tip() {
+			push.close()
+			if _, err := s.catchUp(ctx, ""); err != nil {
+				return result, err
+			}
+			continue
+		}
+		head, objects, err := s.prepare(ctx, tip, make, onTip)
+		result.Parent = tip
+		if err != nil || head == "" {
+			push.close()
+			return result, err
+		}
+		result.Tries++
+		err = push.send(ctx, head, objects)
+		push.close()
+		switch {
+		case err == nil:
+			if err := s.adopt(head, objects); err != nil {
+				// It is on the remote; the next fetch brings it here.
+				s.log.Warn("the mirror lags behind the remote", "error", err)
+			}
+			result.Commit = head
+			return result, nil
+		case errors.Is(err, errUnsure):
+			unsure, cause = head, err
+		case errors.Is(err, errRaced):
+			cause = err
+		default:
+			return result, err
+		}
+		s.log.Debug("push did not get through", "try", result.Tries, "error", err)
+		if err := pause(ctx, longest); err != nil {
+			return result, errors.Join(err, cause)
+		}
+		longest = min(2*longest, lastPause)
+	}
+	return result, fmt.Errorf("%w: %d", ErrContention, result.Tries)
+}
+
+// catchUp fetches between two tries, and reports whether the commit unsure,
+// whose push got no answer, has arrived after all.
+func (s *Store) catchUp(ctx context.Context, unsure Hash) (arrived bool, err error) {
+	tip, err := s.fetchLocked(ctx)
+	if err != nil {
+		return false, err
+	}
+	if tip.Empty {
+		return false, fmt.Errorf("%w: %s has no branch %q", ErrEmpty, s.url.identity(), s.o.Branch)
+	}
+	if unsure == "" {
+		return false, nil
+	}
+	return s.ChainContains(tip.Hash, unsure)
+}
+
+// prepare lets the caller verify tip and builds the commit on it.
+func (s *Store) prepare(ctx context.Context, tip Hash, make func(tip Hash) (Append, error), onTip OnTip) (Hash, *newObjects, error) {
+	if onTip != nil {
+		if err := onTip(ctx, tip); err != nil {
+			return "", nil, err
+		}
+	}
+	checkpoint, err := s.Checkpoint()
+	if err != nil {
+		return "", nil, err
+	}
+	relation, err := s.Relation(checkpoint, tip)
+	if err != nil {
+		return "", nil, err
+	}
+	if relation != Same && relation != Ahead {
+		return "", nil, fmt.Errorf("%w: the head %s is %s of the checkpoint %s", ErrRewritten, tip, relation, checkpoint)
+	}
+	a, err := make(tip)
+	if err != nil {
+		return "", nil, err
+	}
+	return s.build(a, tip)
+}
+
+// adopt takes what was pushed into the mirror and moves the tip, last.
+func (s *Store) adopt(head Hash, objects *newObjects) error {
+	if err := s.save(objects); err != nil {
+		return err
+	}
+	return s.writeRef(trackedRef, head)
+}
+
+// pause waits for a random time up to longest, or until ctx ends.
+func pause(ctx context.Context, longest time.Duration) error {
+	t := time.NewTimer(rand.N(longest) + time.Millisecond)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Init makes a store: it pushes a's files as the root commit of a remote whose
+// branch does not exist. Else it is ErrNotEmpty, and nothing changes. The store
+// must be closed by the caller. The checkpoint is not set.
+func Init(ctx context.Context, o Options, a Append) (*Store, Hash, error) {
+	s, err := Open(ctx, o)
+	if err != nil {
+		return nil, "", err
+	}
+	head, err := s.init(ctx, a)
+	if err != nil {
+		_ = s.Close()
+		return nil, "", err
+	}
+	return s, head, nil
+}
+
+func (s *Store) init(ctx context.Context, a Append) (Hash, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	notEmpty := fmt.Errorf("%w: %s has a branch %q", ErrNotEmpty, s.url.identity(), s.o.Branch)
+	tip, err := s.fetchLocked(ctx)
+	if err != nil {
+		return "", err
+	}
+	if !tip.Empty {
+		return "", notEmpty
+	}
+	head, objects, err := s.build(a, "")
+	if err != nil {
+		return "", err
+	}
+	if head == "" {
+		return "", errors.New("a store begins with at least one file")
+	}
+	push, err := s.remote.openPush(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer push.close()
+	if push.tip() != "" {
+		return "", notEmpty
+	}
+	if err := push.send(ctx, head, objects); err != nil {
+		if errors.Is(err, errRaced) {
+			return "", notEmpty
+		}
+		return "", err
+	}
+	return head, s.adopt(head, objects)
+}
+
+// CreateBare makes an empty bare repository in the folder path, which must not
+// exist or be empty, for a store that is shared through a folder. It refuses
+// forced pushes and deletions. No git program is needed.
+func CreateBare(path, branch string) error {
+	if branch == "" {
+		branch = DefaultBranch
+	}
+	if entries, err := os.ReadDir(path); err == nil && len(entries) > 0 {
+		return fmt.Errorf("%w: the folder %q", ErrNotEmpty, path)
+	}
+	for _, dir := range []string{"objects/info", "objects/pack", "refs/heads", "refs/tags", "hooks", "info"} {
+		if err := os.MkdirAll(filepath.Join(path, dir), 0o755); err != nil {
+			return err
+		}
+	}
+	config := "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n" +
+		"[receive]\n\tdenyNonFastForwards = true\n\tdenyDeletes = true\n\tfsckObjects = true\n"
+	if err := os.WriteFile(filepath.Join(path, "config"), []byte(config), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(path, "HEAD"), []byte("ref: refs/heads/"+branch+"\n"), 0o644)
+}

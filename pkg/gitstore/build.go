@@ -1,0 +1,267 @@
+package gitstore
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+	"github.com/go-git/go-git/v5/storage/memory"
+)
+
+// newObjects are the objects that an append adds, in the order in which they
+// must reach a disk: what is pointed to comes first.
+type newObjects struct {
+	order []plumbing.Hash
+	store *memory.Storage
+}
+
+func (n *newObjects) add(typ plumbing.ObjectType, data []byte) (Hash, error) {
+	if n.store == nil {
+		n.store = memory.NewStorage()
+	}
+	obj := n.store.NewEncodedObject()
+	obj.SetType(typ)
+	w, err := obj.Writer()
+	if err != nil {
+		return "", err
+	}
+	if _, err := w.Write(data); err != nil {
+		return "", err
+	}
+	if err := w.Close(); err != nil {
+		return "", err
+	}
+	if n.store.HasEncodedObject(obj.Hash()) == nil {
+		return fromGit(obj.Hash()), nil
+	}
+	h, err := n.store.SetEncodedObject(obj)
+	if err != nil {
+		return "", err
+	}
+	n.order = append(n.order, h)
+	return fromGit(h), nil
+}
+
+// encode writes the objects as a pack, without deltas.
+func (n *newObjects) encode(w io.Writer) error {
+	_, err := packfile.NewEncoder(w, n.store, false).Encode(n.order, 0)
+	return err
+}
+
+// save writes the objects into the mirror, what is pointed to first.
+func (s *Store) save(n *newObjects) error {
+	s.objMu.Lock()
+	defer s.objMu.Unlock()
+	for _, h := range n.order {
+		obj, err := n.store.EncodedObject(plumbing.AnyObject, h)
+		if err != nil {
+			return err
+		}
+		if _, err := s.objects.SetEncodedObject(obj); err != nil {
+			return fmt.Errorf("the mirror: %w", err)
+		}
+	}
+	return nil
+}
+
+// builder makes trees out of a parent's tree and new files.
+type builder struct {
+	s   *Store
+	new *newObjects
+	// written counts the files that were not there with the same bytes.
+	written int
+}
+
+type pendingFile struct {
+	path  string // whole, for errors
+	parts []string
+	blob  Hash
+}
+
+// insert gives the tree h with files added. A file that is there with the same
+// bytes is passed over; with others it is ErrExists.
+func (b *builder) insert(h Hash, files []pendingFile) (Hash, error) {
+	entries, err := b.s.tree(h)
+	if err != nil {
+		return "", err
+	}
+	byName := make(map[string]int, len(entries))
+	folded := make(map[string]string, len(entries))
+	for i, e := range entries {
+		byName[e.name] = i
+		folded[strings.ToLower(e.name)] = e.name
+	}
+	changed := false
+	for len(files) > 0 {
+		name := files[0].parts[0]
+		n := 1
+		for n < len(files) && files[n].parts[0] == name {
+			n++
+		}
+		group := files[:n]
+		files = files[n:]
+		at, there := byName[name]
+		if twin, ok := folded[strings.ToLower(name)]; ok && !there && twin != name {
+			return "", fmt.Errorf("%w: %q differs only in case from %q", ErrExists, group[0].path, twin)
+		}
+		entry := treeEntry{mode: modeFile, name: name}
+		switch {
+		case len(group) == 1 && len(group[0].parts) == 1:
+			f := group[0]
+			if there {
+				if entries[at].mode == modeFile && entries[at].object() == f.blob {
+					continue
+				}
+				return "", fmt.Errorf("%w: %q", ErrExists, f.path)
+			}
+			b.written++
+			entry.hash = rawHash(f.blob)
+		default:
+			var sub Hash
+			if there {
+				if !entries[at].isDir() {
+					return "", fmt.Errorf("%w: %q lies below a file", ErrExists, group[0].path)
+				}
+				sub = entries[at].object()
+			}
+			below := make([]pendingFile, len(group))
+			for i, f := range group {
+				if len(f.parts) == 1 {
+					return "", fmt.Errorf("%w: %q is both a file and a folder, or named twice", ErrBadPath, f.path)
+				}
+				below[i] = pendingFile{path: f.path, parts: f.parts[1:], blob: f.blob}
+			}
+			tree, err := b.insert(sub, below)
+			if err != nil {
+				return "", err
+			}
+			if tree == sub {
+				continue
+			}
+			entry.mode, entry.hash = modeDir, rawHash(tree)
+		}
+		changed = true
+		if there {
+			entries[at] = entry
+		} else {
+			byName[name] = len(entries)
+			folded[strings.ToLower(name)] = name
+			entries = append(entries, entry)
+		}
+	}
+	if !changed {
+		return h, nil
+	}
+	sort.SliceStable(entries, func(i, j int) bool { return entries[i].key() < entries[j].key() })
+	return b.new.add(plumbing.TreeObject, encodeTree(entries))
+}
+
+func rawHash(h Hash) string {
+	raw, err := hex.DecodeString(string(h))
+	if err != nil {
+		// Every Hash that reaches here was made by this package.
+		panic(fmt.Sprintf("gitstore: %q is no object name", h))
+	}
+	return string(raw)
+}
+
+// build makes the objects of a commit that adds a's files to parent. No commit
+// ("") means that all of them are there already.
+func (s *Store) build(a Append, parent Hash) (Hash, *newObjects, error) {
+	objects := &newObjects{}
+	files := make([]pendingFile, 0, len(a.Files))
+	for _, f := range a.Files {
+		if err := CheckPath(f.Path); err != nil {
+			return "", nil, err
+		}
+		files = append(files, pendingFile{path: f.Path, parts: strings.Split(f.Path, "/"), blob: gitBlob(f.Data)})
+	}
+	// Sorted by parts, so that the files of a folder stand together.
+	sort.Slice(files, func(i, j int) bool {
+		return strings.ReplaceAll(files[i].path, "/", "\x00") < strings.ReplaceAll(files[j].path, "/", "\x00")
+	})
+	for i := 1; i < len(files); i++ {
+		if files[i].path == files[i-1].path {
+			return "", nil, fmt.Errorf("%w: %q is named twice", ErrBadPath, files[i].path)
+		}
+	}
+	for _, f := range a.Files {
+		if _, err := objects.add(plumbing.BlobObject, f.Data); err != nil {
+			return "", nil, err
+		}
+	}
+	var base Hash
+	if parent != "" {
+		c, err := s.commit(parent)
+		if err != nil {
+			return "", nil, err
+		}
+		base = c.tree
+	}
+	b := &builder{s: s, new: objects}
+	tree, err := b.insert(base, files)
+	if err != nil {
+		return "", nil, err
+	}
+	if b.written == 0 {
+		return "", nil, nil
+	}
+	data, err := encodeCommit(a, tree, parent)
+	if err != nil {
+		return "", nil, err
+	}
+	h, err := objects.add(plumbing.CommitObject, data)
+	return h, objects, err
+}
+
+// encodeCommit writes a commit, signed where a.Sign is given. The signature
+// covers the commit without its own header, as git-commit(1) has it.
+func encodeCommit(a Append, tree, parent Hash) ([]byte, error) {
+	who := func(text string) (string, error) {
+		if strings.ContainsAny(text, "<>\n\x00") {
+			return "", fmt.Errorf("%q has no place in a commit's author", text)
+		}
+		return strings.TrimSpace(text), nil
+	}
+	name, err := who(a.Author)
+	if err != nil {
+		return nil, err
+	}
+	email, err := who(a.Email)
+	if err != nil {
+		return nil, err
+	}
+	if strings.Contains(a.Message, "\x00") {
+		return nil, errors.New("a commit's message holds no zero byte")
+	}
+	if name == "" {
+		name = "jit"
+	}
+	when := a.When.UTC()
+	if when.Before(time.Unix(0, 0)) {
+		when = time.Unix(0, 0).UTC()
+	}
+	person := fmt.Sprintf("%s <%s> %d +0000", name, email, when.Unix())
+	var head strings.Builder
+	fmt.Fprintf(&head, "tree %s\n", tree)
+	if parent != "" {
+		fmt.Fprintf(&head, "parent %s\n", parent)
+	}
+	fmt.Fprintf(&head, "author %s\ncommitter %s\n", person, person)
+	body := "\n" + strings.TrimRight(a.Message, "\n") + "\n"
+	if a.Sign == nil {
+		return []byte(head.String() + body), nil
+	}
+	sig, err := a.Sign([]byte(head.String() + body))
+	if err != nil {
+		return nil, fmt.Errorf("signing the commit: %w", err)
+	}
+	lines := strings.Split(strings.TrimRight(string(sig), "\n"), "\n")
+	return []byte(head.String() + "gpgsig " + strings.Join(lines, "\n ") + "\n" + body), nil
+}

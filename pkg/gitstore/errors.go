@@ -1,0 +1,128 @@
+package gitstore
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// The causes that a caller tells apart with [errors.Is].
+var (
+	// ErrUnreachable means that the remote could not be asked: no network, no
+	// such repository, no answer within the time allowed, access denied.
+	// Nothing is known about its state, and nothing was changed here.
+	ErrUnreachable = errors.New("store unreachable")
+	// ErrAuth means that the remote does not let this user in. It is always
+	// ErrUnreachable too.
+	ErrAuth = errors.New("access denied by the remote")
+	// ErrHostKey means that the server's host key is unknown or is not the one
+	// expected. It is always ErrUnreachable too.
+	ErrHostKey = errors.New("host key verification failed")
+	// ErrBadRemote means that the remote answered, but not with a usable git
+	// repository: garbage, a truncated or oversized pack, a shallow history, a
+	// redirect to another host.
+	ErrBadRemote = errors.New("remote sent something unusable")
+	// ErrEmpty means that the branch does not exist on the remote.
+	ErrEmpty = errors.New("store is empty")
+	// ErrNotEmpty means that a store was to be made where there is one.
+	ErrNotEmpty = errors.New("remote is not empty")
+	// ErrExists means that a file to be appended is there with other bytes.
+	ErrExists = errors.New("path holds other bytes already")
+	// ErrRefused means that the server refused the push, with a reason of its
+	// own (a hook, a protected branch, a full disk); see [RefusedError].
+	ErrRefused = errors.New("push refused by the server")
+	// ErrContention means that others were faster in every one of the tries.
+	ErrContention = errors.New("too many lost races")
+	// ErrRewritten means that the remote's head does not extend the checkpoint.
+	ErrRewritten = errors.New("history was rewritten")
+	// ErrNotForward means that a checkpoint was to be moved to a commit that
+	// does not extend it.
+	ErrNotForward = errors.New("checkpoint moves only forward")
+	// ErrNotFound means that the mirror does not hold an object.
+	ErrNotFound = errors.New("object not in the mirror")
+	// ErrTooLarge means that an object is larger than the caller allows.
+	ErrTooLarge = errors.New("object too large")
+	// ErrCorrupt means that an object's bytes are not what its name or its type
+	// says. The mirror can be deleted: it is fetched again.
+	ErrCorrupt = errors.New("object is corrupt")
+	// ErrOtherURL means that the folder holds the mirror of another remote.
+	ErrOtherURL = errors.New("mirror of another remote")
+	// ErrBadURL means that the remote's URL is of no allowed form.
+	ErrBadURL = errors.New("remote URL not allowed")
+	// ErrBadPath means that a path is not one that a store may hold.
+	ErrBadPath = errors.New("path not allowed in a store")
+)
+
+// errRaced says that the remote's branch is not (any more) where a push
+// expected it. It never leaves this package.
+var errRaced = errors.New("another writer was faster")
+
+// errUnsure says that the connection broke after a push was sent, so that it
+// may have succeeded. It never leaves this package alone.
+var errUnsure = errors.New("the push may or may not have arrived")
+
+// RemoteError is a failure to reach or to understand the remote. It is
+// ErrUnreachable or ErrBadRemote, and where that is known also ErrAuth or
+// ErrHostKey.
+type RemoteError struct {
+	Op   string // what was tried: "fetch", "push"
+	URL  string // without credentials
+	Kind []error
+	Err  error  // the cause; never nil
+	Said string // what the server or the git program said; "" when nothing
+}
+
+func (e *RemoteError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s: ", e.Op, e.URL)
+	for _, k := range e.Kind {
+		fmt.Fprintf(&b, "%v: ", k)
+	}
+	fmt.Fprintf(&b, "%v", e.Err)
+	if e.Said != "" && !strings.Contains(e.Err.Error(), e.Said) {
+		fmt.Fprintf(&b, " (%s)", e.Said)
+	}
+	return b.String()
+}
+
+// Unwrap gives the kinds and the cause.
+func (e *RemoteError) Unwrap() []error { return append(append([]error{}, e.Kind...), e.Err) }
+
+// RefusedError is a push that the server refused. It is ErrRefused.
+type RefusedError struct {
+	URL    string // without credentials
+	Reason string // the reference's status: "pre-receive hook declined"
+	Said   string // what the server printed beside it; made safe to show
+}
+
+func (e *RefusedError) Error() string {
+	if e.Said == "" {
+		return fmt.Sprintf("push to %s: %v: %s", e.URL, ErrRefused, e.Reason)
+	}
+	return fmt.Sprintf("push to %s: %v: %s: %s", e.URL, ErrRefused, e.Reason, e.Said)
+}
+
+// Is makes a RefusedError ErrRefused.
+func (e *RefusedError) Is(target error) bool { return target == ErrRefused }
+
+// maxSaid bounds what is kept of a server's talk, in bytes: enough for any
+// hook's explanation, too little to flood a log.
+const maxSaid = 2048
+
+// plain makes text from a server safe to show on one line: control characters
+// (and with them terminal escapes) become spaces, runs of space shrink, and
+// what is left is cut to maxSaid bytes.
+func plain(text string) string {
+	text = strings.ToValidUTF8(text, "?")
+	text = strings.Map(func(r rune) rune {
+		if r < 0x20 || r >= 0x7f && r <= 0x9f || r >= 0x200b && r <= 0x200f || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0xfeff {
+			return ' '
+		}
+		return r
+	}, text)
+	text = strings.Join(strings.Fields(text), " ")
+	if len(text) > maxSaid {
+		text = strings.ToValidUTF8(text[:maxSaid], "") + "…"
+	}
+	return text
+}

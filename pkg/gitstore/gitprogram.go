@@ -1,0 +1,124 @@
+package gitstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// gitRemote speaks to the remote by the git program, with all that the user has
+// configured for it.
+type gitRemote struct{ s *Store }
+
+func (r *gitRemote) name() string { return string(Git) }
+
+// options come before the subcommand. What they turn off could run commands,
+// follow another store or change what is fetched.
+var gitOptions = []string{
+	"-c", "core.hooksPath=/dev/null",
+	"-c", "protocol.allow=never",
+	"-c", "protocol.file.allow=always", "-c", "protocol.ssh.allow=always",
+	"-c", "protocol.http.allow=always", "-c", "protocol.https.allow=always",
+	"-c", "http.followRedirects=false",
+	"-c", "fetch.fsckObjects=true",
+	"-c", "transfer.bundleURI=false",
+	"-c", "fetch.writeCommitGraph=false",
+	"-c", "push.gpgSign=false",
+	"-c", "push.recurseSubmodules=no",
+	"-c", "gc.auto=0", "-c", "maintenance.auto=false",
+	"-c", "core.bigFileThreshold=1m",
+}
+
+// run runs git in the mirror and gives what it prints on standard output and
+// on standard error.
+func (r *gitRemote) run(ctx context.Context, args ...string) (out, talk string, err error) {
+	s := r.s
+	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer cancel()
+	all := append([]string{"--git-dir=" + s.mirror}, gitOptions...)
+	cmd := s.command(ctx, append(all, args...)...)
+	printed, told := &said{}, &said{}
+	cmd.Stdout, cmd.Stderr = printed, told
+	err = cmd.Run()
+	if ctx.Err() != nil {
+		err = fmt.Errorf("no answer within %v: %w", s.o.Timeout, ctx.Err())
+	}
+	return printed.String(), told.String(), err
+}
+
+// fetchedRef takes what is fetched; the tip moves only when all is there.
+const fetchedRef = "refs/jit/fetched"
+
+func (r *gitRemote) fetch(ctx context.Context) (Hash, error) {
+	s := r.s
+	_, talk, err := r.run(ctx, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance",
+		"--no-recurse-submodules", "--no-show-forced-updates", "--refmap=", "--", s.url.raw, "+"+s.ref+":"+fetchedRef)
+	if err != nil {
+		if strings.Contains(talk, "couldn't find remote ref") {
+			return "", nil
+		}
+		lower := strings.ToLower(talk)
+		for _, w := range []string{"fsck error", "bad object", "index-pack failed", "invalid index-pack", "did not send all necessary objects", "protocol error", "unable to update url base from redirection", "not valid: is this a git repository", "bad line length", "unexpected http status 3"} {
+			if strings.Contains(lower, w) {
+				return "", s.fail(ctx, "fetch", err, talk, ErrBadRemote)
+			}
+		}
+		return "", s.fail(ctx, "fetch", err, talk)
+	}
+	return s.readRef(fetchedRef)
+}
+
+func (r *gitRemote) openPush(context.Context) (pushSession, error) {
+	return &gitPush{r: r, head: r.s.Tip()}, nil
+}
+
+// gitPush pushes with a lease on the known tip: asking for the head first would
+// cost as much as the push itself.
+type gitPush struct {
+	r    *gitRemote
+	head Hash
+}
+
+func (p *gitPush) tip() Hash { return p.head }
+
+func (p *gitPush) close() {}
+
+func (p *gitPush) send(ctx context.Context, head Hash, objects *newObjects) error {
+	s := p.r.s
+	// git reads them from the mirror. Those of a lost race stay there, a few
+	// KiB that the next maintenance packs.
+	if err := s.save(objects); err != nil {
+		return err
+	}
+	out, talk, err := p.r.run(ctx, "push", "--porcelain", "--no-verify", "--atomic", "--no-follow-tags",
+		"--force-with-lease="+s.ref+":"+string(p.head), "--", s.url.raw, string(head)+":"+s.ref)
+	if err == nil {
+		return nil
+	}
+	// git-push(1), --porcelain: "FLAG\tFROM:TO\tSUMMARY (REASON)".
+	for line := range strings.Lines(out) {
+		if fields := strings.Split(strings.TrimSuffix(line, "\n"), "\t"); len(fields) == 3 && fields[0] == "!" {
+			return s.refusal(fields[2], remoteWords(talk))
+		}
+	}
+	if strings.Contains(talk, "remote unpack failed") || strings.Contains(talk, "unpack failed") {
+		return &RefusedError{URL: s.url.identity(), Reason: "unpack failed", Said: plain(talk)}
+	}
+	failed := s.fail(ctx, "push", err, talk)
+	if errors.Is(failed, ErrAuth) || errors.Is(failed, ErrHostKey) {
+		return failed
+	}
+	return fmt.Errorf("%w: %w", errUnsure, failed)
+}
+
+// remoteWords keeps the lines that the server printed.
+func remoteWords(talk string) string {
+	var words []string
+	for line := range strings.Lines(talk) {
+		if text, ok := strings.CutPrefix(line, "remote:"); ok {
+			words = append(words, strings.TrimSpace(text))
+		}
+	}
+	return strings.Join(words, " ")
+}

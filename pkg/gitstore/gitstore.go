@@ -1,0 +1,310 @@
+// Package gitstore owns the append-only store in git: a local bare mirror of
+// one branch of a remote, reading what is new on it commit by commit, appending
+// files by an ordinary push that the server compares and swaps, the checkpoint
+// (the last head that was verified) and the lock between processes.
+//
+// It knows nothing of what the files hold. It imports no other package of jit,
+// no YAML and no OpenPGP, and never the parts of go-git that need a worktree or
+// read the whole history to push.
+package gitstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-git/go-billy/v5/osfs"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/cache"
+	"github.com/go-git/go-git/v5/storage/filesystem"
+)
+
+// Transport says who speaks to the remote.
+type Transport string
+
+const (
+	// Auto takes Git for ssh and http(s) remotes of a person who has the git
+	// program, for then ProxyJump, IdentityFile, credential helpers and
+	// insteadOf do what they do for every other repository. It takes Builtin
+	// for a folder, for an isolated store, and where there is no git program.
+	Auto Transport = "auto"
+	// Builtin speaks the protocol in this process; of git's own programs only
+	// the server's side runs, and that only for a folder.
+	Builtin Transport = "builtin"
+	// Git uses the git program for fetch and push.
+	Git Transport = "git"
+)
+
+// DefaultBranch is the branch that holds the store where none is named.
+const DefaultBranch = "main"
+
+// DefaultTimeout bounds one network operation.
+const DefaultTimeout = 60 * time.Second
+
+// SSHOptions says how the in-process ssh logs in, and, where set, with which
+// options the git program calls ssh.
+type SSHOptions struct {
+	// KnownHosts lists the files of host keys. None means ~/.ssh/known_hosts
+	// and /etc/ssh/ssh_known_hosts. A host that they do not name is refused.
+	KnownHosts []string
+	// IdentityFile is a private key without a passphrase. "" means the agent
+	// that SSH_AUTH_SOCK names.
+	IdentityFile string
+	// User is used where the URL names none. "" means "git".
+	User string
+}
+
+// Options says which store to open and how to reach it.
+type Options struct {
+	// Dir is the folder for the mirror, the lock and the checkpoint. It is made
+	// where missing, for this user alone.
+	Dir string
+	// URL is the remote: a folder, file://, ssh://, user@host:path, http(s)://.
+	URL string
+	// Branch is the branch's short name. "" means DefaultBranch.
+	Branch string
+	// Transport is who speaks to the remote. "" means Auto.
+	Transport Transport
+	// Git is the git program: a path, or a name looked up once in PATH. ""
+	// means "git".
+	Git string
+	// Env is the environment for programs. nil means this process's, or, for an
+	// isolated store, nothing but PATH. Variables that point git at another
+	// repository are dropped in any case.
+	Env []string
+	// SSH says how to log in over ssh.
+	SSH SSHOptions
+	// Isolated means that git reads no configuration of the system or the
+	// user, runs no hook or credential helper of theirs and never asks.
+	Isolated bool
+	// Timeout bounds each network operation. 0 means DefaultTimeout.
+	Timeout time.Duration
+	// Logger hears of retries and maintenance. nil means nobody does.
+	Logger *slog.Logger
+}
+
+// Store is an open store. Its methods may be called by several goroutines.
+type Store struct {
+	o      Options
+	url    remoteURL
+	ref    string // refs/heads/BRANCH, on the remote
+	mirror string // the bare repository
+	git    string // absolute path of the git program, "" where there is none
+	log    *slog.Logger
+	remote remote
+
+	objMu   sync.Mutex // go-git's object storage is not safe for concurrent use
+	objects *filesystem.Storage
+	turn    chan struct{} // one goroutine of this process at a time takes the lock
+}
+
+// Refs of the mirror. The second keeps the checkpoint's objects alive whatever
+// becomes of the branch.
+const (
+	trackedRef    = "refs/jit/tip"
+	checkpointRef = "refs/jit/checkpoint"
+)
+
+// mirrorConfig is the whole configuration of a mirror. Nothing may run or be
+// looked up from it: no hooks, no automatic maintenance, no other repository's
+// objects.
+const mirrorConfig = `[core]
+	repositoryformatversion = 0
+	filemode = true
+	bare = true
+	hooksPath = /dev/null
+	logAllRefUpdates = false
+[gc]
+	auto = 0
+[maintenance]
+	auto = false
+[transfer]
+	fsckObjects = true
+	bundleURI = false
+[fetch]
+	recurseSubmodules = false
+[jit]
+	url = %s
+	branch = %s
+`
+
+// Open opens the store whose mirror is in o.Dir, and makes the mirror where it
+// is missing. It does not speak to the remote. A folder that holds the mirror of
+// another remote or branch is ErrOtherURL; a URL that is not allowed ErrBadURL.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	u, err := parseURL(o.URL)
+	if err != nil {
+		return nil, err
+	}
+	if o.Branch == "" {
+		o.Branch = DefaultBranch
+	}
+	if err := plumbing.NewBranchReferenceName(o.Branch).Validate(); err != nil || strings.HasPrefix(o.Branch, "-") {
+		return nil, fmt.Errorf("%w: %q is no branch name", ErrBadURL, o.Branch)
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = DefaultTimeout
+	}
+	if o.Dir == "" {
+		return nil, errors.New("the store's folder is not named")
+	}
+	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
+		return nil, fmt.Errorf("the store's folder: %w", err)
+	}
+	s := &Store{
+		o: o, url: u, ref: "refs/heads/" + o.Branch,
+		mirror: filepath.Join(o.Dir, "mirror.git"),
+		log:    o.Logger,
+		turn:   make(chan struct{}, 1),
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.git, err = findGit(o.Git); err != nil {
+		return nil, err
+	}
+	if s.remote, err = s.newRemote(); err != nil {
+		return nil, err
+	}
+	if err := s.openMirror(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// findGit gives the absolute path of the git program, or "" when none was
+// asked for by name and there is none.
+func findGit(name string) (string, error) {
+	asked := name != ""
+	if !asked {
+		name = "git"
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		if !asked {
+			return "", nil
+		}
+		return "", fmt.Errorf("the git program %q: %w", name, err)
+	}
+	return filepath.Abs(path)
+}
+
+// openMirror opens the bare repository, under the lock where it must be made.
+func (s *Store) openMirror(ctx context.Context) error {
+	if err := os.MkdirAll(s.o.Dir, 0o700); err != nil {
+		return fmt.Errorf("the store's folder: %w", err)
+	}
+	config := filepath.Join(s.mirror, "config")
+	want := fmt.Sprintf(mirrorConfig, quoteConfig(s.url.identity()), quoteConfig(s.o.Branch))
+	have, err := os.ReadFile(config)
+	if errors.Is(err, os.ErrNotExist) {
+		unlock, lockErr := s.lock(ctx)
+		if lockErr != nil {
+			return lockErr
+		}
+		defer unlock()
+		if have, err = os.ReadFile(config); errors.Is(err, os.ErrNotExist) {
+			have, err = []byte(want), s.makeMirror(want)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("the store's mirror: %w", err)
+	}
+	if string(have) != want {
+		return fmt.Errorf("%w: %q holds another store than %s (branch %q), or its configuration was edited: use another folder, or delete that one",
+			ErrOtherURL, s.mirror, s.url.identity(), s.o.Branch)
+	}
+	for _, name := range []string{"objects/info/alternates", "objects/info/http-alternates", "shallow", "info/grafts"} {
+		if _, err := os.Lstat(filepath.Join(s.mirror, name)); err == nil {
+			return fmt.Errorf("%w: the mirror %q has a file %q, which would change what its history is: delete the mirror", ErrCorrupt, s.mirror, name)
+		}
+	}
+	s.objects = filesystem.NewStorageWithOptions(osfs.New(s.mirror), cache.NewObjectLRU(cacheBytes), filesystem.Options{})
+	return nil
+}
+
+// cacheBytes bounds go-git's cache of objects. Trees of a day's folder and
+// delta bases are all that is read twice.
+const cacheBytes = 16 * cache.MiByte
+
+func (s *Store) makeMirror(config string) error {
+	for _, dir := range []string{"objects/info", "objects/pack", "refs/heads", "refs/jit", "info"} {
+		if err := os.MkdirAll(filepath.Join(s.mirror, dir), 0o700); err != nil {
+			return err
+		}
+	}
+	if err := os.WriteFile(filepath.Join(s.mirror, "HEAD"), []byte("ref: refs/heads/none\n"), 0o600); err != nil {
+		return err
+	}
+	// The configuration comes last: its presence says that all is there.
+	return writeFileSync(filepath.Join(s.mirror, "config"), []byte(config))
+}
+
+// quoteConfig writes a value as git-config(1) reads it.
+func quoteConfig(value string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(value) + `"`
+}
+
+// Close releases what the store holds open.
+func (s *Store) Close() error {
+	s.objMu.Lock()
+	defer s.objMu.Unlock()
+	return s.objects.Close()
+}
+
+// TransportInUse says who speaks to the remote, for people: "builtin" or "git",
+// with the kind of address.
+func (s *Store) TransportInUse() string { return s.remote.name() + " over " + string(s.url.scheme) }
+
+// URL gives the remote's address without credentials.
+func (s *Store) URL() string { return s.url.identity() }
+
+// Tip gives the branch's head as it was when the remote was last asked; ""
+// when it never answered or was empty. It needs no network.
+func (s *Store) Tip() Hash {
+	h, err := s.readRef(trackedRef)
+	if err != nil {
+		return ""
+	}
+	return h
+}
+
+// readRef gives what a ref of the mirror points to; "" where it does not exist.
+func (s *Store) readRef(name string) (Hash, error) {
+	data, err := os.ReadFile(filepath.Join(s.mirror, filepath.FromSlash(name)))
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	text := strings.TrimSuffix(string(data), "\n")
+	if !isHash(text) {
+		return "", fmt.Errorf("%w: the mirror's %s is no object name", ErrCorrupt, name)
+	}
+	return Hash(text), nil
+}
+
+// writeRef moves a ref of the mirror. Refs are loose files always: nothing here
+// packs them.
+func (s *Store) writeRef(name string, h Hash) error {
+	path := filepath.Join(s.mirror, filepath.FromSlash(name))
+	if h == "" {
+		err := os.Remove(path)
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	return writeFile(path, []byte(string(h)+"\n"), false)
+}

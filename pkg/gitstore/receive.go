@@ -1,0 +1,244 @@
+package gitstore
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+	"github.com/go-git/go-git/v5/storage/memory"
+)
+
+// errStream is a pack that ended before its end.
+var errStream = errors.New("the pack broke off")
+
+const (
+	// unpackObjects: a pack with fewer is stored as single objects, as git does
+	// by default (fetch.unpackLimit), so that years of small fetches do not
+	// leave thousands of packs.
+	unpackObjects = 100
+	// unpackBytes bounds what such a pack holds in memory.
+	unpackBytes = 8 << 20
+	// streamBytes: a pack that holds a larger object is indexed by the git
+	// program where there is one, which does not hold objects in memory.
+	streamBytes = 32 << 20
+	// maxObject bounds an object that is indexed in this process.
+	maxObject = 256 << 20
+)
+
+// receive stores the pack that r gives. It is written to a file first, and
+// looked through with little memory before anything unpacks it. want is what
+// was asked for; it becomes visible last.
+func (s *Store) receive(ctx context.Context, r io.Reader, want Hash) error {
+	f, err := os.CreateTemp(s.o.Dir, ".pack-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close(); _ = os.Remove(f.Name()) }()
+	n, err := io.Copy(f, io.LimitReader(r, maxPack+1))
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", errStream, err)
+	case n > maxPack:
+		return fmt.Errorf("%w: the pack has more than %d bytes", ErrBadRemote, maxPack)
+	}
+	objects, total, largest, err := surveyPack(f)
+	if err != nil {
+		return fmt.Errorf("%w: the pack: %w", ErrBadRemote, err)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	switch {
+	case objects < unpackObjects && total <= unpackBytes:
+		err = s.unpack(f, want)
+	case largest > streamBytes && s.git != "":
+		err = s.indexByProgram(ctx, f)
+	case largest > maxObject:
+		return fmt.Errorf("%w: the pack holds an object of %d bytes, which needs the git program", ErrBadRemote, largest)
+	default:
+		err = s.storePack(f)
+	}
+	if err != nil {
+		return fmt.Errorf("storing the pack: %w", err)
+	}
+	if !s.Has(want) {
+		return fmt.Errorf("%w: the pack does not hold %s", ErrBadRemote, want)
+	}
+	return nil
+}
+
+// surveyPack reads a pack's headers: how many objects, how many bytes they make
+// when unpacked (a delta counts as its result), and the largest.
+func surveyPack(r io.ReadSeeker) (objects int, total, largest int64, err error) {
+	if _, err := r.Seek(0, io.SeekStart); err != nil {
+		return 0, 0, 0, err
+	}
+	scanner := packfile.NewScanner(r)
+	_, count, err := scanner.Header()
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	for range count {
+		h, err := scanner.NextObjectHeader()
+		if err != nil {
+			return 0, 0, 0, err
+		}
+		head := &prefix{}
+		size := h.Length
+		if _, _, err := scanner.NextObject(head); err != nil {
+			return 0, 0, 0, err
+		}
+		if h.Type.IsDelta() {
+			if size, err = deltaTarget(head.data); err != nil {
+				return 0, 0, 0, err
+			}
+		}
+		total += size
+		largest = max(largest, size, h.Length)
+	}
+	return int(count), total, largest, nil
+}
+
+// prefix keeps the first bytes that are written to it.
+type prefix struct{ data []byte }
+
+func (p *prefix) Write(b []byte) (int, error) {
+	if room := 32 - len(p.data); room > 0 {
+		p.data = append(p.data, b[:min(room, len(b))]...)
+	}
+	return len(b), nil
+}
+
+// deltaTarget reads the size of a delta's result: the second of the two
+// numbers with which a delta begins (gitformat-pack(5)).
+func deltaTarget(delta []byte) (int64, error) {
+	var n int64
+	for range 2 {
+		n = 0
+		shift := 0
+		for {
+			if len(delta) == 0 || shift > 56 {
+				return 0, errors.New("a delta without its sizes")
+			}
+			b := delta[0]
+			delta = delta[1:]
+			n |= int64(b&0x7f) << shift
+			shift += 7
+			if b&0x80 == 0 {
+				break
+			}
+		}
+	}
+	return n, nil
+}
+
+// unpack stores a small pack as single objects: files, folders, commits, and
+// last the one that was asked for.
+func (s *Store) unpack(r io.Reader, want Hash) error {
+	held := memory.NewStorage()
+	if err := packfile.UpdateObjectStorage(held, bufio.NewReader(r)); err != nil {
+		return err
+	}
+	var order []plumbing.EncodedObject
+	for _, typ := range []plumbing.ObjectType{plumbing.BlobObject, plumbing.TreeObject, plumbing.CommitObject} {
+		iter, err := held.IterEncodedObjects(typ)
+		if err != nil {
+			return err
+		}
+		var last plumbing.EncodedObject
+		if err := iter.ForEach(func(o plumbing.EncodedObject) error {
+			if fromGit(o.Hash()) == want {
+				last = o
+			} else {
+				order = append(order, o)
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+		if last != nil {
+			order = append(order, last)
+		}
+	}
+	s.objMu.Lock()
+	defer s.objMu.Unlock()
+	for _, o := range order {
+		if _, err := s.objects.SetEncodedObject(o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// storePack stores a pack as it is, with an index made in this process.
+func (s *Store) storePack(r io.Reader) error {
+	s.objMu.Lock()
+	defer s.objMu.Unlock()
+	defer s.objects.Reindex()
+	return packfile.UpdateObjectStorage(s.objects, r)
+}
+
+// indexByProgram stores a pack by `git index-pack`, which reads large objects
+// piece by piece.
+func (s *Store) indexByProgram(ctx context.Context, r io.Reader) error {
+	cmd := s.command(ctx, "--git-dir="+s.mirror, "-c", "core.bigFileThreshold=1m", "index-pack", "--stdin", "--threads=1")
+	talk := &said{}
+	cmd.Stdin, cmd.Stderr = r, talk
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("git index-pack: %w: %s", err, plain(talk.String()))
+	}
+	s.objMu.Lock()
+	defer s.objMu.Unlock()
+	s.objects.Reindex()
+	return nil
+}
+
+// Maintenance thresholds: git's own for single objects (gc.auto) and packs
+// (gc.autoPackLimit).
+const (
+	manyLoose = 6700
+	manyPacks = 50
+)
+
+// Maintain packs the mirror's objects by the git program, when there are many
+// of them and there is such a program. It keeps all objects, those of histories
+// that the remote dropped included.
+func (s *Store) Maintain(ctx context.Context) error {
+	if s.git == "" {
+		return nil
+	}
+	// Names are spread evenly: one folder of 256 tells, as in git itself.
+	loose, err := filepath.Glob(filepath.Join(s.mirror, "objects", "17", "*"))
+	if err != nil {
+		return err
+	}
+	packs, err := filepath.Glob(filepath.Join(s.mirror, "objects", "pack", "*.pack"))
+	if err != nil {
+		return err
+	}
+	if len(loose)*256 < manyLoose && len(packs) < manyPacks {
+		return nil
+	}
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	s.log.Info("packing the mirror", "loose", len(loose)*256, "packs", len(packs))
+	cmd := s.command(ctx, "--git-dir="+s.mirror, "repack", "-a", "-d", "--keep-unreachable", "--quiet")
+	talk := &said{}
+	cmd.Stderr = talk
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("git repack: %w: %s", err, plain(talk.String()))
+	}
+	s.objMu.Lock()
+	defer s.objMu.Unlock()
+	s.objects.Reindex()
+	return nil
+}

@@ -1,0 +1,406 @@
+package gitstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
+)
+
+// remote is the other side of a store. Only its one branch is ever looked at.
+type remote interface {
+	name() string
+	// fetch gives the branch's head, "" where the branch does not exist, after
+	// the mirror holds all that it needs. It opens no object when the head is
+	// the mirror's own tip.
+	fetch(ctx context.Context) (Hash, error)
+	// openPush begins a push.
+	openPush(ctx context.Context) (pushSession, error)
+}
+
+// pushSession is one attempt to move the branch.
+type pushSession interface {
+	// tip is the head as the remote shows it now, or the newest known where
+	// asking would cost as much as pushing.
+	tip() Hash
+	// send adds the objects and moves the branch from tip() to head, if it is
+	// still there: else errRaced. errUnsure means that the answer was lost.
+	send(ctx context.Context, head Hash, objects *newObjects) error
+	close()
+}
+
+func (s *Store) newRemote() (remote, error) {
+	builtin := &builtinRemote{s: s}
+	switch s.o.Transport {
+	case Builtin:
+		return builtin, nil
+	case Git:
+		if s.git == "" {
+			return nil, errors.New("the transport is git, but there is no git program: install git")
+		}
+		return &gitRemote{s: s}, nil
+	case Auto, "":
+		if s.url.scheme == schemePath || s.o.Isolated || s.git == "" {
+			return builtin, nil
+		}
+		return &gitRemote{s: s}, nil
+	}
+	return nil, fmt.Errorf("the transport %q is none of auto, builtin, git", s.o.Transport)
+}
+
+// Services of git's pack protocol.
+const (
+	uploadPack  = "git-upload-pack"
+	receivePack = "git-receive-pack"
+)
+
+// conversation is one run of a service: it advertises its refs, takes one
+// request and answers it.
+type conversation interface {
+	advertised() io.Reader
+	request(body func(io.Writer) error) (io.Reader, error)
+	// said is what the server has printed beside the protocol.
+	said() string
+	close()
+}
+
+// maxAdvertised bounds the list of refs, in bytes: a quarter of a million of
+// them. Hosts show every pull request.
+const maxAdvertised = 16 << 20
+
+// maxPack bounds one pack, in bytes.
+const maxPack = 2 << 30
+
+// builtinRemote speaks the pack protocol (gitprotocol-pack(5), version 0) by
+// itself. go-git's own clients are not used: they take no deadline while they
+// connect, read what they are sent without a limit and take their settings
+// from this process's environment.
+type builtinRemote struct{ s *Store }
+
+func (r *builtinRemote) name() string { return string(Builtin) }
+
+func (r *builtinRemote) dial(ctx context.Context, service string) (conversation, error) {
+	switch r.s.url.scheme {
+	case schemePath:
+		return r.s.dialPath(ctx, service)
+	case schemeSSH:
+		return r.s.dialSSH(ctx, service)
+	default:
+		return r.s.dialHTTP(ctx, service)
+	}
+}
+
+// fail makes a RemoteError, with the kind that the server's words suggest when
+// none is given.
+func (s *Store) fail(ctx context.Context, op string, err error, said string, kind ...error) error {
+	var already *RemoteError
+	if errors.As(err, &already) {
+		return err
+	}
+	said = plain(said)
+	if cause := ctx.Err(); cause != nil {
+		err = fmt.Errorf("no answer within %v: %w", s.o.Timeout, cause)
+		kind = []error{ErrUnreachable}
+	}
+	if len(kind) == 0 {
+		kind = []error{ErrUnreachable}
+		if k := kindOfWords(said + " " + err.Error()); k != nil {
+			kind = append(kind, k)
+		}
+	}
+	return &RemoteError{Op: op, URL: s.url.identity(), Kind: kind, Err: err, Said: said}
+}
+
+// kindOfWords guesses why git or ssh failed from what they print; they have no
+// exit codes for it.
+func kindOfWords(said string) error {
+	said = strings.ToLower(said)
+	for _, w := range []string{"host key verification failed", "remote host identification has changed"} {
+		if strings.Contains(said, w) {
+			return ErrHostKey
+		}
+	}
+	for _, w := range []string{"permission denied", "authentication failed", "could not read username", "could not read password", "terminal prompts disabled", "unable to authenticate", "401", "403"} {
+		if strings.Contains(said, w) {
+			return ErrAuth
+		}
+	}
+	return nil
+}
+
+// refs is what a remote advertised.
+type refs struct {
+	head Hash // of the branch; "" where it does not exist
+	caps *capability.List
+}
+
+// readRefs reads the advertised refs and picks the branch.
+func (s *Store) readRefs(c conversation) (refs, error) {
+	limited := &io.LimitedReader{R: c.advertised(), N: maxAdvertised}
+	adv := packp.NewAdvRefs()
+	err := adv.Decode(limited)
+	switch {
+	case errors.Is(err, packp.ErrEmptyAdvRefs):
+		return refs{caps: adv.Capabilities}, nil
+	case err != nil && limited.N <= 0:
+		return refs{}, fmt.Errorf("%w: its list of refs is longer than %d bytes", ErrBadRemote, maxAdvertised)
+	case errors.Is(err, packp.ErrEmptyInput), errors.Is(err, io.ErrUnexpectedEOF):
+		return refs{}, err
+	case err != nil:
+		return refs{}, fmt.Errorf("%w: its list of refs: %s", ErrBadRemote, plain(err.Error()))
+	case len(adv.Shallows) > 0:
+		return refs{}, fmt.Errorf("%w: its history is shallow", ErrBadRemote)
+	}
+	if f := adv.Capabilities.Get(capability.Capability("object-format")); len(f) > 0 && f[0] != "sha1" {
+		return refs{}, fmt.Errorf("%w: its objects are named by %s, not sha1", ErrBadRemote, plain(f[0]))
+	}
+	return refs{head: fromGit(adv.References[s.ref]), caps: adv.Capabilities}, nil
+}
+
+func (r *builtinRemote) open(ctx context.Context, op, service string) (conversation, refs, error) {
+	s := r.s
+	c, err := r.dial(ctx, service)
+	if err != nil {
+		return nil, refs{}, s.fail(ctx, op, err, "")
+	}
+	got, err := s.readRefs(c)
+	if err != nil {
+		c.close()
+		if errors.Is(err, ErrBadRemote) {
+			return nil, refs{}, s.fail(ctx, op, err, c.said(), ErrBadRemote)
+		}
+		return nil, refs{}, s.fail(ctx, op, err, c.said())
+	}
+	return c, got, nil
+}
+
+func (r *builtinRemote) fetch(ctx context.Context) (Hash, error) {
+	s := r.s
+	if head, ok := s.peekPath(); ok && head != "" && head == s.Tip() {
+		return head, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer cancel()
+	c, got, err := r.open(ctx, "fetch", uploadPack)
+	if err != nil {
+		return "", err
+	}
+	defer c.close()
+	if got.head == "" || got.head == s.Tip() || s.Has(got.head) {
+		return got.head, nil
+	}
+	req := packp.NewUploadPackRequestFromCapabilities(got.caps)
+	for _, unused := range []capability.Capability{capability.MultiACK, capability.MultiACKDetailed, capability.ThinPack} {
+		req.Capabilities.Delete(unused)
+	}
+	req.Wants = []plumbing.Hash{got.head.git()}
+	for _, h := range s.haves() {
+		req.Haves = append(req.Haves, h.git())
+	}
+	answer, err := c.request(func(w io.Writer) error {
+		if err := req.UploadRequest.Encode(w); err != nil {
+			return err
+		}
+		// No flush before "done": over http it would end the request.
+		if err := req.UploadHaves.Encode(w, false); err != nil {
+			return err
+		}
+		_, err := io.WriteString(w, "0009done\n")
+		return err
+	})
+	if err != nil {
+		return "", s.fail(ctx, "fetch", err, c.said())
+	}
+	resp := packp.NewUploadPackResponse(req)
+	if err := resp.Decode(io.NopCloser(answer)); err != nil {
+		return "", s.fail(ctx, "fetch", err, c.said(), ErrBadRemote)
+	}
+	talk := &said{}
+	if err := s.receive(ctx, demux(req.Capabilities, resp, talk), got.head); err != nil {
+		kind := ErrBadRemote
+		if errors.Is(err, errStream) {
+			kind = ErrUnreachable
+		}
+		return "", s.fail(ctx, "fetch", err, c.said()+" "+talk.String(), kind)
+	}
+	return got.head, nil
+}
+
+// haves lists commits that the mirror holds, so that the remote sends only what
+// is new: the tip, the checkpoint, and some before the tip at growing
+// distances, for a remote that went back.
+func (s *Store) haves() []Hash {
+	list := []Hash{}
+	if h, err := s.readRef(checkpointRef); err == nil && h != "" && s.Has(h) {
+		list = append(list, h)
+	}
+	at := s.Tip()
+	for step, next := 0, 0; at != "" && step < 64; step++ {
+		c, err := s.commit(at)
+		if err != nil {
+			break
+		}
+		if step >= next {
+			list = append(list, at)
+			next = step*2 + 1
+		}
+		if len(c.parents) == 0 {
+			break
+		}
+		at = c.parents[0]
+	}
+	return list
+}
+
+// demux gives the data band of an answer; what the server prints goes to talk.
+func demux(caps *capability.List, r io.Reader, talk *said) io.Reader {
+	typ := sideband.Sideband64k
+	switch {
+	case caps.Supports(capability.Sideband64k):
+	case caps.Supports(capability.Sideband):
+		typ = sideband.Sideband
+	default:
+		return r
+	}
+	d := sideband.NewDemuxer(typ, r)
+	d.Progress = talk
+	return d
+}
+
+// said keeps the beginning of what a server prints.
+type said struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if room := 4*maxSaid - s.buf.Len(); room > 0 {
+		s.buf.Write(p[:min(room, len(p))])
+	}
+	return len(p), nil
+}
+
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buf.String()
+}
+
+// builtinPush is a receive-pack session, opened when it is needed: for a folder
+// the head is read from its file.
+type builtinPush struct {
+	r      *builtinRemote
+	cancel context.CancelFunc
+	c      conversation
+	refs   refs
+}
+
+func (r *builtinRemote) openPush(ctx context.Context) (pushSession, error) {
+	if head, ok := r.s.peekPath(); ok && head != "" {
+		return &builtinPush{r: r, cancel: func() {}, refs: refs{head: head}}, nil
+	}
+	p := &builtinPush{r: r}
+	return p, p.open(ctx)
+}
+
+func (p *builtinPush) open(ctx context.Context) error {
+	ctx, p.cancel = context.WithTimeout(ctx, p.r.s.o.Timeout)
+	c, got, err := p.r.open(ctx, "push", receivePack)
+	if err != nil {
+		p.cancel()
+		return err
+	}
+	p.c, p.refs = c, got
+	return nil
+}
+
+func (p *builtinPush) tip() Hash { return p.refs.head }
+
+func (p *builtinPush) close() {
+	if p.c != nil {
+		p.c.close()
+	}
+	p.cancel()
+}
+
+func (p *builtinPush) send(ctx context.Context, head Hash, objects *newObjects) error {
+	s := p.r.s
+	if p.c == nil {
+		expected := p.refs.head
+		if err := p.open(ctx); err != nil {
+			return err
+		}
+		if p.refs.head != expected {
+			return errRaced
+		}
+	}
+	req := packp.NewReferenceUpdateRequestFromCapabilities(p.refs.caps)
+	if !p.refs.caps.Supports(capability.ReportStatus) {
+		return s.fail(ctx, "push", fmt.Errorf("%w: it does not report whether a push succeeded", ErrBadRemote), "", ErrBadRemote)
+	}
+	for _, wanted := range []capability.Capability{capability.Sideband64k, capability.Atomic} {
+		if p.refs.caps.Supports(wanted) {
+			if err := req.Capabilities.Set(wanted); err != nil {
+				return err
+			}
+		}
+	}
+	req.Commands = []*packp.Command{{Name: plumbing.ReferenceName(s.ref), Old: p.refs.head.git(), New: head.git()}}
+	var pack bytes.Buffer
+	if err := objects.encode(&pack); err != nil {
+		return fmt.Errorf("the pack: %w", err)
+	}
+	req.Packfile = io.NopCloser(&pack)
+	answer, err := p.c.request(func(w io.Writer) error { return req.Encode(w) })
+	if err != nil {
+		// The server may have taken all and gone away while this side wrote.
+		return fmt.Errorf("%w: %w", errUnsure, s.fail(ctx, "push", err, p.c.said()))
+	}
+	talk := &said{}
+	report := packp.NewReportStatus()
+	if err := report.Decode(io.LimitReader(demux(req.Capabilities, answer, talk), maxAdvertised)); err != nil {
+		return fmt.Errorf("%w: %w", errUnsure, s.fail(ctx, "push", fmt.Errorf("its report: %s", plain(err.Error())), talk.String()+" "+p.c.said()))
+	}
+	if report.UnpackStatus != "ok" {
+		return &RefusedError{URL: s.url.identity(), Reason: "unpack: " + plain(report.UnpackStatus), Said: plain(talk.String() + " " + p.c.said())}
+	}
+	for _, status := range report.CommandStatuses {
+		if status.ReferenceName.String() != s.ref {
+			continue
+		}
+		if status.Status == "ok" {
+			return nil
+		}
+		return s.refusal(status.Status, talk.String()+" "+p.c.said())
+	}
+	return fmt.Errorf("%w: %w", errUnsure, s.fail(ctx, "push", errors.New("its report does not name the branch"), talk.String(), ErrBadRemote))
+}
+
+// lostRace are the words with which servers say that the branch moved, or that
+// another push holds its lock. All else is a refusal of its own.
+var lostRace = []string{
+	"failed to update ref", "cannot lock ref", "failed to lock", "unable to lock", "fetch first", "non-fast-forward",
+	"stale info", "incorrect old value", "reference already exists", "remote ref updated since checkout",
+	"atomic transaction failed", "failed to write", "is at ", "lock file",
+}
+
+// refusal tells a lost race from a refusal by the status that the server gives.
+func (s *Store) refusal(status, talk string) error {
+	lower := strings.ToLower(status)
+	for _, w := range lostRace {
+		if strings.Contains(lower, w) {
+			return fmt.Errorf("%w: %s", errRaced, plain(status))
+		}
+	}
+	return &RefusedError{URL: s.url.identity(), Reason: plain(status), Said: plain(talk)}
+}

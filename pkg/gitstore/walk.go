@@ -1,0 +1,521 @@
+package gitstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+)
+
+// File is a regular file that a commit adds.
+type File struct {
+	Path string
+	Blob Hash
+	Size int64 // bytes
+}
+
+// ViolationKind says how a change breaks the rules of an append-only store.
+type ViolationKind string
+
+// The kinds of violation.
+const (
+	// Changed: a path that held other bytes before. Old has the first ones.
+	Changed ViolationKind = "changed"
+	// Deleted: a path that held a file is gone.
+	Deleted ViolationKind = "deleted"
+	// BadMode: a symlink, a submodule, an executable or any odd mode.
+	BadMode ViolationKind = "bad mode"
+	// BadPath: a name that no store file may have, or a folder too deep.
+	BadPath ViolationKind = "bad path"
+	// CaseTwin: a name that differs only in case from one beside it.
+	CaseTwin ViolationKind = "case twin"
+	// TooLarge: a file above the limit. Its bytes were not read.
+	TooLarge ViolationKind = "too large"
+	// TooMany: more changes in one commit than are looked at.
+	TooMany ViolationKind = "too many"
+	// BadTree: a folder that cannot be read: too large, or malformed.
+	BadTree ViolationKind = "bad tree"
+)
+
+// Violation is a change by a commit that has no effect.
+type Violation struct {
+	Path   string
+	Kind   ViolationKind
+	Detail string
+	// Old is what the path held first (Changed, Deleted); Blob is what it
+	// would hold now, with its Size in bytes (Changed). Else they are empty.
+	Old, Blob Hash
+	Size      int64
+}
+
+// Commit is what one commit of the first-parent chain brings.
+type Commit struct {
+	Hash, Parent Hash   // Parent is the first one; "" at the root
+	Parents      []Hash // all of them; more than one is a merge
+	// Inserted are the files that it adds, sorted by path. What a merge brings
+	// relative to its first parent counts at the merge.
+	Inserted   []File
+	Violations []Violation // sorted by path
+	// Message is what the committer wrote: for showing, after cleaning, and
+	// never to be trusted.
+	Message string
+}
+
+// Limits bounds what Walk looks at. A zero field means its default.
+type Limits struct {
+	File    int64 // bytes of one file; default 4 MiB, the largest record
+	Changes int   // changed paths of one commit; default 65536
+	Depth   int   // parts of a path; default 8, the layout uses 6
+	Path    int   // bytes of a path; default 255, what every file system takes
+}
+
+func (l Limits) orDefault() Limits {
+	if l.File <= 0 {
+		l.File = 4 << 20
+	}
+	if l.Changes <= 0 {
+		l.Changes = 1 << 16
+	}
+	if l.Depth <= 0 {
+		l.Depth = 8
+	}
+	if l.Path <= 0 {
+		l.Path = 255
+	}
+	return l
+}
+
+// WalkOptions says how Walk judges what it sees.
+type WalkOptions struct {
+	Limits Limits
+	// Known gives the first blob that a path held in the history up to the
+	// commit before the one being looked at, "" when it held none. It is asked
+	// only for paths that a commit adds, so that a file which comes back with
+	// other bytes after its deletion is Changed, however long ago it was
+	// deleted. With nil, Walk remembers deletions of its own walk alone: enough
+	// where every walk begins at the root.
+	Known func(path string) (Hash, error)
+}
+
+// Walk calls fn for each commit after from (with "" the root included) up to
+// and with to, oldest first, along the first parents. Whatever a commit does
+// beside adding regular files at valid paths is a Violation, never an error.
+// Errors are: from is not on the chain (ErrRewritten), the mirror lacks or
+// garbles an object of the history, ctx ended, or fn's own.
+func (s *Store) Walk(ctx context.Context, from, to Hash, o WalkOptions, fn func(Commit) error) error {
+	o.Limits = o.Limits.orDefault()
+	list, err := s.chain(from, to)
+	if err != nil {
+		return err
+	}
+	var parentTree Hash
+	if from != "" && len(list) > 0 {
+		c, err := s.commit(from)
+		if err != nil {
+			return err
+		}
+		parentTree = c.tree
+	}
+	gone := map[string]Hash{}
+	parent := from
+	for _, h := range list {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		c, err := s.commit(h)
+		if err != nil {
+			return err
+		}
+		d := differ{s: s, ctx: ctx, limits: o.Limits, known: o.Known, gone: gone}
+		if err := d.dir("", 1, parentTree, c.tree); err != nil {
+			return fmt.Errorf("commit %s: %w", h, err)
+		}
+		if err := fn(d.commit(h, parent, c)); err != nil {
+			return err
+		}
+		parent, parentTree = h, c.tree
+	}
+	return nil
+}
+
+// differ compares the trees of a commit and of its first parent. Folders with
+// the same hash are not opened.
+type differ struct {
+	s       *Store
+	ctx     context.Context
+	limits  Limits
+	known   func(path string) (Hash, error)
+	gone    map[string]Hash // what this walk saw deleted or changed, with its first blob
+	files   []File
+	bad     []Violation
+	changes int
+	skipped int // changes beyond the limit
+}
+
+func (d *differ) commit(h, parent Hash, c commitObject) Commit {
+	if d.skipped > 0 {
+		d.bad = append(d.bad, Violation{Kind: TooMany, Detail: fmt.Sprintf("%d changes beyond the first %d", d.skipped, d.limits.Changes)})
+	}
+	sort.Slice(d.files, func(i, j int) bool { return d.files[i].Path < d.files[j].Path })
+	sort.SliceStable(d.bad, func(i, j int) bool { return d.bad[i].Path < d.bad[j].Path })
+	return Commit{Hash: h, Parent: parent, Parents: c.parents, Inserted: d.files, Violations: d.bad, Message: c.message}
+}
+
+func (d *differ) violation(path string, kind ViolationKind, detail string) {
+	d.bad = append(d.bad, Violation{Path: path, Kind: kind, Detail: detail})
+}
+
+// room counts a change and reports whether it is still looked at.
+func (d *differ) room() bool {
+	if d.changes >= d.limits.Changes {
+		d.skipped++
+		return false
+	}
+	d.changes++
+	return true
+}
+
+// readTree reads a folder. One that cannot be read for what it holds is a
+// violation and counts as empty; one that is missing is an error, for that is
+// the mirror's fault and not the history's.
+func (d *differ) readTree(path string, h Hash, report bool) ([]treeEntry, error) {
+	entries, err := d.s.tree(h)
+	if errors.Is(err, ErrTooLarge) || errors.Is(err, ErrCorrupt) {
+		if report && d.room() {
+			d.violation(path, BadTree, err.Error())
+		}
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !sort.SliceIsSorted(entries, func(i, j int) bool { return entries[i].key() < entries[j].key() }) {
+		sort.SliceStable(entries, func(i, j int) bool { return entries[i].key() < entries[j].key() })
+		if report && d.room() {
+			d.violation(path, BadTree, "its entries are not in order")
+		}
+	}
+	// A name that is there twice: the first counts.
+	kept := entries[:0:0]
+	for i, e := range entries {
+		if i > 0 && e.key() == entries[i-1].key() {
+			if kept == nil || len(kept) == 0 {
+				kept = append(kept, entries[:i]...)
+			}
+			if report && d.room() {
+				d.violation(join(path, e.name), BadTree, "the name is there twice")
+			}
+			continue
+		}
+		if len(kept) > 0 {
+			kept = append(kept, e)
+		}
+	}
+	if len(kept) > 0 {
+		return kept, nil
+	}
+	return entries, nil
+}
+
+// dir compares the folder path, whose parts below it lie at the given depth.
+func (d *differ) dir(path string, depth int, old, new Hash) error {
+	if old == new {
+		return nil
+	}
+	if err := d.ctx.Err(); err != nil {
+		return err
+	}
+	before, err := d.readTree(path, old, false)
+	if err != nil {
+		return err
+	}
+	after, err := d.readTree(path, new, true)
+	if err != nil {
+		return err
+	}
+	var added []treeEntry
+	i, j := 0, 0
+	for i < len(before) || j < len(after) {
+		switch {
+		case j == len(after) || i < len(before) && before[i].key() < after[j].key():
+			if err := d.removed(path, depth, before[i]); err != nil {
+				return err
+			}
+			i++
+		case i == len(before) || after[j].key() < before[i].key():
+			added = append(added, after[j])
+			j++
+		default:
+			if before[i].hash != after[j].hash || before[i].mode != after[j].mode {
+				if err := d.changed(path, depth, before[i], after[j]); err != nil {
+					return err
+				}
+			}
+			i, j = i+1, j+1
+		}
+	}
+	return d.added(path, depth, added, after)
+}
+
+// added looks at what is new in a folder; all is what the folder holds now.
+func (d *differ) added(path string, depth int, added, all []treeEntry) error {
+	if len(added) == 0 {
+		return nil
+	}
+	twins := twinFinder(all, len(added))
+	for _, e := range added {
+		full := join(path, e.name)
+		if problem := nameProblem(e.name); problem != "" {
+			if d.room() {
+				d.violation(full, BadPath, problem)
+			}
+			continue
+		}
+		if twin := twins(e.name); twin != "" {
+			if d.room() {
+				d.violation(full, CaseTwin, fmt.Sprintf("%q is there too", twin))
+			}
+			continue
+		}
+		if e.isDir() {
+			if depth >= d.limits.Depth {
+				if d.room() {
+					d.violation(full, BadPath, fmt.Sprintf("a folder at a depth of %d", depth))
+				}
+				continue
+			}
+			if err := d.dir(full, depth+1, "", e.object()); err != nil {
+				return err
+			}
+			continue
+		}
+		if !d.room() {
+			continue
+		}
+		if err := d.file(full, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// file looks at a new file.
+func (d *differ) file(path string, e treeEntry) error {
+	if e.mode != modeFile {
+		d.violation(path, BadMode, modeName(e.mode))
+		return nil
+	}
+	if len(path) > d.limits.Path {
+		d.violation(path, BadPath, fmt.Sprintf("%d bytes long, %d are allowed", len(path), d.limits.Path))
+		return nil
+	}
+	first, remembered := d.gone[path]
+	if !remembered && d.known != nil {
+		var err error
+		if first, err = d.known(path); err != nil {
+			return err
+		}
+	}
+	size, err := d.s.Size(e.object())
+	if err != nil {
+		return err
+	}
+	blob := e.object()
+	if first != "" {
+		if first != blob {
+			d.bad = append(d.bad, Violation{Path: path, Kind: Changed, Detail: "came back with other bytes", Old: first, Blob: blob, Size: size})
+		}
+		// With the same bytes it is restored: nothing new, nothing wrong.
+		return nil
+	}
+	if size > d.limits.File {
+		d.bad = append(d.bad, Violation{Path: path, Kind: TooLarge, Detail: fmt.Sprintf("%d bytes, %d are allowed", size, d.limits.File), Blob: blob, Size: size})
+		return nil
+	}
+	d.files = append(d.files, File{Path: path, Blob: blob, Size: size})
+	return nil
+}
+
+// removed looks at what is gone from a folder.
+func (d *differ) removed(path string, depth int, e treeEntry) error {
+	full := join(path, e.name)
+	if e.isDir() {
+		if nameProblem(e.name) != "" || depth >= d.limits.Depth {
+			return nil // what was in it never counted
+		}
+		return d.dir(full, depth+1, e.object(), "")
+	}
+	if e.mode != modeFile || nameProblem(e.name) != "" || !d.room() {
+		return nil
+	}
+	first, err := d.first(full, e.object())
+	if err != nil {
+		return err
+	}
+	d.bad = append(d.bad, Violation{Path: full, Kind: Deleted, Detail: "it counts all the same", Old: first})
+	return nil
+}
+
+// changed looks at an entry that differs under the same name and type.
+func (d *differ) changed(path string, depth int, old, new treeEntry) error {
+	full := join(path, new.name)
+	if nameProblem(new.name) != "" {
+		return nil // reported when it came
+	}
+	if new.isDir() {
+		if depth >= d.limits.Depth {
+			return nil
+		}
+		return d.dir(full, depth+1, old.object(), new.object())
+	}
+	if !d.room() {
+		return nil
+	}
+	switch {
+	case old.mode != modeFile && new.mode == modeFile:
+		return d.file(full, new)
+	case old.mode != modeFile:
+		d.violation(full, BadMode, modeName(new.mode))
+		return nil
+	}
+	first, err := d.first(full, old.object())
+	if err != nil {
+		return err
+	}
+	if new.mode != modeFile {
+		d.bad = append(d.bad, Violation{Path: full, Kind: BadMode, Detail: modeName(new.mode), Old: first})
+		return nil
+	}
+	if first == new.object() {
+		return nil // changed back to the first bytes
+	}
+	size, err := d.s.Size(new.object())
+	if err != nil {
+		return err
+	}
+	d.bad = append(d.bad, Violation{Path: full, Kind: Changed, Detail: "the first bytes count", Old: first, Blob: new.object(), Size: size})
+	return nil
+}
+
+// first gives what a path held first, where a file was changed or deleted, and
+// remembers it.
+func (d *differ) first(path string, before Hash) (Hash, error) {
+	if first, ok := d.gone[path]; ok {
+		return first, nil
+	}
+	first := before
+	if d.known != nil {
+		known, err := d.known(path)
+		if err != nil {
+			return "", err
+		}
+		if known != "" {
+			first = known
+		}
+	}
+	d.gone[path] = first
+	return first, nil
+}
+
+// twinFinder gives a function that finds a name's twin among all: another name
+// that differs from it only in case. For few names looking through the folder
+// is cheaper than a map of it.
+func twinFinder(all []treeEntry, names int) func(name string) string {
+	if names <= 8 {
+		return func(name string) string {
+			for _, e := range all {
+				if len(e.name) == len(name) && e.name != name && strings.EqualFold(e.name, name) {
+					return e.name
+				}
+			}
+			return ""
+		}
+	}
+	// Each folded name with two different spellings, which is enough.
+	spellings := make(map[string][2]string, len(all))
+	for _, e := range all {
+		folded := strings.ToLower(e.name)
+		s := spellings[folded]
+		switch {
+		case s[0] == "" || s[0] == e.name:
+			s[0] = e.name
+		default:
+			s[1] = e.name
+		}
+		spellings[folded] = s
+	}
+	return func(name string) string {
+		s := spellings[strings.ToLower(name)]
+		if s[0] != name {
+			return s[0]
+		}
+		return s[1]
+	}
+}
+
+// nameProblem says what is wrong with one part of a path; "" when nothing is.
+// The letters are those that every file system and every shell takes as they
+// are.
+func nameProblem(name string) string {
+	switch {
+	case name == "" || name == "." || name == "..":
+		return "a part that is empty or goes elsewhere"
+	case strings.EqualFold(name, ".git") || strings.EqualFold(name, "git~1"):
+		return "git's own folder"
+	case strings.HasPrefix(name, "-"):
+		return "a part that begins with '-'"
+	case strings.HasSuffix(name, "."):
+		return "a part that ends with a dot"
+	}
+	for i := range len(name) {
+		c := name[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '.' && c != '_' && c != '-' {
+			return fmt.Sprintf("the byte %q", c)
+		}
+	}
+	return ""
+}
+
+// CheckPath says whether a store may hold a file at path; the error is
+// ErrBadPath.
+func CheckPath(path string) error {
+	limits := Limits{}.orDefault()
+	parts := strings.Split(path, "/")
+	if len(path) > limits.Path {
+		return fmt.Errorf("%w: %q: %d bytes long, %d are allowed", ErrBadPath, path, len(path), limits.Path)
+	}
+	if len(parts) > limits.Depth {
+		return fmt.Errorf("%w: %q: %d parts, %d are allowed", ErrBadPath, path, len(parts), limits.Depth)
+	}
+	for _, part := range parts {
+		if problem := nameProblem(part); problem != "" {
+			return fmt.Errorf("%w: %q: %s", ErrBadPath, path, problem)
+		}
+	}
+	return nil
+}
+
+func modeName(mode string) string {
+	switch mode {
+	case "120000":
+		return "a symlink"
+	case "160000":
+		return "a submodule"
+	case "100755":
+		return "an executable"
+	}
+	return "mode " + mode
+}
+
+func join(dir, name string) string {
+	if dir == "" {
+		return name
+	}
+	return dir + "/" + name
+}
+
+// gitBlob gives the name of a blob with these bytes.
+func gitBlob(data []byte) Hash { return fromGit(plumbing.ComputeHash(plumbing.BlobObject, data)) }
