@@ -1,0 +1,333 @@
+package ledger
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/jitaccess/jit/pkg/gitstore"
+	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/record"
+)
+
+// The ledger's own reasons for setting something aside; the others are those of
+// the record, policy and gitstore packages.
+const (
+	ReasonForeignFile   = "foreign-file"     // no place of a record or certificate
+	ReasonWrongPlace    = "wrong-place"      // the path does not fit what the record says
+	ReasonDuplicateID   = "duplicate-id"     // the id stands elsewhere already
+	ReasonWrongStore    = "wrong-store"      // it names another store
+	ReasonUnknownHead   = "unknown-head"     // its head is not on this history before it
+	ReasonNotInPolicy   = "not-in-policy"    // the key belongs to nobody in the policy in force
+	ReasonWrongSigner   = "wrong-signer"     // the key belongs to another than By
+	ReasonNotReconciler = "not-reconciler"   // a receipt by somebody who may not write it
+	ReasonNoSuchRequest = "no-such-request"  // it stands beside nothing that counts
+	ReasonNoSignature   = "sig-missing"      // there is no signature beside it
+	ReasonHeadNoted     = "head-not-on-line" // counted all the same, since it takes away
+)
+
+// maxDetail bounds what is kept in words about a file that is set aside: a
+// pusher chooses how many there are, and partly what the words hold.
+const maxDetail = 500
+
+// fold is the work of one Fold.
+type fold struct {
+	ctx context.Context
+	src Source
+	index
+	state
+	report Report
+
+	commit gitstore.Commit
+	order  int // of the next record counted in this commit
+}
+
+func (f *fold) run(to gitstore.Hash) error {
+	err := f.src.Walk(f.ctx, f.head, to, gitstore.WalkOptions{Known: f.known}, f.one)
+	if err != nil {
+		return err
+	}
+	if f.policies.Latest() == nil {
+		return fmt.Errorf("%w: its first commit holds no policy that could be the store's first", ErrIdentity)
+	}
+	return f.saveMeta(f.state)
+}
+
+// candidate is a record's file with its signature, before it is judged.
+type candidate struct {
+	place     record.Place
+	path      string
+	blob, asc gitstore.Hash
+}
+
+// rank is the order in which the records of one commit are taken: what takes
+// away, (certificates, before any record,) policy, requests, the rest.
+func (c candidate) rank() int {
+	switch {
+	case c.place.Kind.TakesAway():
+		return 0
+	case c.place.Kind == record.KindPolicy:
+		return 1
+	case c.place.Kind == record.KindRequest:
+		return 2
+	case c.place.Kind == record.KindApproval:
+		return 3
+	}
+	return 4
+}
+
+// one folds one commit.
+func (f *fold) one(c gitstore.Commit) error {
+	f.commit, f.order = c, 0
+	f.position++
+	f.head = c.Hash
+	if _, err := f.Exec(`INSERT INTO commits VALUES (?, ?)`, f.position, string(c.Hash)); err != nil {
+		return err
+	}
+	f.report.Commits++
+	files := c.Inserted
+	for _, v := range c.Violations {
+		held, err := f.held(v.Path)
+		if err != nil {
+			return err
+		}
+		// Garbage that was laid at a path before holds nothing.
+		if v.Kind == gitstore.Changed && !held && v.Blob != "" {
+			files = append(files, gitstore.File{Path: v.Path, Blob: v.Blob, Size: v.Size})
+			continue
+		}
+		if err := f.aside(v.Path, string(v.Kind), v.Detail); err != nil {
+			return err
+		}
+	}
+	candidates, err := f.sort(files)
+	if err != nil {
+		return err
+	}
+	var early []candidate // takes away from what this very commit brings
+	for _, x := range candidates {
+		err := f.judge(x)
+		if x.rank() == 0 && reasonOf(err) == ReasonNoSuchRequest {
+			early = append(early, x)
+			continue
+		}
+		if err := f.settle(x, err); err != nil {
+			return err
+		}
+	}
+	for _, x := range early {
+		if err := f.settle(x, f.judge(x)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sort takes the certificates, pairs the records with their signatures, and
+// orders them.
+func (f *fold) sort(files []gitstore.File) ([]candidate, error) {
+	slices.SortFunc(files, func(a, b gitstore.File) int { return cmp.Compare(a.Path, b.Path) })
+	var all []candidate
+	for _, file := range files {
+		if err := f.ctx.Err(); err != nil {
+			return nil, err
+		}
+		if fpr, sum, err := record.ParseCertificatePath(file.Path); err == nil {
+			if err := f.certificate(file, fpr, sum); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		place, err := record.ParsePath(file.Path)
+		if err != nil {
+			if err := f.aside(file.Path, ReasonForeignFile, err.Error()); err != nil {
+				return nil, err
+			}
+			if err := f.loose(file.Path, file.Blob); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if err := f.loose(file.Path, file.Blob); err != nil {
+			return nil, err
+		}
+		place.Signature = false
+		path := place.Path()
+		if slices.ContainsFunc(all, func(c candidate) bool { return c.path == path }) {
+			continue
+		}
+		all = append(all, candidate{place: place, path: path})
+	}
+	for i := range all {
+		c := &all[i]
+		var err error
+		if c.blob, err = f.looseBlob(c.path); err != nil {
+			return nil, err
+		}
+		if c.asc, err = f.looseBlob(record.SignaturePath(c.path)); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortStableFunc(all, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(a.place.ID, b.place.ID), cmp.Compare(a.path, b.path))
+	})
+	return all, nil
+}
+
+// settle keeps a candidate's outcome: counted (no error), set aside for its
+// reason, or a fault that stops the fold.
+func (f *fold) settle(c candidate, err error) error {
+	if err == nil {
+		return nil
+	}
+	reason := reasonOf(err)
+	if reason == "" {
+		return fmt.Errorf("%s: %w", c.path, err)
+	}
+	if reason == ReasonUnknownHead {
+		f.report.Forks++
+	}
+	return f.aside(c.path, reason, err.Error())
+}
+
+func (f *fold) aside(path, reason, detail string) error {
+	path, detail = printable(path), printable(detail)
+	if len(detail) > maxDetail {
+		detail = detail[:maxDetail]
+	}
+	f.report.SetAside = append(f.report.SetAside, SetAside{Commit: f.commit.Hash, Position: f.position, Path: path, Reason: reason, Detail: detail})
+	_, err := f.Exec(`INSERT INTO aside (commit_hash, position, path, reason, detail) VALUES (?,?,?,?,?)`,
+		string(f.commit.Hash), f.position, path, reason, detail)
+	return err
+}
+
+// printable replaces what must not reach a screen.
+func printable(s string) string {
+	out := []rune{}
+	for _, r := range s {
+		if r != '\n' && record.CheckText(string(r)) != nil {
+			r = '�'
+		}
+		if r == '\n' {
+			r = ' '
+		}
+		out = append(out, r)
+	}
+	return string(out)
+}
+
+// misplaced is a reason of the ledger's own.
+type misplaced struct{ reason, detail string }
+
+func (m *misplaced) Error() string { return m.detail }
+
+func refuse(reason, format string, args ...any) error {
+	return &misplaced{reason, fmt.Sprintf(format, args...)}
+}
+
+// reasonOf gives the stable code of a refusal, or "" for a fault.
+func reasonOf(err error) string {
+	var m *misplaced
+	if errors.As(err, &m) {
+		return m.reason
+	}
+	if r := record.ReasonOf(err); r != "" {
+		return string(r)
+	}
+	if c := policy.CodeOf(err); c != "" {
+		return string(c)
+	}
+	if errors.Is(err, gitstore.ErrTooLarge) {
+		return string(gitstore.TooLarge)
+	}
+	return ""
+}
+
+// known gives the first blob that a path held; see gitstore.WalkOptions.
+func (f *fold) known(path string) (gitstore.Hash, error) {
+	if r, asc, err := f.counted(path); err != nil || r != nil {
+		if err != nil {
+			return "", err
+		}
+		if asc {
+			return r.asc, nil
+		}
+		return r.blob, nil
+	}
+	var first string
+	err := f.QueryRow(`SELECT first FROM loose WHERE path = ?`, path).Scan(&first)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return gitstore.Hash(first), err
+}
+
+// counted gives the counted record whose file or signature path is.
+func (f *fold) counted(path string) (*row, bool, error) {
+	place, err := record.ParsePath(path)
+	if err != nil {
+		return nil, false, nil //nolint:nilerr // not a record's path, so no record's
+	}
+	rows, err := f.rows(`WHERE r.id = ?`, string(place.ID))
+	asc := place.Signature
+	place.Signature = false
+	if err != nil || len(rows) == 0 || rows[0].Path != place.Path() {
+		return nil, false, err
+	}
+	return &rows[0], asc, nil
+}
+
+// held reports whether the path belongs to something that counts.
+func (f *fold) held(path string) (bool, error) {
+	if r, _, err := f.counted(path); err != nil || r != nil {
+		return r != nil, err
+	}
+	var n int
+	err := f.QueryRow(`SELECT count(*) FROM loose WHERE path = ? AND blob = 'held'`, path).Scan(&n)
+	return n > 0, err
+}
+
+// loose remembers a file that is not, or not yet, part of something counted.
+func (f *fold) loose(path string, blob gitstore.Hash) error {
+	_, err := f.Exec(`INSERT INTO loose VALUES (?, ?, ?) ON CONFLICT (path) DO UPDATE SET blob = excluded.blob`, path, string(blob), string(blob))
+	return err
+}
+
+// hold marks a certificate's path as one that counts, with its bytes.
+func (f *fold) hold(path string, blob gitstore.Hash) error {
+	_, err := f.Exec(`INSERT OR REPLACE INTO loose VALUES (?, ?, 'held')`, path, string(blob))
+	return err
+}
+
+func (f *fold) looseBlob(path string) (gitstore.Hash, error) {
+	var blob string
+	err := f.QueryRow(`SELECT blob FROM loose WHERE path = ?`, path).Scan(&blob)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return gitstore.Hash(blob), err
+}
+
+// count gives a judged record its place in the state.
+func (f *fold) count(v record.Verified, c candidate) error {
+	if err := f.insertRecord(v, c.place, c.blob, c.asc, f.position, f.order); err != nil {
+		return err
+	}
+	for _, path := range []string{c.path, record.SignaturePath(c.path)} {
+		if _, err := f.Exec(`DELETE FROM loose WHERE path = ?`, path); err != nil {
+			return err
+		}
+	}
+	f.order++
+	f.report.Records++
+	sum := sha256.New()
+	sum.Write([]byte(f.digest))
+	sum.Write([]byte(v.Digest()))
+	f.digest = record.Digest(hex.EncodeToString(sum.Sum(nil)))
+	return nil
+}

@@ -1,0 +1,295 @@
+package ledger
+
+import (
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/jitaccess/jit/pkg/approve"
+	"github.com/jitaccess/jit/pkg/gitstore"
+	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/record"
+)
+
+// schema is the form of the index. The records' bytes stay in the git store;
+// here stands what was made of them.
+const schema = `
+CREATE TABLE IF NOT EXISTS meta (
+	key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS commits (
+	position INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS records (
+	id TEXT PRIMARY KEY, tail TEXT NOT NULL, kind TEXT NOT NULL, beside TEXT NOT NULL,
+	policy INTEGER NOT NULL, signer TEXT NOT NULL, created INTEGER NOT NULL, key TEXT NOT NULL,
+	digest TEXT NOT NULL, blob TEXT NOT NULL, asc TEXT NOT NULL,
+	position INTEGER NOT NULL, ord INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS records_tail ON records (tail);
+CREATE INDEX IF NOT EXISTS records_beside ON records (beside, position, ord);
+CREATE TABLE IF NOT EXISTS loose (
+	path TEXT PRIMARY KEY, first TEXT NOT NULL, blob TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS certificates (
+	fingerprint TEXT PRIMARY KEY, armor BLOB NOT NULL, position INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS voids (
+	fingerprint TEXT PRIMARY KEY, position INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS floors (
+	resource TEXT NOT NULL, reconciler TEXT NOT NULL, at INTEGER NOT NULL,
+	PRIMARY KEY (resource, reconciler)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS requests (
+	id TEXT PRIMARY KEY, person TEXT NOT NULL, body BLOB NOT NULL, settled BLOB) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS requests_open ON requests (id) WHERE settled IS NULL;
+CREATE TABLE IF NOT EXISTS proposals (
+	id TEXT PRIMARY KEY, body BLOB NOT NULL, forced INTEGER NOT NULL, since INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS aside (
+	n INTEGER PRIMARY KEY, commit_hash TEXT NOT NULL, position INTEGER NOT NULL,
+	path TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL);
+`
+
+// querier is a database or a transaction on it.
+type querier interface {
+	Exec(query string, args ...any) (sql.Result, error)
+	Query(query string, args ...any) (*sql.Rows, error)
+	QueryRow(query string, args ...any) *sql.Row
+}
+
+// index is what the ledger asks of SQLite.
+type index struct{ querier }
+
+// void is a certificate revoked as compromised.
+type void = approve.Void
+
+func (s state) clone() state {
+	s.void = maps.Clone(s.void)
+	floors := make(map[string]map[string]time.Time, len(s.floors))
+	for resource, by := range s.floors {
+		floors[resource] = maps.Clone(by)
+	}
+	s.floors = floors
+	s.policies = s.policies[:len(s.policies):len(s.policies)]
+	return s
+}
+
+// each calls scan for every row.
+func (x index) each(query string, scan func(*sql.Rows) error, args ...any) (err error) {
+	rows, err := x.Query(query, args...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+func (x index) load() (state, error) {
+	s := state{void: map[record.Fingerprint]void{}, floors: map[string]map[string]time.Time{}}
+	meta := map[string]string{}
+	err := x.each(`SELECT key, value FROM meta`, func(r *sql.Rows) error {
+		var k, v string
+		defer func() { meta[k] = v }()
+		return r.Scan(&k, &v)
+	})
+	if err != nil {
+		return s, err
+	}
+	if v, ok := meta["version"]; ok && v != fmt.Sprint(Version) {
+		return s, fmt.Errorf("it is of version %s, and this jit makes version %d", v, Version)
+	}
+	s.identity, s.head, s.digest = record.StoreID(meta["identity"]), gitstore.Hash(meta["head"]), record.Digest(meta["digest"])
+	if p := meta["position"]; p != "" {
+		if _, err := fmt.Sscan(p, &s.position); err != nil {
+			return s, fmt.Errorf("position: %w", err)
+		}
+	}
+	if err := x.loadKeys(&s); err != nil {
+		return s, err
+	}
+	if err := x.loadPolicies(&s); err != nil {
+		return s, err
+	}
+	return s, x.each(`SELECT resource, reconciler, at FROM floors`, func(r *sql.Rows) error {
+		var resource, by string
+		var at int64
+		if err := r.Scan(&resource, &by, &at); err != nil {
+			return err
+		}
+		s.setFloor(resource, by, time.Unix(at, 0).UTC())
+		return nil
+	})
+}
+
+func (s *state) setFloor(resource, by string, at time.Time) {
+	if s.floors[resource] == nil {
+		s.floors[resource] = map[string]time.Time{}
+	}
+	s.floors[resource][by] = at
+}
+
+func (x index) loadKeys(s *state) error {
+	var certs []*record.Certificate
+	err := x.each(`SELECT armor FROM certificates ORDER BY fingerprint`, func(r *sql.Rows) error {
+		var armor []byte
+		if err := r.Scan(&armor); err != nil {
+			return err
+		}
+		c, err := record.ParseCertificate(armor)
+		certs = append(certs, c)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if s.keyring, err = record.NewKeyring(certs...); err != nil {
+		return err
+	}
+	return x.each(`SELECT fingerprint, position, at FROM voids`, func(r *sql.Rows) error {
+		var fpr record.Fingerprint
+		var v void
+		var at int64
+		if err := r.Scan(&fpr, &v.Position, &at); err != nil {
+			return err
+		}
+		v.At = time.Unix(at, 0).UTC()
+		s.void[fpr] = v
+		return nil
+	})
+}
+
+func (x index) loadPolicies(s *state) error {
+	return x.each(`SELECT body, forced, since FROM proposals WHERE forced > 0 ORDER BY forced, id`, func(r *sql.Rows) error {
+		var body []byte
+		var forced int
+		var since int64
+		if err := r.Scan(&body, &forced, &since); err != nil {
+			return err
+		}
+		var p approve.Proposal
+		if err := json.Unmarshal(body, &p); err != nil {
+			return err
+		}
+		compiled, err := policy.Compile(p.Policy.Record, p.Digest)
+		if err != nil {
+			return err
+		}
+		s.policies = append(s.policies, policy.InForce{Policy: compiled, Position: forced, Since: time.Unix(since, 0).UTC()})
+		return nil
+	})
+}
+
+// saveMeta writes what a fold moved on.
+func (x index) saveMeta(s state) error {
+	for k, v := range map[string]string{
+		"version": fmt.Sprint(Version), "identity": string(s.identity), "head": string(s.head),
+		"position": fmt.Sprint(s.position), "digest": string(s.digest),
+	} {
+		if _, err := x.Exec(`INSERT OR REPLACE INTO meta VALUES (?, ?)`, k, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// positionOf gives the position of a commit of the folded history; 0 when it
+// is none.
+func (x index) positionOf(h gitstore.Hash) (position int, err error) {
+	err = x.QueryRow(`SELECT position FROM commits WHERE hash = ?`, string(h)).Scan(&position)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	return position, err
+}
+
+// row is a counted record as the index keeps it.
+type row struct {
+	Ref
+	blob, asc gitstore.Hash
+	place     record.Place
+	order     int
+}
+
+const rowColumns = `r.id, r.kind, r.beside, r.policy, r.signer, r.created, r.key, r.digest, r.blob, r.asc, r.position, r.ord,
+	(SELECT hash FROM commits c WHERE c.position = r.position)`
+
+func (x index) rows(where string, args ...any) ([]row, error) {
+	var all []row
+	err := x.each(`SELECT `+rowColumns+` FROM records r `+where, func(rows *sql.Rows) error {
+		var r row
+		var created int64
+		var commit sql.NullString
+		if err := rows.Scan(&r.ID, &r.Kind, &r.Request, &r.place.Policy, &r.By, &created, &r.Key, &r.Digest, &r.blob, &r.asc, &r.Position, &r.order, &commit); err != nil {
+			return err
+		}
+		r.Commit, r.Created = gitstore.Hash(commit.String), time.Unix(created, 0).UTC()
+		r.place.Kind, r.place.ID, r.place.Request = r.Kind, r.ID, r.Request
+		r.Path = r.place.Path()
+		all = append(all, r)
+		return nil
+	}, args...)
+	return all, err
+}
+
+func (x index) insertRecord(v record.Verified, p record.Place, blob, asc gitstore.Hash, position, order int) error {
+	h := v.Head()
+	_, err := x.Exec(`INSERT INTO records VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)`,
+		string(h.ID), tail(string(h.ID)), string(h.Kind), string(p.Request), p.Policy, h.By, h.Created.Unix(),
+		string(v.Primary()), string(v.Digest()), string(blob), string(asc), position, order)
+	return err
+}
+
+// tail is the end by which people name a record.
+func tail(id string) string { return strings.ToUpper(id[max(0, len(id)-6):]) }
+
+// get reads one JSON body.
+func (x index) get(into any, query string, args ...any) error {
+	var body []byte
+	err := x.QueryRow(query, args...).Scan(&body)
+	if errors.Is(err, sql.ErrNoRows) {
+		return ErrNotFound
+	}
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(body, into)
+}
+
+func (x index) request(id record.ID) (c approve.Case, err error) {
+	err = x.get(&c, `SELECT body FROM requests WHERE id = ?`, string(id))
+	return c, err
+}
+
+// saveRequest writes a case; what was known of its end is judged anew.
+func (x index) saveRequest(c approve.Case) error {
+	body, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	_, err = x.Exec(`INSERT OR REPLACE INTO requests VALUES (?, ?, ?, NULL)`, string(c.Request.Record.ID), c.Request.Record.By, body)
+	return err
+}
+
+func (x index) proposal(id record.ID) (p approve.Proposal, err error) {
+	err = x.get(&p, `SELECT body FROM proposals WHERE id = ?`, string(id))
+	return p, err
+}
+
+func (x index) saveProposal(p approve.Proposal, forced int, since time.Time) error {
+	body, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	_, err = x.Exec(`INSERT OR REPLACE INTO proposals VALUES (?, ?, ?, ?)`, string(p.Policy.Record.ID), body, forced, since.Unix())
+	return err
+}
+
+// forget drops what is known of the ends of requests, where a new policy or a
+// compromised key may have changed them.
+func (x index) forget() error {
+	_, err := x.Exec(`UPDATE requests SET settled = NULL WHERE settled IS NOT NULL`)
+	return err
+}

@@ -1,0 +1,425 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jitaccess/jit/pkg/approve"
+	"github.com/jitaccess/jit/pkg/gitstore"
+	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/receipt"
+	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/request"
+	"github.com/jitaccess/jit/pkg/revoke"
+)
+
+// MaxProposal is the longest that a proposed policy version may wait.
+const MaxProposal = 30 * 24 * time.Hour
+
+// judge counts a candidate, or says why not.
+func (f *fold) judge(c candidate) error {
+	v, err := f.verify(c)
+	if err != nil {
+		return err
+	}
+	h := v.Head()
+	switch {
+	case h.Kind != c.place.Kind || h.ID != c.place.ID:
+		return refuse(ReasonWrongPlace, "it is %s %s", h.Kind, h.ID)
+	case f.policies.Latest() == nil:
+		return f.first(v, c)
+	case h.Store != f.identity:
+		return refuse(ReasonWrongStore, "it was signed for store %s", orNone(string(h.Store)))
+	}
+	if other, err := f.rows(`WHERE r.id = ?`, string(h.ID)); err != nil {
+		return err
+	} else if len(other) > 0 {
+		return refuse(ReasonDuplicateID, "its id is that of %s", other[0].Path)
+	}
+	if err := f.standing(v); err != nil {
+		return err
+	}
+	headAt, err := f.positionOf(gitstore.Hash(h.Head))
+	if err != nil {
+		return err
+	}
+	// A head on this history is that of an earlier commit.
+	if headAt == 0 || headAt >= f.position {
+		if !h.Kind.TakesAway() {
+			return refuse(ReasonUnknownHead, "its signer %s had seen commit %s, which is not on this history before it", h.By, h.Head)
+		}
+		if err := f.aside(c.path, ReasonHeadNoted, "it counts, since it takes away; but its signer had seen commit "+h.Head+", which is not on this history before it"); err != nil {
+			return err
+		}
+	}
+	if err := f.admit(v, c, headAt); err != nil {
+		return err
+	}
+	return f.count(v, c)
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "(none)"
+	}
+	return s
+}
+
+// verify reads a candidate's bytes and checks its signature.
+func (f *fold) verify(c candidate) (v record.Verified, err error) {
+	if c.blob == "" {
+		return v, refuse(ReasonNoSuchRequest, "there is a signature and no record")
+	}
+	if c.asc == "" {
+		return v, refuse(ReasonNoSignature, "there is no signature beside it")
+	}
+	data, err := f.src.ReadBlob(c.blob, record.MaxSize)
+	if err != nil {
+		return v, err
+	}
+	sig, err := f.src.ReadBlob(c.asc, record.MaxSignatureSize)
+	if err != nil {
+		return v, err
+	}
+	return f.keyring.Verify(data, sig)
+}
+
+// standing judges whether the signer is who By names, under the policy in force
+// here.
+func (f *fold) standing(v record.Verified) error {
+	h, p := v.Head(), f.policies.Latest()
+	owner, ok := p.OwnerOf(v.Primary())
+	switch {
+	case !ok:
+		return refuse(ReasonNotInPolicy, "key %s belongs to nobody in the policy in force", v.Primary())
+	case owner != h.By:
+		return refuse(ReasonWrongSigner, "it says that it is by %q, and is signed with a key of %s", h.By, owner)
+	}
+	_, person := p.Person(h.By)
+	if machine := h.Kind == record.KindReceipt; machine == person {
+		return refuse(ReasonNotReconciler, "%s cannot sign a %s", h.By, h.Kind)
+	}
+	return nil
+}
+
+// admit judges a record by what it means, and gives it its effect.
+func (f *fold) admit(v record.Verified, c candidate, headAt int) error {
+	switch h := v.Head(); h.Kind {
+	case record.KindPolicy:
+		return f.propose(v, headAt)
+	case record.KindRequest:
+		return f.request(v, headAt)
+	case record.KindApproval:
+		if c.place.Policy {
+			return f.approvePolicy(v, c, headAt)
+		}
+	}
+	if c.place.Policy || c.place.Request == "" {
+		return refuse(ReasonWrongPlace, "a %s does not belong there", v.Head().Kind)
+	}
+	return f.beside(v, c, headAt)
+}
+
+// placed puts a record at its place.
+func placed[T any](f *fold, v record.Verified, x T, headAt int) approve.Placed[T] {
+	return approve.Placed[T]{Record: x, Position: f.position, Order: f.order, HeadAt: headAt, Key: v.Primary()}
+}
+
+// first takes the store's first policy. It is trusted for being the one that
+// the identity names, and by nothing else.
+func (f *fold) first(v record.Verified, c candidate) error {
+	h := v.Head()
+	if h.Kind != record.KindPolicy || f.position != 1 {
+		return refuse(ReasonNotInPolicy, "there is no policy yet")
+	}
+	if h.Store != "" || h.Head != "" {
+		return refuse(ReasonWrongStore, "a store's first policy names no store and no head")
+	}
+	identity := record.StoreID(v.Digest())
+	if f.identity != "" && f.identity != identity {
+		return refuse(ReasonWrongStore, "it is the first policy of store %s, not of %s", identity, f.identity)
+	}
+	doc, err := record.Decode[policy.Document](v, record.KindPolicy)
+	if err != nil {
+		return err
+	}
+	p, err := policy.Compile(doc, v.Digest())
+	if err != nil {
+		return err
+	}
+	if owner, ok := p.OwnerOf(v.Primary()); !ok || owner != h.By || !p.IsAdmin(h.By) {
+		return &policy.Refusal{Code: policy.NotAdmin, Message: "it is not signed by one of its admins"}
+	}
+	f.identity = identity
+	f.policies = append(f.policies, policy.InForce{Policy: p, Position: f.position, Since: h.Created.Time})
+	proposal := approve.Proposal{Policy: placed(f, v, doc, 0), Digest: v.Digest()}
+	if err := f.saveProposal(proposal, f.position, h.Created.Time); err != nil {
+		return err
+	}
+	return f.count(v, c)
+}
+
+// propose takes a policy version that is put forward.
+func (f *fold) propose(v record.Verified, headAt int) error {
+	doc, err := record.Decode[policy.Document](v, record.KindPolicy)
+	if err != nil {
+		return err
+	}
+	p, err := policy.Compile(doc, v.Digest())
+	if err != nil {
+		return err
+	}
+	now := f.policies.Latest()
+	switch {
+	case doc.Replaces != now.Digest():
+		return &policy.Refusal{Code: policy.NotReplacing, Message: "it replaces a version that is not in force here"}
+	case doc.Expires == nil || !doc.Expires.After(doc.Created.Time) || doc.Expires.Sub(doc.Created.Time) > MaxProposal:
+		return &policy.Refusal{Code: policy.PendingTooLong, Message: fmt.Sprintf("a proposal must expire within %s", record.Duration{Duration: MaxProposal})}
+	}
+	return f.weigh(p, approve.Proposal{Policy: placed(f, v, doc, headAt), Digest: v.Digest()})
+}
+
+// weigh keeps a proposal, and puts it in force where all have agreed.
+func (f *fold) weigh(p *policy.Policy, proposal approve.Proposal) error {
+	d := approve.DecidePolicy(f.policies.Latest(), proposal)
+	if !d.Reached {
+		return f.saveProposal(proposal, 0, time.Unix(0, 0))
+	}
+	f.policies = append(f.policies, policy.InForce{Policy: p, Position: f.position, Since: d.At})
+	if err := f.forget(); err != nil {
+		return err
+	}
+	return f.saveProposal(proposal, f.position, d.At)
+}
+
+func (f *fold) approvePolicy(v record.Verified, c candidate, headAt int) error {
+	a, err := approve.DecodeApproval(v)
+	if err != nil {
+		return err
+	}
+	proposal, err := f.proposal(c.place.Request)
+	if errors.Is(err, ErrNotFound) {
+		return refuse(ReasonNoSuchRequest, "there is no policy version %s", c.place.Request)
+	}
+	if err != nil {
+		return err
+	}
+	if a.Request != c.place.Request || a.RequestDigest != proposal.Digest {
+		return &policy.Refusal{Code: policy.WrongDigest, Message: "it approves other bytes than those of policy version " + string(c.place.Request)}
+	}
+	for _, p := range f.policies {
+		if p.ID() == c.place.Request {
+			return &policy.Refusal{Code: policy.AlreadyInForce, Message: "that policy version was in force already"}
+		}
+	}
+	x := placed(f, v, a, headAt)
+	if err := proposal.MayApprovePolicy(f.policies.Latest(), x); err != nil {
+		return err
+	}
+	proposal.Approvals = append(proposal.Approvals, x)
+	p, err := policy.Compile(proposal.Policy.Record, proposal.Digest)
+	if err != nil {
+		return err
+	}
+	return f.weigh(p, proposal)
+}
+
+func (f *fold) request(v record.Verified, headAt int) error {
+	r, err := request.Decode(v)
+	if err != nil {
+		return err
+	}
+	if err := r.Allowed(f.policies.Latest()); err != nil {
+		return err
+	}
+	if err := f.notBackdated(r, r.Created.Time); err != nil {
+		return err
+	}
+	return f.saveRequest(approve.Case{Request: placed(f, v, r, headAt), Digest: v.Digest(), Void: f.voids(nil, v.Primary())})
+}
+
+// notBackdated refuses a claimed time that lies before what stands earlier in
+// the history: the newest receipt for a resource of the request, by a
+// reconciler that still may write it.
+func (f *fold) notBackdated(r request.Request, created time.Time) error {
+	p := f.policies.Latest()
+	for _, g := range r.Grants {
+		for by, at := range f.floors[g.Resource] {
+			if p.Reconciles(by, g.Resource) && at.Sub(created) > approve.Skew {
+				return &policy.Refusal{Code: policy.Backdated, Message: fmt.Sprintf("it claims %s, and a receipt of %s for %s stands before it in the history",
+					created.Format(time.RFC3339), at.Format(time.RFC3339), g.Resource)}
+			}
+		}
+	}
+	return nil
+}
+
+// voids adds what is known of a key to a case's voids.
+func (f *fold) voids(have map[record.Fingerprint]void, key record.Fingerprint) map[record.Fingerprint]void {
+	v, ok := f.void[key]
+	if !ok {
+		return have
+	}
+	if have == nil {
+		have = map[record.Fingerprint]void{}
+	}
+	have[key] = v
+	return have
+}
+
+// beside takes a record that belongs to a request.
+func (f *fold) beside(v record.Verified, c candidate, headAt int) error {
+	kase, err := f.index.request(c.place.Request)
+	if errors.Is(err, ErrNotFound) {
+		return refuse(ReasonNoSuchRequest, "there is no request %s", c.place.Request)
+	}
+	if err != nil {
+		return err
+	}
+	p, by := f.policies.Latest(), v.Head().By
+	switch v.Head().Kind {
+	case record.KindApproval:
+		err = add(f, v, headAt, &kase, &kase.Approvals, approve.DecodeApproval, func(x approve.Placed[approve.Approval]) error {
+			if err := kase.Names(x.Record.Request, x.Record.RequestDigest); err != nil {
+				return err
+			}
+			if err := f.notBackdated(kase.Request.Record, x.Record.Created.Time); err != nil {
+				return err
+			}
+			return kase.MayApprove(f.policies, x)
+		})
+	case record.KindDenial:
+		err = add(f, v, headAt, &kase, &kase.Denials, approve.DecodeDenial, func(x approve.Placed[approve.Denial]) error {
+			return errors.Join(kase.Names(x.Record.Request, x.Record.RequestDigest), kase.MayDeny(p, by))
+		})
+	case record.KindWithdrawal:
+		err = add(f, v, headAt, &kase, &kase.Withdrawals, approve.DecodeWithdrawal, func(x approve.Placed[approve.Withdrawal]) error {
+			return errors.Join(kase.Names(x.Record.Request, x.Record.RequestDigest), kase.MayWithdraw(by))
+		})
+	case record.KindCancellation:
+		err = add(f, v, headAt, &kase, &kase.Cancellations, revoke.DecodeCancellation, func(x approve.Placed[revoke.Cancellation]) error {
+			return errors.Join(kase.Names(x.Record.Request, x.Record.RequestDigest), revoke.MayCancel(kase.Request.Record, by))
+		})
+	case record.KindRevocation:
+		err = add(f, v, headAt, &kase, &kase.Revocations, revoke.DecodeRevocation, func(x approve.Placed[revoke.Revocation]) error {
+			return errors.Join(kase.Names(x.Record.Request, x.Record.RequestDigest), revoke.MayRevoke(p, kase.Request.Record, by))
+		})
+	case record.KindComment:
+		err = add(f, v, headAt, &kase, &kase.Comments, request.DecodeComment, func(x approve.Placed[request.Comment]) error {
+			return kase.Names(x.Record.Request, x.Record.RequestDigest)
+		})
+	case record.KindReceipt:
+		err = add(f, v, headAt, &kase, &kase.Receipts, receipt.Decode, func(x approve.Placed[receipt.Receipt]) error {
+			return f.mayReceipt(kase, x)
+		})
+	default:
+		err = refuse(ReasonWrongPlace, "a %s does not belong there", v.Head().Kind)
+	}
+	if err != nil {
+		return err
+	}
+	kase.Void = f.voids(kase.Void, v.Primary())
+	return f.saveRequest(kase)
+}
+
+// add decodes a record, judges it, and appends it to its list in the case.
+func add[T any](f *fold, v record.Verified, headAt int, _ *approve.Case, list *[]approve.Placed[T],
+	decode func(record.Verified) (T, error), may func(approve.Placed[T]) error,
+) error {
+	rec, err := decode(v)
+	if err != nil {
+		return err
+	}
+	x := placed(f, v, rec, headAt)
+	if err := may(x); err != nil {
+		return err
+	}
+	*list = append(*list, x)
+	return nil
+}
+
+func (f *fold) mayReceipt(kase approve.Case, x approve.Placed[receipt.Receipt]) error {
+	r := x.Record
+	if err := kase.Names(r.Request, r.RequestDigest); err != nil {
+		return err
+	}
+	if !f.policies.Latest().Reconciles(r.By, r.Resource) {
+		return refuse(ReasonNotReconciler, "%s may not write receipts for %q", r.By, r.Resource)
+	}
+	asked := false
+	for _, g := range kase.Request.Record.Grants {
+		asked = asked || g.Resource == r.Resource && g.Role == r.Role
+	}
+	if !asked {
+		return &policy.Refusal{Code: policy.NoSuchRecord, Message: fmt.Sprintf("request %s does not ask for %s:%s", kase.Request.Record.ID.Short(), r.Resource, r.Role)}
+	}
+	if r.Created.After(f.floors[r.Resource][r.By]) {
+		f.setFloor(r.Resource, r.By, r.Created.Time)
+		_, err := f.Exec(`INSERT OR REPLACE INTO floors VALUES (?, ?, ?)`, r.Resource, r.By, r.Created.Unix())
+		return err
+	}
+	return nil
+}
+
+// certificate merges a certificate's file into what is known of its key.
+func (f *fold) certificate(file gitstore.File, fpr record.Fingerprint, sum string) error {
+	data, err := f.src.ReadBlob(file.Blob, record.MaxCertificateSize)
+	var cert *record.Certificate
+	if err == nil {
+		if !strings.HasPrefix(string(record.Sum(data)), sum) {
+			err = refuse(ReasonWrongPlace, "its name is not the digest of its bytes")
+		} else if cert, err = record.ParseCertificate(data); err == nil && cert.Fingerprint() != fpr {
+			err = refuse(ReasonWrongPlace, "it is the certificate of %s", cert.Fingerprint())
+		}
+	}
+	if err != nil {
+		reason := reasonOf(err)
+		if reason == "" {
+			return err
+		}
+		return errors.Join(f.aside(file.Path, reason, err.Error()), f.loose(file.Path, file.Blob))
+	}
+	if f.keyring, err = f.keyring.With(cert); err != nil {
+		return errors.Join(f.aside(file.Path, string(record.ReasonOf(err)), err.Error()), f.loose(file.Path, file.Blob))
+	}
+	merged := f.keyring.Lookup(fpr)
+	if _, err := f.Exec(`INSERT INTO certificates VALUES (?, ?, ?) ON CONFLICT (fingerprint) DO UPDATE SET armor = excluded.armor`,
+		string(fpr), merged.Armor(), f.position); err != nil {
+		return err
+	}
+	if kind, at := merged.Revocation(); kind == record.RevokedHard {
+		if err := f.voidKey(fpr, at); err != nil {
+			return err
+		}
+	}
+	return f.hold(file.Path, file.Blob)
+}
+
+// voidKey notes that a key was revoked as compromised, here and in every open
+// request that it signed for.
+func (f *fold) voidKey(fpr record.Fingerprint, at time.Time) error {
+	if _, ok := f.void[fpr]; ok {
+		return nil
+	}
+	f.void[fpr] = void{Position: f.position, At: at.UTC()}
+	if _, err := f.Exec(`INSERT INTO voids VALUES (?, ?, ?)`, string(fpr), f.position, at.Unix()); err != nil {
+		return err
+	}
+	signed, err := f.rows(`WHERE r.key = ? AND r.kind IN (?, ?) AND r.policy = 0`, string(fpr), string(record.KindRequest), string(record.KindApproval))
+	if err != nil {
+		return err
+	}
+	for _, r := range signed {
+		kase, err := f.index.request(r.Request)
+		if err != nil {
+			return err
+		}
+		kase.Void = f.voids(kase.Void, fpr)
+		if err := f.saveRequest(kase); err != nil {
+			return err
+		}
+	}
+	return nil
+}

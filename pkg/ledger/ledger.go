@@ -1,0 +1,172 @@
+// Package ledger owns the fold of a store's history into state: which records
+// count, which are set aside and why, which policy is in force, and where each
+// request stands. The state lives in one SQLite file, so that a run costs what
+// is new, and can be made again from nothing with the same result.
+//
+// It knows no clock: the time is a parameter. It reads a git store and never
+// writes to one, and knows nothing of targets.
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	_ "modernc.org/sqlite" // the database/sql driver "sqlite", without cgo
+
+	"github.com/jitaccess/jit/pkg/gitstore"
+	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/record"
+)
+
+// Version names the rules by which records are judged and the form of the
+// index. An index of another version is made again.
+const Version = 1
+
+var (
+	// ErrNotFound: there is no such request, policy version or record.
+	ErrNotFound = errors.New("not found")
+	// ErrDamaged: the index cannot be read, or is of another version. It can
+	// be removed and made again from the store.
+	ErrDamaged = errors.New("the local index is damaged")
+	// ErrIdentity: the first policy of the history is not the one that the
+	// store's identity names.
+	ErrIdentity = errors.New("this is another store")
+)
+
+// Ledger is the state of one store at one head. Its methods are not for
+// concurrent use.
+type Ledger struct {
+	db *sql.DB
+	state
+}
+
+// state is the part that is held in memory: what every record is judged by.
+type state struct {
+	identity record.StoreID
+	head     gitstore.Hash
+	position int
+	digest   record.Digest
+	policies policy.History
+	keyring  *record.Keyring
+	void     map[record.Fingerprint]void
+	// floors is the newest receipt's time by resource and reconciler.
+	floors map[string]map[string]time.Time
+}
+
+// Open opens or makes the index at path. With identity not empty, only the
+// store of that identity is folded; an index of another one is ErrIdentity.
+func Open(path string, identity record.StoreID) (*Ledger, error) {
+	dsn := "file:" + path + "?_pragma=journal_mode(wal)&_pragma=synchronous(normal)&_pragma=busy_timeout(20000)&_pragma=temp_store(memory)&_txlock=immediate"
+	db, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	db.SetMaxOpenConns(1)
+	l := &Ledger{db: db}
+	if err := l.open(identity); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return l, nil
+}
+
+func (l *Ledger) open(identity record.StoreID) error {
+	if _, err := l.db.Exec(schema); err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	if err := l.Reload(); err != nil {
+		return err
+	}
+	if l.identity == "" {
+		l.identity = identity
+	}
+	if identity != "" && l.identity != identity {
+		return fmt.Errorf("%w: the index is of %s, not of %s", ErrIdentity, l.identity, identity)
+	}
+	return nil
+}
+
+// Close releases the file.
+func (l *Ledger) Close() error { return l.db.Close() }
+
+// Identity gives the store's identity; empty before the first fold where none
+// was given.
+func (l *Ledger) Identity() record.StoreID { return l.identity }
+
+// Head gives the commit up to which the history is folded, and its position:
+// the number of commits from the root. Both are zero before the first fold.
+func (l *Ledger) Head() (gitstore.Hash, int) { return l.head, l.position }
+
+// Digest gives the running sha256 over all records counted, in their order.
+// Two machines at one head that differ in it disagree.
+func (l *Ledger) Digest() record.Digest { return l.digest }
+
+// Policies gives the succession of policies in force.
+func (l *Ledger) Policies() policy.History { return l.policies }
+
+// Policy gives the policy in force, or nil before the first.
+func (l *Ledger) Policy() *policy.Policy { return l.policies.Latest() }
+
+// Keyring gives all certificates of the store.
+func (l *Ledger) Keyring() *record.Keyring { return l.keyring }
+
+// Reload reads the state again that another process may have moved on.
+func (l *Ledger) Reload() error {
+	s, err := index{l.db}.load()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	if s.identity == "" {
+		s.identity = l.identity
+	}
+	l.state = s
+	return nil
+}
+
+// Source is where the history is read from.
+type Source interface {
+	Walk(ctx context.Context, from, to gitstore.Hash, o gitstore.WalkOptions, fn func(gitstore.Commit) error) error
+	ReadBlob(h gitstore.Hash, limit int64) ([]byte, error)
+}
+
+// Report says what one fold brought.
+type Report struct {
+	Commits, Records int
+	SetAside         []SetAside
+	// Forks counts the records by people in good standing whose head is not on
+	// this history: evidence that somebody was shown another one.
+	Forks int
+}
+
+// SetAside is something in the history that has no effect.
+type SetAside struct {
+	Commit   gitstore.Hash `json:"commit"`
+	Position int           `json:"position"`
+	Path     string        `json:"path"`
+	// Reason is a stable code; Detail says it in words.
+	Reason string `json:"reason"`
+	Detail string `json:"detail"`
+}
+
+// Fold counts the history after the ledger's head up to and with to, in one
+// transaction: on an error the ledger is as before.
+func (l *Ledger) Fold(ctx context.Context, src Source, to gitstore.Hash) (Report, error) {
+	if to == l.head {
+		return Report{}, nil
+	}
+	tx, err := l.db.BeginTx(ctx, nil)
+	if err != nil {
+		return Report{}, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	f := &fold{ctx: ctx, src: src, index: index{tx}, state: l.state.clone()}
+	if err := f.run(to); err != nil {
+		return Report{}, errors.Join(err, tx.Rollback())
+	}
+	if err := tx.Commit(); err != nil {
+		return Report{}, err
+	}
+	l.state = f.state
+	return f.report, nil
+}
