@@ -50,10 +50,10 @@ const (
 	// maxTries bounds the lost races of one append. With the pauses below that
 	// is several minutes, in which hundreds of writers have had their turn.
 	maxTries = 400
-	// Pauses after a lost race: the first is about one push to a folder, the
+	// Pauses after a lost race: the first is about as long as a push to a folder, the
 	// longest keeps a waiting person's patience. Each is drawn from zero up.
-	firstPause = 10 * time.Millisecond
-	lastPause  = 500 * time.Millisecond
+	firstPause = 25 * time.Millisecond
+	lastPause  = 800 * time.Millisecond
 )
 
 // Fetch asks the remote for its head and brings what the mirror lacks. A
@@ -105,25 +105,27 @@ func (s *Store) Append(ctx context.Context, a Append, onTip OnTip) (Result, erro
 // AppendFunc is Append with files that depend on the head. make is called for
 // every head that is built on, after onTip, and like it under the lock.
 func (s *Store) AppendFunc(ctx context.Context, make func(tip Hash) (Append, error), onTip OnTip) (Result, error) {
-	result, err := s.appendLocked(ctx, make, onTip)
+	longest := firstPause
+	result, err := s.appendLocked(ctx, make, onTip, &longest)
 	if err == nil && result.Tries > 1 {
 		// The winner of a contended race pauses too: it would win the next one
-		// as well, having the newest head.
-		pause(ctx, firstPause)
+		// as well, having the newest head. What was appended stands already.
+		_ = pause(ctx, longest)
 	}
 	return result, err
 }
 
-func (s *Store) appendLocked(ctx context.Context, make func(tip Hash) (Append, error), onTip OnTip) (Result, error) {
+// appendLocked appends under the lock; longest grows with each lost race.
+func (s *Store) appendLocked(ctx context.Context, make func(tip Hash) (Append, error), onTip OnTip, longest *time.Duration) (Result, error) {
 	unlock, err := s.lock(ctx)
 	if err != nil {
 		return Result{}, err
 	}
 	defer unlock()
+	defer s.queue(ctx)()
 	var result Result
 	var unsure Hash // a commit that was sent without an answer
 	var cause error
-	longest := firstPause
 	for rounds := 0; result.Tries < maxTries && rounds < 2*maxTries; rounds++ {
 		if cause != nil {
 			arrived, err := s.catchUp(ctx, unsure)
@@ -173,10 +175,10 @@ func (s *Store) appendLocked(ctx context.Context, make func(tip Hash) (Append, e
 			return result, err
 		}
 		s.log.Debug("push did not get through", "try", result.Tries, "error", err)
-		if err := pause(ctx, longest); err != nil {
+		if err := pause(ctx, *longest); err != nil {
 			return result, errors.Join(err, cause)
 		}
-		longest = min(2*longest, lastPause)
+		*longest = min(2**longest, lastPause)
 	}
 	return result, fmt.Errorf("%w: %d", ErrContention, result.Tries)
 }

@@ -84,6 +84,33 @@ func lockFile(ctx context.Context, path string) (*flock.Flock, error) {
 	return file, nil
 }
 
+// queuePatience bounds the waiting in a queue that is only a courtesy.
+const queuePatience = 3 * time.Second
+
+// queue lets the writers to a folder on this machine go one after another, by a
+// lock on a file that its repository has anyway: racing pushes would each start
+// several processes only to lose. What is pushed is right without it, by the
+// server's compare and swap; so where it cannot be had in time, none is held.
+func (s *Store) queue(ctx context.Context) (leave func()) {
+	if s.url.scheme != schemePath {
+		return func() {}
+	}
+	ctx, cancel := context.WithTimeout(ctx, queuePatience)
+	defer cancel()
+	for _, dir := range []string{filepath.Join(s.url.path, ".git"), s.url.path} {
+		head := filepath.Join(dir, "HEAD")
+		if _, err := os.Stat(head); err != nil {
+			continue
+		}
+		file := flock.New(head, flock.SetFlag(os.O_RDONLY))
+		if locked, err := file.TryLockContext(ctx, lockPoll); locked && err == nil {
+			return func() { _ = file.Close() }
+		}
+		break
+	}
+	return func() {}
+}
+
 // Checkpoint gives the last head that was verified on this machine; "" where
 // there is none yet. It is kept apart from the mirror, which can be rebuilt.
 func (s *Store) Checkpoint() (Hash, error) {

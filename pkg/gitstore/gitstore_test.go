@@ -15,10 +15,12 @@ import (
 func remotes(t *testing.T, test func(t *testing.T, bare string, o Options)) {
 	for _, transport := range []Transport{Builtin, Git} {
 		t.Run(string(transport)+"/path", func(t *testing.T) {
+			t.Parallel()
 			path := bare(t)
 			test(t, path, Options{URL: path, Transport: transport, Isolated: true})
 		})
 		t.Run(string(transport)+"/ssh", func(t *testing.T) {
+			t.Parallel()
 			path := bare(t)
 			server := testenv.StartSSHD(t, testenv.SSHDOptions{
 				ForceCommand: testenv.Need(t, "git-shell", "git") + ` -c "$SSH_ORIGINAL_COMMAND"`,
@@ -30,6 +32,7 @@ func remotes(t *testing.T, test func(t *testing.T, bare string, o Options)) {
 			})
 		})
 		t.Run(string(transport)+"/http", func(t *testing.T) {
+			t.Parallel()
 			path := bare(t)
 			url := testenv.StartGitHTTP(t, filepath.Dir(path), testenv.GitHTTPOptions{User: "alice", Password: "s3cret"})
 			url = strings.Replace(url, "http://", "http://alice:s3cret@", 1) + "/" + filepath.Base(path)

@@ -337,6 +337,10 @@ func (p *builtinPush) send(ctx context.Context, head Hash, objects *newObjects) 
 	s := p.r.s
 	if p.c == nil {
 		expected := p.refs.head
+		// Reading a file again is much cheaper than a server that says the same.
+		if now, ok := s.peekPath(); ok && now != expected {
+			return errRaced
+		}
 		if err := p.open(ctx); err != nil {
 			return err
 		}

@@ -1,0 +1,227 @@
+package gitstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// writeAll lets writers append records each, all at once, and checks that the
+// remote then holds each of them once.
+func writeAll(t *testing.T, path string, writers, records int, open func(writer int) *Store) {
+	t.Helper()
+	ctx := testContext(t)
+	reader := openStore(t, Options{URL: path, Isolated: true})
+	root := mustFetch(t, reader)
+	var wg sync.WaitGroup
+	for w := range writers {
+		s := open(w)
+		wg.Go(func() {
+			for r := range records {
+				verified := false
+				result, err := s.Append(ctx, add(fmt.Sprintf("requests/2026/11/24/W%02d/R%02d.yaml", w, r), fmt.Sprintf("%d %d\n", w, r)),
+					func(_ context.Context, tip Hash) error {
+						verified = s.Has(tip)
+						return nil
+					})
+				if err != nil || result.Commit == "" || !verified {
+					t.Errorf("writer %d, record %d: %+v, tip verified: %v, %v", w, r, result, verified, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	seen := map[string]int{}
+	commits := 0
+	tip := mustFetch(t, reader)
+	err := reader.Walk(ctx, root, tip, WalkOptions{}, func(c Commit) error {
+		commits++
+		for _, f := range c.Inserted {
+			seen[f.Path]++
+		}
+		if len(c.Parents) != 1 || len(c.Violations) > 0 {
+			t.Errorf("commit %s: parents %v, violations %v", c.Hash, c.Parents, c.Violations)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if commits != writers*records || len(seen) != writers*records {
+		t.Fatalf("%d commits with %d files, want %d of each", commits, len(seen), writers*records)
+	}
+	for path, n := range seen {
+		if n != 1 {
+			t.Errorf("%s is there %d times", path, n)
+		}
+	}
+}
+
+func TestSixteenWritersWithMirrorsOfTheirOwn(t *testing.T) {
+	path := bare(t)
+	initStore(t, Options{URL: path, Isolated: true})
+	writeAll(t, path, 16, 20, func(int) *Store { return openStore(t, Options{URL: path, Isolated: true}) })
+}
+
+func TestWritersOfBothTransports(t *testing.T) {
+	path := bare(t)
+	initStore(t, Options{URL: path, Isolated: true})
+	writeAll(t, path, 4, 4, func(w int) *Store {
+		return openStore(t, Options{URL: path, Isolated: true, Transport: []Transport{Builtin, Git}[w%2]})
+	})
+}
+
+func TestWritersOnOneMirror(t *testing.T) {
+	path, dir := bare(t), t.TempDir()
+	one, _ := initStore(t, Options{URL: path, Isolated: true, Dir: dir})
+	writeAll(t, path, 8, 5, func(w int) *Store {
+		if w%2 == 0 {
+			return one
+		}
+		return openStore(t, Options{URL: path, Isolated: true, Dir: dir})
+	})
+}
+
+// TestMain lets this program be started again as a writer that is killed.
+func TestMain(m *testing.M) {
+	if url := os.Getenv("GITSTORE_TEST_WRITER"); url != "" {
+		writeForever(url, os.Getenv("GITSTORE_TEST_DIR"))
+	}
+	os.Exit(m.Run())
+}
+
+func writeForever(url, dir string) {
+	s, err := Open(context.Background(), Options{URL: url, Dir: dir, Isolated: true})
+	for n := 0; err == nil; n++ {
+		_, err = s.Append(context.Background(), add(fmt.Sprintf("requests/%d/%d.yaml", os.Getpid(), n), "x\n"), nil)
+		fmt.Println("appended")
+	}
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+}
+
+func TestKilledWriterLeavesTheMirrorUsable(t *testing.T) {
+	path, dir := bare(t), t.TempDir()
+	initStore(t, Options{URL: path, Isolated: true, Dir: dir})
+	for i := range 6 {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), "GITSTORE_TEST_WRITER="+path, "GITSTORE_TEST_DIR="+dir)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := out.Read(make([]byte, 64)); err != nil {
+			t.Fatalf("the writer wrote nothing: %v", err)
+		}
+		time.Sleep(time.Duration(i*7) * time.Millisecond)
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait()
+		s := openStore(t, Options{URL: path, Isolated: true, Dir: dir})
+		r := mustAppend(t, s, fmt.Sprintf("after/%d.yaml", i), "y\n")
+		if got := events(t, s, r.Parent, r.Commit); got != fmt.Sprintf("+ after/%d.yaml", i) {
+			t.Fatalf("after the kill: %s", got)
+		}
+		if got := walk(t, s, "", r.Commit, WalkOptions{}); len(got) < i+2 {
+			t.Fatalf("history after the kill: %v", got)
+		}
+	}
+	git(t, path, "fsck", "--strict")
+}
+
+// hook puts a server-side hook into a bare repository.
+func hook(t *testing.T, bare, name, script string) {
+	t.Helper()
+	file := filepath.Join(bare, "hooks", name)
+	if err := os.WriteFile(file, []byte("#!/bin/sh\n"+script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestHookRefuses(t *testing.T) {
+	for _, transport := range []Transport{Builtin, Git} {
+		for _, name := range []string{"pre-receive", "update"} {
+			t.Run(string(transport)+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				path := bare(t)
+				s, root := initStore(t, Options{URL: path, Isolated: true, Transport: transport})
+				hook(t, path, name, "printf 'closed for \\033[31mtoday\\n' >&2\nexit 1\n")
+				result, err := s.Append(testContext(t), add("a", "1"), nil)
+				var refused *RefusedError
+				if !errors.Is(err, ErrRefused) || !errors.As(err, &refused) || result.Tries != 1 {
+					t.Fatalf("%+v, %v", result, err)
+				}
+				if !strings.Contains(refused.Said, "closed for [31mtoday") || !strings.Contains(refused.Reason, "hook declined") {
+					t.Errorf("the server's words: %+v", refused)
+				}
+				if tip := mustFetch(t, s); tip != root || git(t, path, "rev-parse", "main") != string(root) {
+					t.Errorf("the head moved to %s", tip)
+				}
+			})
+		}
+	}
+}
+
+func TestOnTipStopsTheAppend(t *testing.T) {
+	path := bare(t)
+	s, root := initStore(t, Options{URL: path, Isolated: true})
+	other := mustAppend(t, openStore(t, Options{URL: path, Isolated: true}), "other", "x")
+	stop := errors.New("a bad signature")
+	var tips []Hash
+	_, err := s.Append(testContext(t), add("mine", "y"), func(_ context.Context, tip Hash) error {
+		tips = append(tips, tip)
+		if got := events(t, s, root, tip); got != "+ other" {
+			t.Errorf("what is new: %q", got)
+		}
+		return stop
+	})
+	if !errors.Is(err, stop) || len(tips) != 1 || tips[0] != other.Commit {
+		t.Fatalf("%v, told of %v", err, tips)
+	}
+	if got := git(t, path, "rev-parse", "main"); got != string(other.Commit) {
+		t.Fatalf("the head moved to %s", got)
+	}
+}
+
+// TestLostAnswer: the push arrives, but its report does not.
+func TestLostAnswer(t *testing.T) {
+	path := bare(t)
+	s, _ := initStore(t, Options{URL: path, Isolated: true})
+	s.remote = &deafRemote{remote: s.remote}
+	r := mustAppend(t, s, "once", "x")
+	if got := git(t, path, "log", "--format=%s", "-2"); got != "adds once\nadds policy/P/policy.yaml" {
+		t.Fatalf("the history: %s", got)
+	}
+	if got := git(t, path, "rev-parse", "main"); got != string(r.Commit) {
+		t.Fatalf("the result names %s, the head is %s", r.Commit, got)
+	}
+}
+
+// deafRemote loses the answer to every push.
+type deafRemote struct{ remote }
+
+func (r *deafRemote) openPush(ctx context.Context) (pushSession, error) {
+	p, err := r.remote.openPush(ctx)
+	return deafPush{p}, err
+}
+
+type deafPush struct{ pushSession }
+
+func (p deafPush) send(ctx context.Context, head Hash, objects *newObjects) error {
+	if err := p.pushSession.send(ctx, head, objects); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: the line is dead", errUnsure)
+}
