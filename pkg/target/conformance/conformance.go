@@ -50,7 +50,7 @@ type Target struct {
 	Unharmed func(t *testing.T)
 }
 
-// Patience bounds the waiting for a session that should die.
+// patience bounds the waiting for a session that should die.
 const patience = 15 * time.Second
 
 // Run runs the suite.
@@ -58,7 +58,7 @@ func Run(t *testing.T, x Target) {
 	t.Run("Life", x.life)
 	t.Run("Overlap", x.overlap)
 	t.Run("Standing", x.standing)
-	t.Run("GivenMeanwhile", x.givenMeanwhile)
+	t.Run("Untold", x.untold)
 	t.Run("Midway", x.midway)
 	t.Run("Over", x.over)
 	t.Run("Protected", x.protected)
@@ -241,8 +241,9 @@ func (x Target) standing(t *testing.T) {
 	x.denied(t, "the standing access was taken")
 }
 
-// givenMeanwhile: what others gave while the grant was open is not jit's.
-func (x Target) givenMeanwhile(t *testing.T) {
+// untold: what others gave is left, though the caller lost the note that it was
+// standing.
+func (x Target) untold(t *testing.T) {
 	d, g := x.New(t), x.Grant(t)
 	x.AddForeign(t)
 	defer x.RemoveForeign(t)
