@@ -1,0 +1,57 @@
+// Command jit gives people temporary access to restricted resources: asked for,
+// approved under written policy, open for a window, closed by itself.
+//
+// This package owns flags, wiring, rendering and exit codes, one file a command.
+// It is the only user of cobra and lipgloss. Nothing that decides stands here:
+// rules are the policy package's, standing is the approve package's, trust is
+// the record, ledger and replica packages'.
+//
+// What it prints follows three rules. Data goes to standard output, talk to
+// standard error. An error says what was refused and why, and then the command
+// that would work. A symbol or colour never stands without a word.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+)
+
+func main() { os.Exit(mainCode()) }
+
+// mainCode runs the command line and gives the exit code. A panic is 1, not
+// Go's 2, which means a mistake in usage.
+func mainCode() (code int) {
+	defer func() {
+		if r := recover(); r != nil {
+			fmt.Fprintf(os.Stderr, "jit: internal error: %v\n%s", r, debug.Stack())
+			code = exitUnexpected
+		}
+	}()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// After the first signal the default is back, so that a second one ends
+	// what does not listen.
+	context.AfterFunc(ctx, stop)
+	return newApp().run(ctx, os.Args[1:])
+}
+
+// run executes one command line.
+func (a *App) run(ctx context.Context, args []string) int {
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(a.IO.In)
+	root.SetOut(a.IO.Out)
+	root.SetErr(a.IO.Err)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil || errors.Is(err, errListed) {
+		return exitDone
+	}
+	e := a.asExit(ctx, err)
+	a.printError(e, wantsJSON(cmd, args))
+	return e.Exit
+}

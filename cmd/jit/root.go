@@ -1,0 +1,161 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// The groups of the help, in its order.
+const (
+	groupAsk    = "ask"
+	groupDecide = "decide"
+	groupLook   = "look"
+	groupRun    = "run"
+	groupAdmin  = "administer"
+)
+
+// adminCommands make the commands of setting up and administering;
+// lifeCommands, beside them, those of a request's life.
+var adminCommands = []func(*App) *cobra.Command{
+	newVerifyCmd,
+	newSyncCmd, newDoctorCmd,
+	newInitCmd, newJoinCmd, newEnrollCmd, newAdmitCmd, newWhoamiCmd, newStatusCmd,
+	newPolicyCmd, newKeyCmd, newCompletionCmd, newVersionCmd, newManCmd,
+}
+
+// root makes the whole command line. It opens and reads nothing: help must cost
+// nothing.
+func (a *App) root() *cobra.Command {
+	cobra.EnableCommandSorting = false // the order of registration says what belongs together
+	root := &cobra.Command{
+		Use:   "jit",
+		Short: "Temporary access, asked for, approved by signature, closed by itself",
+		Long: `jit gives people temporary access to restricted resources: asked for, approved
+under written policy, open for a window, closed by itself. A shared git
+repository holds every request and approval as a signed record.
+
+Without a command it shows your grants, what you asked for and what waits for
+you.`,
+		SilenceErrors: true, SilenceUsage: true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		Args:              noSuchCommand,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkOutput(cmd); err != nil {
+				return err
+			}
+			a.started = true
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return runHome(cmd.Context(), a) },
+	}
+	for _, g := range []cobra.Group{
+		{ID: groupAsk, Title: "Ask:"}, {ID: groupDecide, Title: "Decide:"}, {ID: groupLook, Title: "Look:"},
+		{ID: groupRun, Title: "Run:"}, {ID: groupAdmin, Title: "Administer:"},
+	} {
+		root.AddGroup(&g)
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.flags.store, "store", "", "the store's `URL` (JIT_STORE)")
+	flags.StringVar(&a.flags.key, "key", "", "sign with this key `FILE` or fingerprint (JIT_KEY)")
+	flags.BoolVar(&a.flags.offline, "offline", false, "show what is known here, without the network")
+	root.SetFlagErrorFunc(a.flagError)
+	for _, list := range [][]func(*App) *cobra.Command{lifeCommands, adminCommands} {
+		for _, command := range list {
+			root.AddCommand(command(a))
+		}
+	}
+	root.SetHelpCommand(newHelpCmd())
+	root.AddCommand(helpTopics()...)
+	root.SetUsageTemplate(usageTemplate)
+	return root
+}
+
+// noSuchCommand refuses what is neither a command nor a flag, and names what
+// comes nearest.
+func noSuchCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := "see: " + cmd.CommandPath() + " --help"
+	cmd.SuggestionsMinimumDistance = 2
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = "did you mean: " + cmd.CommandPath() + " " + strings.Join(near, ", ") + "?"
+	}
+	return usageErr(hint, "there is no command %q", strings.TrimPrefix(cmd.CommandPath()+" "+args[0], "jit "))
+}
+
+// parentOf makes a command that only holds others.
+func parentOf(cmd *cobra.Command, children ...*cobra.Command) *cobra.Command {
+	cmd.Args = noSuchCommand
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		var names []string
+		for _, c := range children {
+			names = append(names, c.Name())
+		}
+		return usageErr("one of: "+strings.Join(names, ", ")+"; see: "+cmd.CommandPath()+" --help", "%q needs a command", cmd.CommandPath())
+	}
+	cmd.AddCommand(children...)
+	return cmd
+}
+
+// exactly refuses another number of arguments than the named ones.
+func exactly(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < len(names):
+			return usageErr("usage: "+cmd.UseLine(), "%s is missing", strings.Join(names[len(args):], " and "))
+		case len(args) > len(names):
+			return usageErr("usage: "+cmd.UseLine(), "%q is one argument too many", args[len(names)])
+		}
+		return nil
+	}
+}
+
+// atLeast refuses fewer arguments than n; name is that of the first.
+func atLeast(n int, name string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < n {
+			return usageErr("usage: "+cmd.UseLine(), "%s is missing", name)
+		}
+		return nil
+	}
+}
+
+// atMost refuses more arguments than n.
+func atMost(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) > n {
+			return usageErr("usage: "+cmd.UseLine(), "%q is one argument too many", args[n])
+		}
+		return nil
+	}
+}
+
+// flagError says what is wrong with a flag, or lists the fields where --json
+// was given no value.
+func (a *App) flagError(cmd *cobra.Command, err error) error {
+	if fields, ok := cmd.Annotations[fieldsKey]; ok && err.Error() == "flag needs an argument: --json" {
+		for _, f := range strings.Split(fields, ",") {
+			fmt.Fprintln(a.IO.Out, f)
+		}
+		return errListed
+	}
+	hint := "see: " + cmd.CommandPath() + " --help"
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) {
+		var near []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if name := unknown.GetSpecifiedName(); len(name) > 1 && (strings.HasPrefix(f.Name, name) || strings.HasPrefix(name, f.Name)) {
+				near = append(near, "--"+f.Name)
+			}
+		})
+		if len(near) > 0 {
+			hint = "did you mean " + strings.Join(near, ", ") + "?"
+		}
+	}
+	return usageErr(hint, "%v", err)
+}

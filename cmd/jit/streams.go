@@ -1,0 +1,93 @@
+package main
+
+import (
+	"bufio"
+	"io"
+	"os"
+	"strconv"
+
+	"golang.org/x/term"
+)
+
+// Streams are the three streams of the process and what is known about them.
+// Tests make their own.
+type Streams struct {
+	In  io.Reader
+	Out io.Writer // data
+	Err io.Writer // talk
+	// InTTY, OutTTY and ErrTTY say which of them are terminals.
+	InTTY, OutTTY, ErrTTY bool
+	// Width is the number of columns of Out; 80 where it is not known.
+	Width int
+	// NoColor turns colour off even for a terminal.
+	NoColor bool
+
+	lines    *bufio.Reader // over In, shared by all prompts
+	out, err *Style
+}
+
+// osStreams are those of this process.
+func osStreams() *Streams {
+	s := &Streams{
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
+		InTTY: isTerminal(os.Stdin), OutTTY: isTerminal(os.Stdout), ErrTTY: isTerminal(os.Stderr),
+		Width: 80,
+		// https://no-color.org: present and not empty.
+		NoColor: os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb",
+	}
+	if s.OutTTY {
+		if w, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil && w > 0 {
+			s.Width = w
+		}
+	}
+	if n, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && n > 20 && n < 1000 {
+		s.Width = n
+	}
+	return s
+}
+
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
+
+// CanAsk reports whether there is a person who sees a question and can answer.
+func (s *Streams) CanAsk() bool { return s.InTTY && s.ErrTTY }
+
+// readLine reads one line of In, without its end. At the end of input it gives
+// io.EOF.
+func (s *Streams) readLine() (string, error) {
+	if s.lines == nil {
+		s.lines = bufio.NewReader(s.In)
+	}
+	line, err := s.lines.ReadString('\n')
+	if err != nil && line == "" {
+		return "", err
+	}
+	for line != "" && (line[len(line)-1] == '\n' || line[len(line)-1] == '\r') {
+		line = line[:len(line)-1]
+	}
+	return line, nil
+}
+
+// readAll reads what is left of In, at most limit bytes and one more.
+func (s *Streams) readAll(limit int64) ([]byte, error) {
+	var r io.Reader = s.In
+	if s.lines != nil {
+		r = s.lines
+	}
+	return io.ReadAll(io.LimitReader(r, limit+1))
+}
+
+// OutStyle gives the style of Out.
+func (s *Streams) OutStyle() *Style {
+	if s.out == nil {
+		s.out = newStyle(s.Out, s.OutTTY && !s.NoColor)
+	}
+	return s.out
+}
+
+// ErrStyle gives the style of Err.
+func (s *Streams) ErrStyle() *Style {
+	if s.err == nil {
+		s.err = newStyle(s.Err, s.ErrTTY && !s.NoColor)
+	}
+	return s.err
+}
