@@ -1,7 +1,6 @@
 package testenv
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,8 +11,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // postgresPatience bounds the waiting for a server to start or to stop.
@@ -27,8 +24,9 @@ type Postgres struct {
 	SuperUser string
 	Pid       int
 
-	t   testing.TB
-	log *logBuffer
+	t    testing.TB
+	psql string
+	log  *logBuffer
 }
 
 // StartPostgres starts a server with a new cluster in a temporary folder, and
@@ -38,6 +36,7 @@ func StartPostgres(t testing.TB) *Postgres {
 	t.Helper()
 	initdb := Need(t, "initdb", "postgresql")
 	server := Need(t, "postgres", "postgresql")
+	psql := Need(t, "psql", "postgresql-client")
 	// A socket's path must be short: t.TempDir holds the test's name.
 	dir, err := os.MkdirTemp("/tmp", "jitpg")
 	if err != nil {
@@ -45,7 +44,7 @@ func StartPostgres(t testing.TB) *Postgres {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	attr := unprivileged(t, dir)
-	s := &Postgres{SocketDir: dir, Port: 5432, SuperUser: "admin", t: t, log: &logBuffer{}}
+	s := &Postgres{SocketDir: dir, Port: 5432, SuperUser: "admin", t: t, psql: psql, log: &logBuffer{}}
 	data := filepath.Join(dir, "data")
 	env := []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "TZ=UTC"}
 
@@ -74,9 +73,8 @@ func StartPostgres(t testing.TB) *Postgres {
 		}
 	})
 	for deadline := time.Now().Add(postgresPatience); ; {
-		conn, err := s.Connect(s.SuperUser, "postgres")
+		err := s.run("SELECT 1")
 		if err == nil {
-			conn.Close(context.Background())
 			return s
 		}
 		select {
@@ -127,24 +125,22 @@ func (s *Postgres) DSN(user, database string) string {
 	return fmt.Sprintf("host=%s port=%d user=%s dbname=%s sslmode=disable", quote(s.SocketDir), s.Port, quote(user), quote(database))
 }
 
-// Connect logs in.
-func (s *Postgres) Connect(user, database string) (*pgx.Conn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), postgresPatience)
-	defer cancel()
-	return pgx.Connect(ctx, s.DSN(user, database))
-}
-
 // Exec runs SQL statements as the superuser, in the database postgres.
 func (s *Postgres) Exec(sql string) {
 	s.t.Helper()
-	conn, err := s.Connect(s.SuperUser, "postgres")
-	if err != nil {
-		s.t.Fatalf("logging in as %q: %v", s.SuperUser, err)
-	}
-	defer conn.Close(context.Background())
-	if _, err := conn.Exec(context.Background(), sql); err != nil {
+	if err := s.run(sql); err != nil {
 		s.t.Fatalf("%s: %v", sql, err)
 	}
+}
+
+func (s *Postgres) run(sql string) error {
+	cmd := exec.Command(s.psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", s.DSN(s.SuperUser, "postgres"))
+	cmd.Stdin = strings.NewReader(sql)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "PGCLIENTENCODING=UTF8"}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("psql: %w\n%s", err, out)
+	}
+	return nil
 }
 
 // Log gives what the server has written so far.

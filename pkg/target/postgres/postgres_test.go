@@ -67,8 +67,14 @@ func grantOf(account string, params map[string]string) target.Grant {
 
 var readonly = map[string]string{"grant": "orders_readonly"}
 
+func connect(s *testenv.Postgres, user, database string) (*pgx.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	return pgx.Connect(ctx, s.DSN(user, database))
+}
+
 func read(s *testenv.Postgres, user string) error {
-	conn, err := s.Connect(user, "postgres")
+	conn, err := connect(s, user, "postgres")
 	if err != nil {
 		return err
 	}
@@ -88,7 +94,7 @@ func (s session) Alive() bool {
 // a mere REVOKE.
 func login(t *testing.T, s *testenv.Postgres, user string) session {
 	t.Helper()
-	conn, err := s.Connect(user, "postgres")
+	conn, err := connect(s, user, "postgres")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +173,7 @@ func TestMadeLogin(t *testing.T) {
 	d := open(t, s, "jit")
 	made := map[string]string{"grant": "orders_readonly", "create-login": "true"}
 	one := func(sql string) (v string) {
-		conn, err := s.Connect(s.SuperUser, "postgres")
+		conn, err := connect(s, s.SuperUser, "postgres")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -260,7 +266,7 @@ func TestEndsSessionsOfOneAccountOnly(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	conn, err := s.Connect("alice", "other")
+	conn, err := connect(s, "alice", "other")
 	if err != nil {
 		t.Fatal(err)
 	}
