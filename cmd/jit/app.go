@@ -10,7 +10,6 @@ import (
 
 	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/record"
-	"github.com/jitaccess/jit/pkg/replica"
 )
 
 // App is what every command is given: the streams, the clock, the environment,
@@ -107,11 +106,11 @@ func (a *App) gpgOptions(fpr record.Fingerprint) record.GPGOptions {
 // beginning or end of it. It is an error when none or several fit. The record
 // may be of any kind; Ref.Request is the request or policy version to which it
 // belongs.
-func resolveID(rep *replica.Replica, arg string) (ledger.Ref, error) {
+func resolveID(l *ledger.Ledger, arg string) (ledger.Ref, error) {
 	if len(arg) < minID {
 		return ledger.Ref{}, failure(exitUsage, "unknown-id", "give the last six characters, as shown by: jit list", "%q is too short for an id", arg)
 	}
-	refs, err := rep.Ledger().Lookup(arg)
+	refs, err := l.Lookup(arg)
 	switch {
 	case errors.Is(err, ledger.ErrNotFound), err == nil && len(refs) == 0:
 		return ledger.Ref{}, failure(exitUsage, "unknown-id", "see: jit list, or look for new ones: jit sync", "there is no record %q", arg)
