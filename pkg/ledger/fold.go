@@ -42,6 +42,9 @@ type fold struct {
 	index
 	state
 	report Report
+	// refusals are the reasons in this fold by path, as errors; nil where
+	// nobody asks.
+	refusals map[string]error
 
 	commit gitstore.Commit
 	order  int // of the next record counted in this commit
@@ -188,6 +191,9 @@ func (f *fold) settle(c candidate, err error) error {
 	reason := reasonOf(err)
 	if reason == "" {
 		return fmt.Errorf("%s: %w", c.path, err)
+	}
+	if f.refusals != nil {
+		f.refusals[c.path] = err
 	}
 	if reason == ReasonUnknownHead {
 		f.report.Forks++

@@ -1,0 +1,353 @@
+// Package replica owns one machine's copy of a store: the mirror, the ledger
+// made of it, the checkpoint, and the spool of records that are signed and not
+// yet sent. It brings what is new, judges it, and appends.
+//
+// It knows no target and asks nobody anything.
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"github.com/jitaccess/jit/pkg/gitstore"
+	"github.com/jitaccess/jit/pkg/ledger"
+	"github.com/jitaccess/jit/pkg/record"
+)
+
+var (
+	// ErrUnreachable: the remote could not be asked. What is known still holds.
+	ErrUnreachable = gitstore.ErrUnreachable
+	// ErrRewritten: the remote's head does not extend what this machine has
+	// verified. Nothing new is believed.
+	ErrRewritten = gitstore.ErrRewritten
+	// ErrIdentity: the remote holds another store than the one that is pinned.
+	ErrIdentity = ledger.ErrIdentity
+	// ErrForked: a machine that has verified nothing yet found records whose
+	// signers had seen another history.
+	ErrForked = errors.New("the history is forked")
+	// ErrNoStore: the remote is empty.
+	ErrNoStore = errors.New("there is no store there")
+)
+
+// Config says which store, and where its copy is kept.
+type Config struct {
+	// Dir is the folder of the copy, for this user alone.
+	Dir string
+	URL string
+	// Identity pins the store; empty believes what is found, and is only for
+	// showing it before it is pinned.
+	Identity record.StoreID
+	// At is a commit that the history must hold, learnt from somebody who has
+	// verified it. It matters on a machine that has no checkpoint yet.
+	At        gitstore.Hash
+	Branch    string
+	Transport gitstore.Transport
+	SSH       gitstore.SSHOptions
+	// Isolated keeps git from reading any configuration but this.
+	Isolated bool
+	Env      []string
+	// Timeout bounds each network operation; 0 is gitstore's default.
+	Timeout time.Duration
+	Log     *slog.Logger
+	// Now is the clock for noting when the remote was last asked; nil is
+	// time.Now.
+	Now func() time.Time
+}
+
+// Replica is an open copy. It is not for concurrent use; several processes may
+// have the same copy open.
+type Replica struct {
+	config Config
+	store  *gitstore.Store
+	ledger *ledger.Ledger
+	lock   *flock.Flock
+}
+
+// Open opens or makes the copy in c.Dir, without asking the remote. An index
+// that is damaged is made again from the mirror by the next Sync.
+func Open(ctx context.Context, c Config) (*Replica, error) {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("the state folder: %w", err)
+	}
+	store, err := gitstore.Open(ctx, gitstore.Options{
+		Dir: c.Dir, URL: c.URL, Branch: c.Branch, Transport: c.Transport, SSH: c.SSH,
+		Isolated: c.Isolated, Env: c.Env, Timeout: c.Timeout, Logger: c.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	r := &Replica{config: c, store: store, lock: flock.New(filepath.Join(c.Dir, "replica.lock"), flock.SetPermissions(0o600))}
+	if err := r.openLedger(); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return r, nil
+}
+
+func (r *Replica) indexPath() string { return filepath.Join(r.config.Dir, "ledger.db") }
+
+func (r *Replica) openLedger() (err error) {
+	r.ledger, err = ledger.Open(r.indexPath(), r.config.Identity)
+	if errors.Is(err, ledger.ErrDamaged) {
+		r.config.Log.Warn("the local index is made again", "cause", err)
+		if err := r.removeIndex(); err != nil {
+			return err
+		}
+		r.ledger, err = ledger.Open(r.indexPath(), r.config.Identity)
+	}
+	return err
+}
+
+func (r *Replica) removeIndex() error {
+	for _, end := range []string{"", "-wal", "-shm"} {
+		if err := os.Remove(r.indexPath() + end); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close releases the files.
+func (r *Replica) Close() error {
+	return errors.Join(r.ledger.Close(), r.store.Close(), r.lock.Close())
+}
+
+// Ledger gives the state as of the last Sync.
+func (r *Replica) Ledger() *ledger.Ledger { return r.ledger }
+
+// TransportInUse says who speaks to the remote.
+func (r *Replica) TransportInUse() string { return r.store.TransportInUse() }
+
+// Checkpoint gives the last head that this machine verified; empty before the
+// first.
+func (r *Replica) Checkpoint() (gitstore.Hash, error) { return r.store.Checkpoint() }
+
+// exclusive takes the lock between processes of this machine.
+func (r *Replica) exclusive(ctx context.Context) (unlock func(), err error) {
+	ok, err := r.lock.TryLockContext(ctx, 20*time.Millisecond)
+	if err != nil {
+		return nil, fmt.Errorf("waiting for another jit on %s: %w", r.config.Dir, err)
+	}
+	if !ok {
+		return nil, fmt.Errorf("another jit holds %s", r.config.Dir)
+	}
+	return func() {
+		if err := r.lock.Unlock(); err != nil {
+			r.config.Log.Warn("the lock was not released", "error", err)
+		}
+	}, nil
+}
+
+// Report says what a Sync brought.
+type Report struct {
+	ledger.Report
+	// Sent counts the submissions that waited and were sent.
+	Sent int
+	// Waiting counts those that still wait, and Cause says why.
+	Waiting int
+	Cause   error
+}
+
+// Sync asks the remote, judges what is new, moves the checkpoint, and sends
+// what waits. Errors are ErrUnreachable, ErrRewritten, ErrForked, ErrIdentity
+// and ErrNoStore; after each the checkpoint and the ledger are as before.
+func (r *Replica) Sync(ctx context.Context) (Report, error) {
+	unlock, err := r.exclusive(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	defer unlock()
+	if err := r.refresh(); err != nil {
+		return Report{}, err
+	}
+	tip, err := r.store.Fetch(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	if tip.Empty {
+		if known, err := r.store.Checkpoint(); err != nil || known != "" {
+			return Report{}, errors.Join(err, fmt.Errorf("%w: the remote is empty now", ErrRewritten))
+		}
+		return Report{}, fmt.Errorf("%w: %s is empty", ErrNoStore, r.store.URL())
+	}
+	folded, err := r.advance(ctx, tip.Hash)
+	if err != nil {
+		return Report{}, err
+	}
+	if err := r.noteFetch(); err != nil {
+		return Report{}, err
+	}
+	report := Report{Report: folded}
+	waiting, err := r.spooled()
+	if err != nil || len(waiting) == 0 {
+		return report, err
+	}
+	_, err = r.flush(ctx, waiting)
+	left, readErr := r.spooled()
+	report.Sent, report.Waiting, report.Cause = len(waiting)-len(left), len(left), err
+	return report, readErr
+}
+
+// refresh sees what another process has folded since.
+func (r *Replica) refresh() error {
+	err := r.ledger.Reload()
+	if errors.Is(err, ledger.ErrDamaged) {
+		return r.remakeIndex(err)
+	}
+	return err
+}
+
+func (r *Replica) remakeIndex(cause error) error {
+	r.config.Log.Warn("the local index is made again", "cause", cause)
+	if err := r.ledger.Close(); err != nil {
+		r.config.Log.Debug("closing the damaged index", "error", err)
+	}
+	if err := r.removeIndex(); err != nil {
+		return err
+	}
+	return r.openLedger()
+}
+
+// advance judges the history up to tip, and moves the checkpoint there.
+func (r *Replica) advance(ctx context.Context, tip gitstore.Hash) (ledger.Report, error) {
+	checkpoint, err := r.store.Checkpoint()
+	if err != nil {
+		return ledger.Report{}, err
+	}
+	folded, position := r.ledger.Head()
+	if checkpoint == tip && folded == tip {
+		return ledger.Report{}, nil
+	}
+	relation, err := r.store.Relation(checkpoint, tip)
+	if err != nil {
+		return ledger.Report{}, err
+	}
+	if relation != gitstore.Same && relation != gitstore.Ahead {
+		return ledger.Report{}, &RewriteError{Relation: relation, Checkpoint: checkpoint, Tip: tip}
+	}
+	if r.config.At != "" && checkpoint == "" {
+		if ok, err := r.store.ChainContains(tip, r.config.At); err != nil || !ok {
+			return ledger.Report{}, errors.Join(&RewriteError{Relation: gitstore.Rewritten, Checkpoint: r.config.At, Tip: tip}, err)
+		}
+	}
+	if position > 0 {
+		if ok, err := r.store.ChainContains(tip, folded); err != nil || !ok {
+			// The index is of another history than the one that is verified.
+			if err := r.remakeIndex(fmt.Errorf("its head %s is not on the history: %w", folded, ledger.ErrDamaged)); err != nil {
+				return ledger.Report{}, err
+			}
+		}
+	}
+	report, err := r.ledger.Fold(ctx, r.store, tip)
+	if err != nil {
+		return ledger.Report{}, err
+	}
+	if checkpoint == "" && r.config.At == "" {
+		if err := r.forks(); err != nil {
+			return ledger.Report{}, err
+		}
+	}
+	if r.config.Identity == "" {
+		return report, nil // not pinned, so nothing is vouched for
+	}
+	return report, r.store.SetCheckpoint(tip)
+}
+
+// forks looks for the only evidence of a withheld history that a machine
+// without a checkpoint has.
+func (r *Replica) forks() error {
+	aside, err := r.ledger.SetAside()
+	if err != nil {
+		return err
+	}
+	for _, s := range aside {
+		if s.Reason == ledger.ReasonUnknownHead {
+			return fmt.Errorf("%w: %s: %s", ErrForked, s.Path, s.Detail)
+		}
+	}
+	return nil
+}
+
+// RewriteError is a head that does not extend the checkpoint. It is
+// ErrRewritten.
+type RewriteError struct {
+	Relation        gitstore.Relation
+	Checkpoint, Tip gitstore.Hash
+}
+
+func (e *RewriteError) Error() string {
+	what := "it does not contain it"
+	switch e.Relation {
+	case gitstore.Behind:
+		what = "it is older"
+	case gitstore.OffChain:
+		what = "a merge put it on a side branch"
+	}
+	return fmt.Sprintf("%v: the store shows head %s, and this machine has verified %s: %s", ErrRewritten, e.Tip, e.Checkpoint, what)
+}
+
+// Is makes a RewriteError ErrRewritten.
+func (e *RewriteError) Is(target error) bool { return target == ErrRewritten }
+
+// Rebuild makes the ledger again from the mirror, up to the checkpoint.
+func (r *Replica) Rebuild(ctx context.Context) error {
+	unlock, err := r.exclusive(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	checkpoint, err := r.store.Checkpoint()
+	if err != nil {
+		return err
+	}
+	if err := r.remakeIndex(errors.New("asked for")); err != nil || checkpoint == "" {
+		return err
+	}
+	_, err = r.ledger.Fold(ctx, r.store, checkpoint)
+	return err
+}
+
+// noteFetch keeps when the remote last answered.
+func (r *Replica) noteFetch() error {
+	return writeSynced(filepath.Join(r.config.Dir, "fetched"), []byte(strconv.FormatInt(r.config.Now().Unix(), 10)+"\n"))
+}
+
+// Freshness gives when the remote last answered; zero when it never did.
+func (r *Replica) Freshness() time.Time {
+	data, err := os.ReadFile(filepath.Join(r.config.Dir, "fetched"))
+	if err != nil {
+		return time.Time{}
+	}
+	sec, err := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.Unix(sec, 0).UTC()
+}
+
+// ReadRecord gives a counted record's exact bytes and its signature.
+func (r *Replica) ReadRecord(id record.ID) (data, signature []byte, err error) {
+	blob, asc, err := r.ledger.Blobs(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	if data, err = r.store.ReadBlob(blob, record.MaxSize); err != nil {
+		return nil, nil, err
+	}
+	signature, err = r.store.ReadBlob(asc, record.MaxSignatureSize)
+	return data, signature, err
+}

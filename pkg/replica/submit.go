@@ -1,0 +1,361 @@
+package replica
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jitaccess/jit/pkg/gitstore"
+	"github.com/jitaccess/jit/pkg/ledger"
+	"github.com/jitaccess/jit/pkg/record"
+)
+
+// Outgoing is a signed record that is not in the store yet.
+type Outgoing struct {
+	Path            string
+	Data, Signature []byte
+	Head            record.Head
+}
+
+// Message is what the commit says to people who read git log.
+type Message struct {
+	// Subject is one line in plain words; Trailers are shown below it.
+	Subject  string
+	Trailers [][2]string
+}
+
+// Result is what became of a submission.
+type Result struct {
+	// Commit is where it stands; empty while it waits.
+	Commit gitstore.Hash
+	// Spooled says that it waits in the spool, and Cause why.
+	Spooled bool
+	Cause   error
+}
+
+// NewHead gives the head of a record that is about to be made: a new id, this
+// store, and the newest commit that this machine has verified.
+func (r *Replica) NewHead(kind record.Kind, by string, now time.Time) (record.Head, error) {
+	id, err := record.NewID(now, rand.Reader)
+	if err != nil {
+		return record.Head{}, err
+	}
+	head, _ := r.ledger.Head()
+	return record.Head{APIVersion: record.APIVersion, Kind: kind, ID: id, Store: r.ledger.Identity(),
+		Head: string(head), Created: record.At(now), By: by}, nil
+}
+
+// Prepare encodes and signs a record, whose head NewHead made. beside is the
+// request in whose folder it belongs, or the policy version where besidePolicy
+// is set; empty for those two themselves.
+func (r *Replica) Prepare(ctx context.Context, signer record.Signer, v any, created time.Time, beside record.ID, besidePolicy bool) (Outgoing, error) {
+	data, err := record.Encode(v)
+	if err != nil {
+		return Outgoing{}, err
+	}
+	sig, verified, err := record.SignRecord(ctx, signer, data, created)
+	if err != nil {
+		return Outgoing{}, err
+	}
+	h := verified.Head()
+	return Outgoing{Path: record.PathOf(h, beside, besidePolicy), Data: data, Signature: sig, Head: h}, nil
+}
+
+// submission is what the spool keeps: files that go into one commit.
+type submission struct {
+	ID       string
+	Subject  string
+	Trailers [][2]string
+	By       string
+	When     time.Time
+	Files    []ledger.NewFile
+	// name is the file that holds it.
+	name string
+}
+
+// Submit sends records in one commit. Each is judged first as every ledger will
+// judge it: what would be set aside is refused, with the reason, and nothing is
+// written. What cannot be sent waits in the spool for the next Sync or Submit,
+// on the disk before anything is tried.
+func (r *Replica) Submit(ctx context.Context, m Message, out ...Outgoing) (Result, error) {
+	if len(out) == 0 {
+		return Result{}, errors.New("there is nothing to submit")
+	}
+	s := submission{ID: string(out[0].Head.ID), Subject: m.Subject, Trailers: m.Trailers,
+		By: out[0].Head.By, When: out[0].Head.Created.Time}
+	for _, o := range out {
+		s.Files = append(s.Files, ledger.NewFile{Path: o.Path, Data: o.Data},
+			ledger.NewFile{Path: record.SignaturePath(o.Path), Data: o.Signature})
+	}
+	return r.submit(ctx, s)
+}
+
+// SubmitCertificate publishes a certificate.
+func (r *Replica) SubmitCertificate(ctx context.Context, m Message, by string, cert *record.Certificate, now time.Time) (Result, error) {
+	id, err := record.NewID(now, rand.Reader)
+	if err != nil {
+		return Result{}, err
+	}
+	armor := cert.Armor()
+	return r.submit(ctx, submission{ID: string(id), Subject: m.Subject, Trailers: m.Trailers, By: by, When: now.UTC(),
+		Files: []ledger.NewFile{{Path: record.CertificatePath(cert.Fingerprint(), armor), Data: armor}}})
+}
+
+func (r *Replica) submit(ctx context.Context, s submission) (Result, error) {
+	unlock, err := r.exclusive(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	defer unlock()
+	if err := r.refresh(); err != nil {
+		return Result{}, err
+	}
+	waiting, err := r.spooled()
+	if err != nil {
+		return Result{}, err
+	}
+	if err := r.ledger.Try(ctx, files(waiting), s.Files); err != nil {
+		return Result{}, err
+	}
+	if err := r.spool(&s); err != nil {
+		return Result{}, err
+	}
+	commit, err := r.flush(ctx, append(waiting, s))
+	if err != nil {
+		if refused := (*refusedError)(nil); errors.As(err, &refused) && refused.id == s.ID {
+			return Result{}, refused.cause
+		}
+		return Result{Spooled: true, Cause: err}, nil
+	}
+	return Result{Commit: commit}, nil
+}
+
+func files(waiting []submission) []ledger.NewFile {
+	var all []ledger.NewFile
+	for _, w := range waiting {
+		all = append(all, w.Files...)
+	}
+	return all
+}
+
+// refusedError is a submission that the history, as it is now, refuses.
+type refusedError struct {
+	id    string
+	cause error
+}
+
+func (e *refusedError) Error() string { return e.cause.Error() }
+func (e *refusedError) Unwrap() error { return e.cause }
+
+// flush sends what waits in one commit. What the history refuses by now is put
+// apart, with its reason, and the rest is sent.
+func (r *Replica) flush(ctx context.Context, waiting []submission) (gitstore.Hash, error) {
+	var refused []error
+	for len(waiting) > 0 {
+		commit, err := r.push(ctx, waiting)
+		var bad *refusedError
+		switch {
+		case errors.As(err, &bad):
+			i := slices.IndexFunc(waiting, func(s submission) bool { return s.ID == bad.id })
+			if err := r.putApart(waiting[i], bad.cause); err != nil {
+				return "", err
+			}
+			refused = append(refused, bad)
+			waiting = slices.Delete(slices.Clone(waiting), i, i+1)
+		case err != nil:
+			return "", errors.Join(append(refused, err)...)
+		default:
+			return commit, errors.Join(append(refused, r.unspool(waiting))...)
+		}
+	}
+	return "", errors.Join(refused...)
+}
+
+// push makes one commit of all submissions.
+func (r *Replica) push(ctx context.Context, waiting []submission) (gitstore.Hash, error) {
+	a := gitstore.Append{Message: commitMessage(waiting), When: waiting[len(waiting)-1].When}
+	a.Author, a.Email = r.author(waiting[0].By)
+	for _, f := range files(waiting) {
+		a.Files = append(a.Files, gitstore.NewFile{Path: f.Path, Data: f.Data})
+	}
+	result, err := r.store.Append(ctx, a, func(ctx context.Context, tip gitstore.Hash) error {
+		if _, err := r.advance(ctx, tip); err != nil {
+			return err
+		}
+		for _, s := range waiting {
+			if there, err := r.there(s); err != nil || there {
+				if err != nil {
+					return err
+				}
+				continue
+			}
+			if err := r.ledger.Try(ctx, s.before(waiting), s.Files); ledger.ReasonOf(err) != "" {
+				return &refusedError{s.ID, err}
+			} else if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	if result.Commit == "" {
+		return result.Parent, nil // all of it was there already
+	}
+	if err := r.noteFetch(); err != nil {
+		return "", err
+	}
+	_, err = r.advance(ctx, result.Commit)
+	return result.Commit, err
+}
+
+// before gives the files of those that stand before s in the queue: what s
+// builds on may be among them.
+func (s submission) before(waiting []submission) []ledger.NewFile {
+	var all []ledger.NewFile
+	for _, w := range waiting {
+		if w.ID == s.ID {
+			break
+		}
+		all = append(all, w.Files...)
+	}
+	return all
+}
+
+// there reports whether an earlier push of s, whose answer was lost, has
+// arrived.
+func (r *Replica) there(s submission) (bool, error) {
+	_, _, err := r.ledger.Blobs(record.ID(s.ID))
+	if errors.Is(err, ledger.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// author gives what the commit names; nothing depends on it.
+func (r *Replica) author(by string) (name, email string) {
+	name, email = by, by+"@jit.invalid"
+	if p := r.ledger.Policy(); p != nil {
+		if person, ok := p.Person(by); ok {
+			if person.Name != "" {
+				name = person.Name
+			}
+			if person.Email != "" {
+				email = person.Email
+			}
+		}
+	}
+	return name, email
+}
+
+func commitMessage(waiting []submission) string {
+	var b strings.Builder
+	if len(waiting) == 1 {
+		b.WriteString(waiting[0].Subject + "\n")
+	} else {
+		fmt.Fprintf(&b, "%s, and %d more\n\n", waiting[0].Subject, len(waiting)-1)
+		for _, s := range waiting {
+			b.WriteString("- " + s.Subject + "\n")
+		}
+	}
+	b.WriteString("\n")
+	for _, s := range waiting {
+		for _, t := range s.Trailers {
+			fmt.Fprintf(&b, "%s: %s\n", t[0], t[1])
+		}
+	}
+	return b.String()
+}
+
+func (r *Replica) spoolDir() string { return filepath.Join(r.config.Dir, "spool") }
+
+// Spooled gives what is signed and waits to be sent, oldest first, as the
+// subjects of their commits.
+func (r *Replica) Spooled() ([]string, error) {
+	waiting, err := r.spooled()
+	var subjects []string
+	for _, s := range waiting {
+		subjects = append(subjects, s.Subject)
+	}
+	return subjects, err
+}
+
+// Refused gives what waited in the spool and was refused by the history when it
+// could be sent, as subject and reason.
+func (r *Replica) Refused() ([]string, error) {
+	names, err := filepath.Glob(filepath.Join(r.spoolDir(), "refused", "*.reason"))
+	var all []string
+	for _, name := range names {
+		text, readErr := os.ReadFile(name)
+		err = errors.Join(err, readErr)
+		all = append(all, strings.TrimSpace(string(text)))
+	}
+	return all, err
+}
+
+func (r *Replica) spooled() ([]submission, error) {
+	names, err := filepath.Glob(filepath.Join(r.spoolDir(), "*.json"))
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(names)
+	var all []submission
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // another process has sent it
+		}
+		if err != nil {
+			return nil, err
+		}
+		s := submission{name: name}
+		if err := json.Unmarshal(data, &s); err != nil {
+			return nil, fmt.Errorf("spool file %s cannot be read (%w): look at it, and move it away", name, err)
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+func (r *Replica) spool(s *submission) error {
+	if err := os.MkdirAll(r.spoolDir(), 0o700); err != nil {
+		return err
+	}
+	data, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	s.name = filepath.Join(r.spoolDir(), s.ID+".json")
+	return writeSynced(s.name, data)
+}
+
+func (r *Replica) unspool(sent []submission) error {
+	var errs []error
+	for _, s := range sent {
+		if err := os.Remove(s.name); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// putApart keeps a refused submission where it can be looked at.
+func (r *Replica) putApart(s submission, cause error) error {
+	dir := filepath.Join(r.spoolDir(), "refused")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	r.config.Log.Warn("a record that waited was refused", "subject", s.Subject, "cause", cause)
+	if err := writeSynced(filepath.Join(dir, s.ID+".reason"), []byte(s.Subject+": "+cause.Error()+"\n")); err != nil {
+		return err
+	}
+	return os.Rename(s.name, filepath.Join(dir, s.ID+".json"))
+}
