@@ -56,6 +56,9 @@ func (r *gitRemote) fetch(ctx context.Context) (Hash, error) {
 		"--no-recurse-submodules", "--no-show-forced-updates", "--refmap=", "--", s.url.raw, "+"+s.ref+":"+fetchedRef)
 	if err != nil {
 		if strings.Contains(talk, "couldn't find remote ref") {
+			// So says git too of a web server that is no git server, for it then
+			// tries to read the repository as plain files. A caller that has a
+			// checkpoint knows better than to believe it.
 			return "", nil
 		}
 		lower := strings.ToLower(talk)

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jitaccess/jit/internal/testenv"
 )
 
 // writeAll lets writers append records each, all at once, and checks that the
@@ -76,6 +78,16 @@ func TestWritersOfBothTransports(t *testing.T) {
 	initStore(t, Options{URL: path, Isolated: true})
 	writeAll(t, path, 4, 4, func(w int) *Store {
 		return openStore(t, Options{URL: path, Isolated: true, Transport: []Transport{Builtin, Git}[w%2]})
+	})
+}
+
+// TestRacingPushes: over http nobody queues, so that pushes really race.
+func TestRacingPushes(t *testing.T) {
+	path := bare(t)
+	initStore(t, Options{URL: path, Isolated: true})
+	url := testenv.StartGitHTTP(t, filepath.Dir(path), testenv.GitHTTPOptions{}) + "/" + filepath.Base(path)
+	writeAll(t, path, 6, 4, func(w int) *Store {
+		return openStore(t, Options{URL: url, Isolated: true, Transport: []Transport{Builtin, Git}[w%2]})
 	})
 }
 
