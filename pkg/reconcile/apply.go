@@ -1,0 +1,340 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/jitaccess/jit/pkg/ledger"
+	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/target"
+)
+
+// faultPoint is nil but in tests, which stop the process at a named place
+// between two steps that belong together.
+var faultPoint func(name string)
+
+func reach(name string) {
+	if faultPoint != nil {
+		faultPoint(name)
+	}
+}
+
+// apply works off tasks, each target in a goroutine of its own, so that none
+// waits for another. after, which may be nil, runs at the end for each target.
+func (r *run) apply(ctx context.Context, tasks []task, after func(context.Context, *site)) {
+	work := map[string][]task{}
+	for _, t := range tasks {
+		work[t.Grant.Resource] = append(work[t.Grant.Resource], t)
+	}
+	if after != nil {
+		for name := range r.o.Config.Targets {
+			work[name] = append([]task{}, work[name]...)
+		}
+	}
+	// Grants that end in this run keep nothing alive.
+	ending := map[string]bool{}
+	for _, t := range tasks {
+		ending[t.Grant.ID] = ending[t.Grant.ID] || t.action == End
+	}
+	var all sync.WaitGroup
+	for _, name := range slices.Sorted(maps.Keys(work)) {
+		s := r.site(name)
+		all.Go(func() {
+			for _, t := range work[name] {
+				if ctx.Err() != nil {
+					return // no failure of the target: the next run goes on
+				}
+				r.one(ctx, s, t, ending)
+			}
+			if after != nil && ctx.Err() == nil {
+				after(ctx, s)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// site gives the target of a resource, the same for the whole run.
+func (r *run) site(name string) *site {
+	s, ok := r.sites[name]
+	if !ok {
+		c, known := r.o.Config.Targets[name]
+		s = &site{resource: name, config: c, known: known, kinds: r.o.Drivers, now: r.o.Now, log: r.log}
+		r.sites[name] = s
+	}
+	return s
+}
+
+// one does one task and says what became of it.
+func (r *run) one(ctx context.Context, s *site, t task, ending map[string]bool) {
+	if !r.first(t.Grant.ID) {
+		return
+	}
+	c := Change{Action: t.action, Outcome: Done, Grant: t.Grant, Request: t.Request, Driver: t.Driver, Cause: t.cause}
+	c.Grant.Standing = t.standing
+	quiet := false
+	switch {
+	case r.o.DryRun:
+		quiet = t.action == Restore && !r.lost(ctx, s, t, ending)
+		c.Outcome = Planned
+	case t.action == End:
+		c.Ending, c.Err = r.end(ctx, s, t, ending)
+	default:
+		quiet, c.Err = r.open(ctx, s, t, ending, &c.Grant)
+	}
+	if c.Err != nil {
+		if ctx.Err() != nil {
+			return // interrupted: said once, for the whole run
+		}
+		quiet, c.Outcome = false, Failed
+		r.remember(t, c.Err)
+	}
+	if !quiet {
+		r.report(c)
+	}
+}
+
+// lost reports whether an open grant has gone from the target, or whether that
+// cannot be seen.
+func (r *run) lost(ctx context.Context, s *site, t task, ending map[string]bool) bool {
+	d, err := s.driver(ctx, t.Driver)
+	if err != nil {
+		return true
+	}
+	seen, err := ask(ctx, s, func(ctx context.Context) (target.Observation, error) {
+		return d.Check(ctx, t.Grant, r.remaining(t, ending))
+	})
+	return err != nil || !seen.Present
+}
+
+// open opens access, or brings it back where it has gone. It reports true when
+// there was nothing to do.
+func (r *run) open(ctx context.Context, s *site, t task, ending map[string]bool, g *target.Grant) (nothing bool, err error) {
+	if err := s.validate(t.wish); err != nil {
+		return false, err
+	}
+	d, err := s.driver(ctx, t.Driver)
+	if err != nil {
+		return false, err
+	}
+	check := func() (target.Observation, error) {
+		return ask(ctx, s, func(ctx context.Context) (target.Observation, error) {
+			return d.Check(ctx, *g, r.remaining(t, ending))
+		})
+	}
+	seen, err := check()
+	if err != nil {
+		return false, err
+	}
+	k := r.kept(t.Grant.ID)
+	if k.stage == open && seen.Present {
+		return true, nil
+	}
+	if !g.Ends.After(r.now()) {
+		return true, nil // it ended while others were worked on
+	}
+	if k.stage == untouched {
+		g.Standing = seen.Present && seen.Foreign
+		w := t.wish
+		if err := r.record(event{Kind: intended, Grant: g.ID, Wish: &w, Standing: g.Standing}); err != nil {
+			return false, err
+		}
+		reach("intended")
+	}
+	if _, err := ask(ctx, s, func(ctx context.Context) (struct{}, error) { return struct{}{}, d.Grant(ctx, *g) }); err != nil {
+		return false, err
+	}
+	reach("granted")
+	if seen, err = check(); err != nil {
+		return false, err
+	}
+	if !seen.Present {
+		return false, &target.Error{Reason: target.Failed, Detail: plain("the target took the grant, and yet the access is not there: "+seen.Detail, maxDetail)}
+	}
+	reach("checked")
+	if t.action == Restore {
+		return false, nil
+	}
+	if err := r.record(event{Kind: opened, Grant: g.ID}); err != nil {
+		return false, fmt.Errorf("access is open, but: %w", err)
+	}
+	reach("opened")
+	return false, nil
+}
+
+// end takes access away. The journal is written afterwards: a run that is
+// stopped in between ends it once more, which changes nothing. For the same
+// reason it does not matter here whether the journal can be written.
+func (r *run) end(ctx context.Context, s *site, t task, ending map[string]bool) (target.Ending, error) {
+	d, err := s.driver(ctx, t.Driver)
+	if err != nil {
+		return target.Ending{}, err
+	}
+	g := t.Grant
+	g.Standing = t.standing
+	reach("ending")
+	e, err := ask(ctx, s, func(ctx context.Context) (target.Ending, error) {
+		return d.Revoke(ctx, g, r.remaining(t, ending))
+	})
+	if err != nil {
+		return target.Ending{}, err
+	}
+	for i := range e.Left {
+		e.Left[i] = plain(e.Left[i], maxDetail)
+	}
+	reach("revoked")
+	if err := r.record(event{Kind: ended, Grant: g.ID, Cause: t.cause, Ending: &e}); err != nil {
+		r.log.Warn("the ending is not in the journal; the next run will do it again", "grant", g.ID, "error", err)
+	}
+	reach("ended")
+	return e, nil
+}
+
+// remaining are the other grants of the resource that rest on the same access
+// rightly: those that the journal has open, and those that the ledger has,
+// which another reconciler may have opened.
+func (r *run) remaining(t task, ending map[string]bool) []target.Grant {
+	var others []target.Grant
+	taken := map[string]bool{t.Grant.ID: true}
+	now := r.now()
+	add := func(g target.Grant) {
+		if g.Resource == t.Grant.Resource && !taken[g.ID] && !ending[g.ID] && g.Ends.After(now) {
+			taken[g.ID] = true
+			others = append(others, g)
+		}
+	}
+	r.journal.view(func(s *journalState) {
+		for _, k := range s.sorted() {
+			if k.mayBeOpen() {
+				add(k.grant())
+			} else {
+				taken[k.Grant.ID] = true // what ended here is no reason to leave access
+			}
+		}
+	})
+	for _, e := range r.active {
+		for _, w := range wishes(e) {
+			add(w.Grant)
+		}
+	}
+	return others
+}
+
+// remember writes a failure into the journal, once until it changes, so that
+// there is one receipt for it and not one for each run.
+func (r *run) remember(t task, cause error) {
+	phase := t.action
+	if phase == Restore {
+		phase = Open
+	}
+	why := string(target.ReasonOf(cause))
+	if why == "" {
+		why = plain(cause.Error(), maxDetail)
+	}
+	if k := r.kept(t.Grant.ID); k.troubles[phase] == why {
+		return
+	}
+	w := t.wish
+	err := r.record(event{Kind: failed, Grant: t.Grant.ID, Wish: &w, Phase: phase, Why: why, Detail: plain(cause.Error(), maxDetail)})
+	if err != nil {
+		r.log.Warn("the failure is not in the journal", "grant", t.Grant.ID, "error", err)
+	}
+}
+
+// maxDrift bounds what is told of one target's drift.
+const maxDrift = 50
+
+// look compares what the target lists as jit's with what is known. What the
+// journal or the ledger knows to be over is ended; what nobody knows is told,
+// and left.
+func (r *run) look(ctx context.Context, s *site) {
+	for _, name := range r.driversOf(s) {
+		d, err := s.driver(ctx, name)
+		if err != nil {
+			continue // told already, where it kept a task from being done
+		}
+		listed, err := ask(ctx, s, d.List)
+		if err != nil {
+			r.drift(fmt.Sprintf("%s: what is open there could not be listed: %v", s.resource, err))
+			continue
+		}
+		told := 0
+		for _, l := range listed {
+			t, stray := r.unknown(s, name, l)
+			switch {
+			case t != nil && !r.o.DryRun:
+				r.adopt(ctx, s, *t)
+			case t != nil:
+				r.one(ctx, s, *t, nil)
+			case stray && told < maxDrift:
+				told++
+				r.drift(fmt.Sprintf("%s: grant %q of account %q is unknown, and is left", s.resource, l.GrantID, l.Account))
+			}
+		}
+	}
+}
+
+// driversOf names the drivers of a resource in the policy and the journal.
+func (r *run) driversOf(s *site) []string {
+	names := map[string]bool{}
+	if p := r.policy; p != nil {
+		if res, ok := p.Resource(s.resource); ok && p.Reconciles(r.o.Config.Name, s.resource) {
+			names[res.Driver] = true
+		}
+	}
+	for name := range s.drivers {
+		names[name] = true
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// unknown judges a listed grant: it is to be ended, or stray, or as it should
+// be.
+func (r *run) unknown(s *site, driver string, l target.Listed) (end *task, stray bool) {
+	request, n, ok := requestOf(l.GrantID)
+	if !ok {
+		return nil, true
+	}
+	k := r.kept(l.GrantID)
+	if k.mayBeOpen() {
+		return nil, false // known; if it is over, its ending was tried and told
+	}
+	if k.stage == over {
+		return &task{wish: k.wish, action: End, cause: k.cause, standing: k.standing}, false
+	}
+	e, err := r.book.Request(request, r.now())
+	switch {
+	case errors.Is(err, ledger.ErrNotFound):
+		return nil, true
+	case err != nil || n >= len(e.Grants):
+		return nil, err == nil
+	}
+	w := wishOf(e, n)
+	if cause := causeOf(e); cause != "" && e.State.Settled() && w.Grant.Resource == s.resource && w.Driver == driver &&
+		r.reconciles(r.policy, s.resource) {
+		return &task{wish: w, action: End, cause: cause}, false
+	}
+	return nil, w.Grant.Resource != s.resource
+}
+
+func (r *run) reconciles(p *policy.Policy, resource string) bool {
+	return p != nil && p.Reconciles(r.o.Config.Name, resource)
+}
+
+// adopt ends a grant that is over and yet on the target: the journal did not
+// know of it, or somebody brought it back.
+func (r *run) adopt(ctx context.Context, s *site, t task) {
+	if k := r.kept(t.Grant.ID); k.stage == over {
+		r.drift(fmt.Sprintf("%s: grant %s had ended and was there again", s.resource, t.Grant.ID))
+	}
+	// It is written down first, so that the ending is tried until it succeeds.
+	w := t.wish
+	if err := r.record(event{Kind: intended, Grant: t.Grant.ID, Wish: &w, Standing: t.standing}); err != nil {
+		r.log.Warn("the grant is not in the journal", "grant", t.Grant.ID, "error", err)
+	}
+	r.one(ctx, s, t, nil)
+}

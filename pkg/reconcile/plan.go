@@ -1,0 +1,172 @@
+package reconcile
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jitaccess/jit/pkg/approve"
+	"github.com/jitaccess/jit/pkg/ledger"
+	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/target"
+)
+
+// The causes for which access ends.
+const (
+	causeExpired   = "expired"
+	causeCancelled = "cancelled"
+	causeRevoked   = "revoked"
+	causeDenied    = "denied"
+	// causeChanged: the policy, or this reconciler's configuration, no longer
+	// gives the access, or gives another.
+	causeChanged = "changed"
+)
+
+// task is one action of a plan.
+type task struct {
+	wish
+	action   Action
+	cause    string
+	standing bool
+}
+
+// situation is all that a plan follows from.
+type situation struct {
+	now    time.Time
+	me     string
+	policy *policy.Policy // in force; nil where there is none
+	// reach are the resources of the configuration.
+	reach map[string]bool
+	// active are the requests that are open at now; known are those of the
+	// journalled grants that may be open, whatever their state.
+	active []ledger.Entry
+	known  map[record.ID]ledger.Entry
+	// synced says that the ledger is what the store says now. Only then does
+	// the absence of a request mean something, and only then is anything
+	// opened.
+	synced  bool
+	journal []*kept
+}
+
+// plan says what to do: what ends, in the order in which it was opened, then
+// what opens. It looks at nothing but the situation.
+func plan(s situation) []task {
+	wanted := map[string]wish{}
+	var order []wish
+	for _, e := range s.active {
+		for _, w := range wishes(e) {
+			if s.mine(w.Grant.Resource) && w.Grant.Ends.After(s.now) {
+				wanted[w.Grant.ID] = w
+				order = append(order, w)
+			}
+		}
+	}
+	var tasks []task
+	have := map[string]*kept{}
+	ending := map[string]bool{}
+	for _, k := range s.journal {
+		have[k.Grant.ID] = k
+		if cause := s.over(k, wanted); k.mayBeOpen() && cause != "" {
+			ending[k.Grant.ID] = true
+			tasks = append(tasks, task{wish: k.wish, action: End, cause: cause, standing: k.standing})
+		}
+	}
+	if !s.synced {
+		return tasks
+	}
+	for _, w := range order {
+		k := have[w.Grant.ID]
+		switch {
+		case k == nil || k.stage == untouched:
+			tasks = append(tasks, task{wish: w, action: Open})
+		case ending[w.Grant.ID], k.stage == over:
+			// What ended once stays so, whatever the clock or the
+			// configuration says later.
+		case k.stage == maybeOpen:
+			tasks = append(tasks, task{wish: k.wish, action: Open, standing: k.standing})
+		default:
+			tasks = append(tasks, task{wish: k.wish, action: Restore, standing: k.standing})
+		}
+	}
+	return tasks
+}
+
+// mine reports whether the resource is this reconciler's by the policy and by
+// the configuration.
+func (s situation) mine(resource string) bool {
+	return s.policy != nil && s.policy.Reconciles(s.me, resource) && s.reach[resource]
+}
+
+// over says why a journalled grant must end, or "" where it need not.
+func (s situation) over(k *kept, wanted map[string]wish) string {
+	if !k.Grant.Ends.After(s.now) {
+		return causeExpired
+	}
+	e, ok := s.known[k.Request]
+	switch {
+	case !ok && s.synced, ok && e.Digest != k.Digest:
+		return causeChanged
+	case !ok:
+		return ""
+	}
+	if cause := causeOf(e); cause != "" {
+		return cause
+	}
+	if w, ok := wanted[k.Grant.ID]; !ok || !w.same(k.wish) {
+		return causeChanged
+	}
+	return ""
+}
+
+// causeOf says why a request's access ends, or "" where it is open.
+func causeOf(e ledger.Entry) string {
+	switch e.State {
+	case approve.Active:
+		return ""
+	case approve.Expired:
+		return causeExpired
+	case approve.Cancelled:
+		return causeCancelled
+	case approve.Denied:
+		return causeDenied
+	case approve.Revoked:
+		if e.EndedBy != nil && e.EndedBy.By == "" && e.EndedBy.Record != "" {
+			return causeChanged // by a policy version
+		}
+		return causeRevoked
+	}
+	return causeChanged
+}
+
+// wishes gives the grants of a request, as they are decided.
+func wishes(e ledger.Entry) []wish {
+	all := make([]wish, 0, len(e.Grants))
+	for i := range e.Grants {
+		all = append(all, wishOf(e, i))
+	}
+	return all
+}
+
+func wishOf(e ledger.Entry, i int) wish {
+	r, d := e.Request.Record, e.Grants[i]
+	return wish{
+		Request: r.ID, Digest: e.Digest, Driver: d.Meaning.Driver,
+		Grant: target.Grant{
+			ID: fmt.Sprintf("%s-%d", r.ID, i), Resource: d.Resource, Role: d.Role, Params: d.Meaning.Parameters,
+			Person: r.By, Account: d.Meaning.Account, Opens: e.Opens.UTC(), Ends: e.Ends.UTC(),
+		},
+	}
+}
+
+// requestOf gives the request in a grant's id.
+func requestOf(grant string) (record.ID, int, bool) {
+	text, number, ok := strings.Cut(grant, "-")
+	if !ok || target.CheckID(grant) != nil {
+		return "", 0, false
+	}
+	id, err := record.ParseID(text)
+	var n int
+	_, scanErr := fmt.Sscanf(number, "%d", &n)
+	return id, n, err == nil && scanErr == nil && fmt.Sprint(n) == number
+}

@@ -1,0 +1,466 @@
+// Package reconcile owns the run of a reconciler: what should be open follows
+// from the ledger, what is open from the journal and the targets, and a run
+// makes the second the first, ends before openings, and signs receipts of it.
+// It owns the reconciler's configuration and its journal too.
+//
+// It is given the drivers and imports none. It never imports cmd/jit.
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"github.com/jitaccess/jit/pkg/approve"
+	"github.com/jitaccess/jit/pkg/ledger"
+	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/replica"
+	"github.com/jitaccess/jit/pkg/target"
+)
+
+// ErrBusy means that another run works on the same state folder. It is an error
+// and not a success, for a run that hangs must be noticed.
+var ErrBusy = errors.New("another run is under way")
+
+// Options is what a run needs.
+type Options struct {
+	Config Config
+	// Drivers are the drivers by name.
+	Drivers map[string]target.Kind
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+	// DryRun says what a run would do, and changes neither target nor journal.
+	// The local copy of the store is brought up to date.
+	DryRun bool
+	// Log is for what an operator may want to know; nil discards it.
+	Log *slog.Logger
+	// Report is called for each change as it happens, one at a time; it may be
+	// nil.
+	Report func(Change)
+	// Signer signs the receipts; nil means the key file of the configuration.
+	Signer record.Signer
+
+	// openBook is nil but in tests.
+	openBook func(context.Context, Config, func() time.Time, *slog.Logger) (book, error)
+}
+
+// Result is what a run came to.
+type Result struct {
+	// Changes are in the order in which they happened.
+	Changes []Change
+	// Opened counts what was opened or restored; Ended what was ended; Failed
+	// what failed.
+	Opened, Ended, Failed int
+	// SyncErr is why the store could not be read, or nil.
+	SyncErr error
+	// Problems are what kept the run from a part of its work, besides failures
+	// of targets and the store.
+	Problems []error
+	// Drift is what is on the targets and should not be, or is not jit's, a
+	// line each.
+	Drift []string
+	// ReceiptsWritten counts receipts handed over; ReceiptsSpooled those of
+	// them that wait until the store can be reached; ReceiptsOwed those that
+	// could not be signed or handed over yet.
+	ReceiptsWritten, ReceiptsSpooled, ReceiptsOwed int
+}
+
+// Exit codes of a run.
+const (
+	exitDone        = 0
+	exitUnexpected  = 1
+	exitTampered    = 4
+	exitUnreachable = 5
+	exitPartly      = 6
+)
+
+// ExitCode gives the code with which a program that made this run ends: 4 when
+// the store's history was rewritten or is another store's; else 6 when a target
+// failed, could not be fully ended, or a part of the work could not be done;
+// else 5 when the store could not be reached; else 0. The worst comes first:
+// what a person must look at soonest.
+func (r Result) ExitCode() int {
+	left := false
+	for _, c := range r.Changes {
+		left = left || len(c.Ending.Left) > 0
+	}
+	switch {
+	case errors.Is(r.SyncErr, replica.ErrRewritten), errors.Is(r.SyncErr, replica.ErrIdentity):
+		return exitTampered
+	case r.Failed > 0, left, len(r.Problems) > 0:
+		return exitPartly
+	case errors.Is(r.SyncErr, replica.ErrUnreachable):
+		return exitUnreachable
+	case r.SyncErr != nil:
+		return exitUnexpected
+	}
+	return exitDone
+}
+
+// run is one run.
+type run struct {
+	o       Options
+	log     *slog.Logger
+	journal *journal
+	fresh   bool // there was no journal, or a part of it was lost
+	sites   map[string]*site
+	signer  record.Signer
+	book    book // nil when it could not be opened
+	synced  bool
+	policy  *policy.Policy
+	active  []ledger.Entry
+	// closed says why nothing new is opened.
+	closed error
+	// newest is the newest time that any run has seen.
+	newest  time.Time
+	cleanup []func() error
+
+	mu     sync.Mutex
+	tried  map[string]bool
+	result Result
+}
+
+// step is a part of a run. It notes what goes wrong and leaves the rest of the
+// run to the steps after it; an error ends the run.
+type step func(*run, context.Context) error
+
+// steps are a run. What is over by the journal ends before anything is fetched,
+// signed or otherwise hoped for.
+var steps = []step{
+	(*run).lock,
+	(*run).readJournal,
+	(*run).readClock,
+	(*run).endOverdue,
+	(*run).readKey,
+	(*run).sync,
+	(*run).change,
+	(*run).writeReceipts,
+	(*run).tidy,
+}
+
+// Run makes one run. The error is ErrBusy, or says that the run was
+// interrupted; all else that goes wrong stands in the result, for the rest of
+// the work is done all the same.
+func Run(ctx context.Context, o Options) (Result, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.openBook == nil {
+		o.openBook = openReplica
+	}
+	r := &run{o: o, log: o.Log, sites: map[string]*site{}, tried: map[string]bool{}}
+	defer r.cleanUp()
+	for _, s := range steps {
+		if err := s(r, ctx); err != nil {
+			return r.result, err
+		}
+		if err := ctx.Err(); err != nil {
+			return r.result, fmt.Errorf("the run was interrupted: %w", err)
+		}
+	}
+	return r.result, nil
+}
+
+func (r *run) cleanUp() {
+	for _, s := range r.sites {
+		r.cleanup = append(r.cleanup, s.close)
+	}
+	for i := len(r.cleanup) - 1; i >= 0; i-- {
+		if err := r.cleanup[i](); err != nil {
+			r.log.Warn("closing after the run", "error", err)
+		}
+	}
+}
+
+// lock keeps other runs away from the state folder. Where the folder cannot be
+// written the run goes on without, for it still must end what is over.
+func (r *run) lock(context.Context) error {
+	if err := os.MkdirAll(r.o.Config.State, 0o700); err != nil {
+		r.problem(fmt.Errorf("the state folder: %w", err))
+		return nil
+	}
+	l := flock.New(filepath.Join(r.o.Config.State, "run.lock"))
+	locked, err := l.TryLock()
+	switch {
+	case err != nil:
+		r.problem(fmt.Errorf("lock the state folder: %w", err))
+	case !locked:
+		return fmt.Errorf("%w in %q", ErrBusy, r.o.Config.State)
+	default:
+		r.cleanup = append(r.cleanup, l.Unlock)
+	}
+	return nil
+}
+
+func (r *run) readJournal(context.Context) error {
+	j, fresh, damage := openJournal(filepath.Join(r.o.Config.State, "journal.jsonl"), r.o.DryRun)
+	r.journal, r.fresh = j, fresh || len(damage) > 0
+	r.cleanup = append(r.cleanup, j.close)
+	for _, err := range damage {
+		r.note(err)
+	}
+	if r.o.DryRun {
+		return nil
+	}
+	if err := j.err(); err != nil {
+		r.closed = err
+	}
+	return nil
+}
+
+// readClock compares the clock with the newest time that a run has seen.
+func (r *run) readClock(context.Context) error {
+	path := filepath.Join(r.o.Config.State, "clock")
+	now := r.o.Now()
+	data, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		// The first run, or an operator says that the clock is right.
+	case err == nil && r.newest.UnmarshalText(data) == nil:
+	default:
+		r.journal.view(func(s *journalState) { r.newest = s.newest })
+	}
+	if r.newest.Sub(now) > approve.Skew {
+		r.closeOpenings(fmt.Errorf("the clock says %s, and an earlier run was at %s: set the clock, or, when it is right now, delete %q",
+			now.UTC().Format(timeForm), r.newest.UTC().Format(timeForm), path))
+		return nil
+	}
+	if now.After(r.newest) && !r.o.DryRun {
+		text, err := now.UTC().MarshalText()
+		if err == nil {
+			err = writeWhole(path, text)
+		}
+		if err != nil {
+			r.closeOpenings(fmt.Errorf("keep the time of this run: %w", err))
+		}
+	}
+	return nil
+}
+
+func writeWhole(path string, data []byte) error {
+	f, err := replaceFile(path, data)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// now is the time by which access ends: that of the clock, unless it was set
+// back, for what was over once does not begin again.
+func (r *run) now() time.Time {
+	now := r.o.Now()
+	if r.newest.Sub(now) > approve.Skew {
+		return r.newest
+	}
+	return now
+}
+
+// endOverdue ends what the journal knows to be over.
+func (r *run) endOverdue(ctx context.Context) error {
+	r.apply(ctx, plan(situation{now: r.now(), journal: r.snapshot()}), nil)
+	return nil
+}
+
+func (r *run) readKey(context.Context) error {
+	if r.signer = r.o.Signer; r.signer != nil {
+		return nil
+	}
+	s, err := record.OpenKeyFile(r.o.Config.Key, nil)
+	if err != nil {
+		r.closeOpenings(fmt.Errorf("the reconciler's key: %w", err))
+		return nil
+	}
+	r.signer = s
+	return nil
+}
+
+// sync opens the copy of the store and brings it up to date.
+func (r *run) sync(ctx context.Context) error {
+	b, err := r.o.openBook(ctx, r.o.Config, r.o.Now, r.log)
+	if err != nil {
+		r.result.SyncErr = err
+		return nil
+	}
+	r.book = b
+	r.cleanup = append(r.cleanup, b.Close)
+	if err := b.Sync(ctx); err != nil {
+		r.result.SyncErr = err
+		r.log.Error("the store could not be read; nothing new opens", "error", err)
+	} else {
+		r.synced = true
+	}
+	r.policy = b.Policy()
+	return nil
+}
+
+// change plans from the ledger and works the plan off.
+func (r *run) change(ctx context.Context) error {
+	if r.book == nil {
+		return nil
+	}
+	now, journal := r.now(), r.snapshot()
+	s := situation{now: now, me: r.o.Config.Name, policy: r.policy, journal: journal, reach: map[string]bool{}}
+	for name := range r.o.Config.Targets {
+		s.reach[name] = true
+	}
+	var err error
+	if s.known, err = known(r.book, journal, now); err == nil {
+		s.active, err = r.book.Requests(ledger.Filter{Open: true, States: []approve.State{approve.Active}}, now)
+	}
+	if err != nil {
+		r.closeOpenings(fmt.Errorf("the ledger cannot be read: %w", err))
+		return nil
+	}
+	r.active, s.synced = s.active, r.synced
+	if r.synced {
+		r.checkStanding()
+	}
+	tasks := plan(s)
+	if !r.synced || r.closed != nil {
+		tasks = endings(tasks)
+	}
+	reach("planned")
+	for _, k := range journal {
+		if k.stage == open && k.standing {
+			r.drift(fmt.Sprintf("%s: %s had %s before jit opened it, and keeps it", k.Grant.Resource, k.Grant.Person, k.Grant.Role))
+		}
+	}
+	r.apply(ctx, tasks, r.look)
+	return nil
+}
+
+func endings(tasks []task) []task {
+	var some []task
+	for _, t := range tasks {
+		if t.action == End {
+			some = append(some, t)
+		}
+	}
+	return some
+}
+
+// checkStanding opens nothing for a reconciler whose receipts would not count.
+func (r *run) checkStanding() {
+	name := r.o.Config.Name
+	switch {
+	case r.policy == nil:
+		r.closeOpenings(errors.New("the store has no policy in force"))
+	case r.signer == nil: // said already
+	default:
+		if owner, ok := r.policy.OwnerOf(r.signer.Fingerprint()); !ok || owner != name {
+			r.closeOpenings(fmt.Errorf("key %s is not reconciler %q's in the policy in force: have an admin add it under reconcilers", r.signer.Fingerprint(), name))
+		}
+	}
+}
+
+// closeOpenings notes why nothing new opens in this run.
+func (r *run) closeOpenings(err error) {
+	if r.closed == nil {
+		r.closed = err
+	}
+	r.note(fmt.Errorf("nothing new opens: %w", err))
+}
+
+// problem notes what keeps the run from a part of its work, openings with it.
+func (r *run) problem(err error) {
+	if r.closed == nil {
+		r.closed = err
+	}
+	r.note(err)
+}
+
+// note keeps an error for the result.
+func (r *run) note(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.result.Problems = append(r.result.Problems, err)
+	r.log.Error("the run is not whole", "error", err)
+}
+
+// snapshot gives the journalled grants. They are this run's own to read, for
+// nothing is recorded while it plans.
+func (r *run) snapshot() []*kept {
+	var all []*kept
+	r.journal.view(func(s *journalState) {
+		for _, k := range s.sorted() {
+			c := *k
+			all = append(all, &c)
+		}
+	})
+	return all
+}
+
+// kept gives what the journal knows of a grant; the zero value when nothing.
+func (r *run) kept(id string) (k kept) {
+	r.journal.view(func(s *journalState) {
+		if found := s.find(id); found != nil {
+			k = *found
+			k.troubles = map[Action]string{}
+			for phase, why := range found.troubles {
+				k.troubles[phase] = why
+			}
+		}
+	})
+	return k
+}
+
+// record writes an event down with the time of the clock.
+func (r *run) record(e event) error {
+	e.At = r.o.Now().UTC()
+	return r.journal.record(e)
+}
+
+// first reports whether a grant was not worked on in this run yet.
+func (r *run) first(id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.tried[id] {
+		return false
+	}
+	r.tried[id] = true
+	return true
+}
+
+func (r *run) drift(line string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	line = plain(line, maxLine)
+	r.result.Drift = append(r.result.Drift, line)
+	r.log.Warn("drift", "detail", line)
+}
+
+func (r *run) report(c Change) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.result.Changes = append(r.result.Changes, c)
+	switch {
+	case c.Outcome == Failed:
+		r.result.Failed++
+	case c.Outcome == Planned:
+	case c.Action == End:
+		r.result.Ended++
+	default:
+		r.result.Opened++
+	}
+	level := slog.LevelInfo
+	if c.Outcome == Failed || len(c.Ending.Left) > 0 {
+		level = slog.LevelError
+	}
+	r.log.Log(context.Background(), level, c.String(), "action", string(c.Action), "outcome", string(c.Outcome), "resource", c.Grant.Resource,
+		"role", c.Grant.Role, "person", c.Grant.Person, "request", string(c.Request), "grant", c.Grant.ID, "cause", c.Cause)
+	if r.o.Report != nil {
+		r.o.Report(c)
+	}
+}

@@ -1,0 +1,133 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/jitaccess/jit/pkg/ledger"
+	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/receipt"
+	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/replica"
+)
+
+// book is the machine's copy of the store, as far as a run needs it. The real
+// one is a replica; tests put failures before it.
+type book interface {
+	// Sync sends what waits, fetches, verifies and folds.
+	Sync(ctx context.Context) error
+	// Policy gives the version in force, or nil.
+	Policy() *policy.Policy
+	// Requests gives requests, decided at now.
+	Requests(f ledger.Filter, now time.Time) ([]ledger.Entry, error)
+	// Request gives one request; the error is ledger.ErrNotFound where there is
+	// none.
+	Request(id record.ID, now time.Time) (ledger.Entry, error)
+	// Has reports whether the record is part of the ledger.
+	Has(id record.ID) (bool, error)
+	// Digest is the running digest over all records counted.
+	Digest() record.Digest
+	// Head gives the head of a new record.
+	Head(kind record.Kind, by string, now time.Time) (record.Head, error)
+	// Prepare signs a receipt.
+	Prepare(ctx context.Context, signer record.Signer, rec receipt.Receipt) (outgoing, error)
+	// Submit hands records over in one commit. Without an error they are in the
+	// store, or wait where the next Sync finds them: then waiting says why. An
+	// error for which ledger.ReasonOf has a reason is about one of out, which
+	// would be set aside; then none of them is taken.
+	Submit(ctx context.Context, subject string, trailers [][2]string, out []outgoing) (waiting, err error)
+	Close() error
+}
+
+// known gives the requests of all grants that may be open.
+func known(b book, journal []*kept, now time.Time) (map[record.ID]ledger.Entry, error) {
+	found := map[record.ID]ledger.Entry{}
+	for _, k := range journal {
+		if !k.mayBeOpen() {
+			continue
+		}
+		e, err := b.Request(k.Request, now)
+		switch {
+		case errors.Is(err, ledger.ErrNotFound):
+		case err != nil:
+			return nil, err
+		default:
+			found[k.Request] = e
+		}
+	}
+	return found, nil
+}
+
+// replicaBook is the real book.
+type replicaBook struct{ *replica.Replica }
+
+// openReplica opens the copy of the store in the state folder. It is isolated:
+// git reads no configuration of the machine or the user, and sees nothing of
+// this process's environment but what gitstore lets through.
+func openReplica(ctx context.Context, c Config, now func() time.Time, log *slog.Logger) (book, error) {
+	r, err := replica.Open(ctx, replica.Config{
+		Dir: filepath.Join(c.State, "store"), URL: c.Store.URL, Identity: c.Store.Identity, Branch: c.Store.Branch,
+		Transport: c.Store.Transport, Isolated: true, Now: now, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return replicaBook{r}, nil
+}
+
+func (b replicaBook) Sync(ctx context.Context) error {
+	_, err := b.Replica.Sync(ctx)
+	return err
+}
+
+func (b replicaBook) Policy() *policy.Policy { return b.Ledger().Policy() }
+
+func (b replicaBook) Digest() record.Digest { return b.Ledger().Digest() }
+
+func (b replicaBook) Requests(f ledger.Filter, now time.Time) ([]ledger.Entry, error) {
+	return b.Ledger().Requests(f, now)
+}
+
+func (b replicaBook) Request(id record.ID, now time.Time) (ledger.Entry, error) {
+	return b.Ledger().Request(id, now)
+}
+
+func (b replicaBook) Has(id record.ID) (bool, error) {
+	_, _, err := b.Ledger().Blobs(id)
+	if errors.Is(err, ledger.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (b replicaBook) Head(kind record.Kind, by string, now time.Time) (record.Head, error) {
+	h, err := b.NewHead(kind, by, now)
+	if err == nil && h.Head == "" {
+		err = errors.New("nothing of the store is known yet")
+	}
+	return h, err
+}
+
+func (b replicaBook) Prepare(ctx context.Context, signer record.Signer, rec receipt.Receipt) (outgoing, error) {
+	out, err := b.Replica.Prepare(ctx, signer, rec, rec.Created.Time, rec.Request, false)
+	return outgoing{ID: out.Head.ID, Path: out.Path, Data: out.Data, Signature: out.Signature}, err
+}
+
+func (b replicaBook) Submit(ctx context.Context, subject string, trailers [][2]string, out []outgoing) (waiting, err error) {
+	all := make([]replica.Outgoing, 0, len(out))
+	for _, o := range out {
+		head, err := record.DecodeHead(o.Data)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, replica.Outgoing{Path: o.Path, Data: o.Data, Signature: o.Signature, Head: head})
+	}
+	result, err := b.Replica.Submit(ctx, replica.Message{Subject: subject, Trailers: trailers}, all...)
+	if err == nil && result.Spooled {
+		waiting = result.Cause
+	}
+	return waiting, err
+}
