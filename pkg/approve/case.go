@@ -1,7 +1,9 @@
 package approve
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jitaccess/jit/pkg/policy"
@@ -22,11 +24,16 @@ type Placed[T any] struct {
 	Key record.Fingerprint
 }
 
-func (p Placed[T]) before(q place) bool {
-	return p.Position < q.position || p.Position == q.position && p.Order < q.order
+func (p Placed[T]) place() place { return place{p.Position, p.Order} }
+
+// place is where a record stands in the history.
+type place struct{ position, order int }
+
+func (p place) compare(q place) int {
+	return cmp.Or(cmp.Compare(p.position, q.position), cmp.Compare(p.order, q.order))
 }
 
-type place struct{ position, order int }
+func (p place) before(q place) bool { return p.compare(q) < 0 }
 
 // Case is all that the ledger counts about one request, each kind in the order
 // of the history.
@@ -64,6 +71,11 @@ func (c Case) Names(id record.ID, digest record.Digest) error {
 	return nil
 }
 
+// MaxApprovals is how often one person may approve one request. Once is enough
+// until a stage opens, a rule changes or an approval was withdrawn; a bound
+// keeps one approver from making every reading of the store slow.
+const MaxApprovals = 16
+
 // MayApprove judges an approval as it is counted at its place, under the
 // history of policies up to there. What depends on time is judged by [Decide].
 func (c Case) MayApprove(h policy.History, a Placed[Approval]) error {
@@ -72,7 +84,12 @@ func (c Case) MayApprove(h policy.History, a Placed[Approval]) error {
 		return &policy.Refusal{Code: code, Message: fmt.Sprintf(format, args...), Hint: hint}
 	}
 	by := a.Record.By
-	if by == r.By {
+	now, seen := h.At(a.Position), h.At(a.HeadAt)
+	if now == nil || seen == nil {
+		return refuse(policy.NotApprover, "", "there is no policy")
+	}
+	requester := identities(now, r.By, c.Request.Key)
+	if slices.Contains(requester[:], by) || a.Key != "" && a.Key == c.Request.Key {
 		return refuse(policy.OwnRequest, "somebody else must approve it; see: jit show "+r.ID.Short(), "%s cannot approve their own request", by)
 	}
 	if a.HeadAt < c.Request.Position {
@@ -87,12 +104,17 @@ func (c Case) MayApprove(h policy.History, a Placed[Approval]) error {
 	if d := a.Record.Duration; !d.IsZero() && d.Duration > r.Duration.Duration {
 		return refuse(policy.Widens, "approve without --for, or for less", "%s is longer than the %s that was asked for", d, r.Duration)
 	}
-	if ended := c.endedBefore(place{a.Position, a.Order}); ended != "" {
+	if ended := c.endedBefore(a.place()); ended != "" {
 		return refuse(policy.AfterEnd, "ask for it again", "the request was %s already", ended)
 	}
-	now, seen := h.At(a.Position), h.At(a.HeadAt)
-	if now == nil || seen == nil {
-		return refuse(policy.NotApprover, "", "there is no policy")
+	earlier := 0
+	for _, x := range c.Approvals {
+		if x.Record.By == by {
+			earlier++
+		}
+	}
+	if earlier >= MaxApprovals {
+		return refuse(policy.CountedOnce, "ask for it again", "%s has approved request %s %d times already", by, r.ID.Short(), earlier)
 	}
 	eligible, same := false, false
 	for _, g := range r.Grants {
@@ -144,17 +166,17 @@ func (c Case) MayWithdraw(by string) error {
 // the history, or "".
 func (c Case) endedBefore(at place) string {
 	for _, d := range c.Denials {
-		if d.before(at) {
+		if d.place().before(at) {
 			return string(Denied)
 		}
 	}
 	for _, x := range c.Cancellations {
-		if x.before(at) {
+		if x.place().before(at) {
 			return string(Cancelled)
 		}
 	}
 	for _, x := range c.Revocations {
-		if x.before(at) {
+		if x.place().before(at) {
 			return string(Revoked)
 		}
 	}

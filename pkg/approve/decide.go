@@ -1,7 +1,7 @@
 package approve
 
 import (
-	"math"
+	"fmt"
 	"slices"
 	"time"
 
@@ -51,7 +51,8 @@ type Decision struct {
 	// Decided is when the deciding approval was made; Opens and Ends bound the
 	// window; Lapses is when a pending request lapses.
 	Decided, Opens, Ends, Lapses time.Time
-	// Closed is when the request ended, where it did.
+	// Closed is when the request ended, where it did. An ending whose record
+	// claims a time that has not come yet counts at once: Closed is then now.
 	Closed time.Time
 	// EndedBy says who ended it before its time, and why.
 	EndedBy *EndedBy
@@ -106,43 +107,72 @@ type Standing struct {
 	Duration record.Duration
 	Comment  string
 	Counted  bool
-	// Why says why it does not count.
+	// Why says why it does not count; empty where no stage has need of it.
 	Why policy.Code
 }
 
 // Decide says where a request stands at now under the succession of policies.
 // It is the only place where that is decided: the same case, history and time
-// give the same answer everywhere.
+// give the same answer everywhere. A request that is settled at one time is
+// settled at every later one.
+//
+// The order of the history decides, and not the times that records claim: the
+// first place from which all stages are met and stay met until access opens.
+// Claimed times can only take away. An approval has no effect before its own
+// created, so a decision may wait for one that was signed ahead of time. Where
+// another that stands later in the history claims to be earlier, it may have
+// opened access meanwhile; both then count, and the one that ends sooner
+// holds. So no clock, ahead or behind, reopens or lengthens a window.
 func Decide(h policy.History, c Case, now time.Time) Decision {
-	v := verdict{history: h, c: c, now: now}
+	v := verdict{history: h, c: c, now: now, views: map[*policy.Policy]*view{}}
 	return v.decide()
 }
 
-// verdict is the work of one Decide.
-type verdict struct {
-	history policy.History
-	c       Case
-	now     time.Time
+func (v *verdict) decide() Decision {
+	var first outcome
+	var best Decision
+	found := false
+	for _, e := range v.events() {
+		o, ok := v.decidedAt(e)
+		if !ok || first.granted && !o.decided.Before(first.decided) {
+			continue
+		}
+		if !first.granted {
+			first = o
+		}
+		if o.known.After(v.now) {
+			continue
+		}
+		if d := v.standing(o); !found || d.over().Before(best.over()) {
+			best, found = d, true
+		}
+	}
+	if found {
+		return best
+	}
+	// Nothing decides: say where it stands under the policy of today.
+	o := v.tally(last, v.history.Latest(), v.now, nil)
+	o.granted = false
+	return v.standing(o)
 }
 
-// outcome is what the approvals come to, seen from one place in the history.
-type outcome struct {
-	policy    *policy.Policy
-	granted   bool
-	position  int // of the record that decided
-	decided   time.Time
-	opens     time.Time
-	ends      time.Time
-	duration  record.Duration
-	grants    []GrantDecision
-	approvals []Standing
-	bases     []policy.Basis
-	keys      []record.Fingerprint // that the decision rests on
+// over is when access is, or will be, over.
+func (d Decision) over() time.Time {
+	if d.State.Settled() {
+		return d.Closed
+	}
+	return d.Ends
 }
 
-func (v verdict) decide() Decision {
+// standing says where a request with this outcome stands now.
+func (v *verdict) standing(o outcome) Decision {
 	r := v.c.Request.Record
-	o := v.resolve()
+	for i := range o.approvals {
+		// What came too late for the decision has taken effect by now.
+		if s := &o.approvals[i]; s.Why == policy.NotYet && !s.At.After(v.now) {
+			s.Why = ""
+		}
+	}
 	d := Decision{State: Pending, Duration: o.duration, Lapses: r.Expires.Time, Grants: o.grants, Approvals: o.approvals}
 	if o.granted {
 		d.Decided, d.Opens, d.Ends = o.decided, o.opens, o.ends
@@ -154,235 +184,52 @@ func (v verdict) decide() Decision {
 		default:
 			d.State, d.Closed = Expired, o.ends
 		}
-	} else if !v.now.Before(r.Expires.Time) {
-		d.State, d.Closed = Lapsed, r.Expires.Time
-	}
-	for _, g := range o.grants {
-		if g.Refusal != nil && !slices.Contains(d.Warnings, g.Refusal.Error()) {
-			d.Warnings = append(d.Warnings, g.Refusal.Error())
+	} else {
+		if !v.now.Before(r.Expires.Time) {
+			d.State, d.Closed = Lapsed, r.Expires.Time
 		}
+		v.whoIsLeft(&d, o.policy)
 	}
-	over := d.State.Settled() // by itself, at d.Closed
-	if end, ok := v.ending(o); ok && !(over && end.at.After(d.Closed)) {
+	byItself := d.State.Settled() // at d.Closed
+	if end, ok := v.ending(o); ok && !(byItself && end.at.After(d.Closed)) {
 		d.State, d.Closed, d.EndedBy = end.state, end.at, &end.by
 	}
 	return d
 }
 
-// resolve follows the history: approvals and withdrawals in their order, and
-// the policy under which each is judged.
-func (v verdict) resolve() outcome {
-	var events []place
-	for _, a := range v.c.Approvals {
-		events = append(events, place{a.Position, a.Order})
-	}
-	start := place{v.c.Request.Position, v.c.Request.Order}
-	o := v.tally(start, v.history.At(start.position))
-	if o.granted && v.holds(o) {
-		return o
-	}
-	for _, at := range events {
-		o = v.tally(at, v.history.At(at.position))
-		if o.granted && v.holds(o) {
-			return o
+// whoIsLeft says who could still approve, and warns of what stands in the way.
+func (v *verdict) whoIsLeft(d *Decision, p *policy.Policy) {
+	warn := func(w string) {
+		if !slices.Contains(d.Warnings, w) {
+			d.Warnings = append(d.Warnings, w)
 		}
 	}
-	// Nothing decides: say where it stands under the policy of today.
-	o = v.tally(place{position: math.MaxInt}, v.history.Latest())
-	o.granted = false
-	return o
-}
-
-// holds reports whether what decided still stood when access opened: the rule
-// and the role's meaning unchanged. Once open, a rule may change without effect;
-// a change of meaning is an ending of its own.
-func (v verdict) holds(o outcome) bool {
-	r := v.c.Request.Record
-	for _, later := range v.history.After(o.position) {
-		if !later.Since.Before(o.opens) {
+	for i := range d.Grants {
+		g := &d.Grants[i]
+		if g.Refusal != nil {
+			warn(g.Refusal.Error())
 			continue
 		}
-		for i, g := range r.Grants {
-			m, err := later.Match(r.By, g.Resource, g.Role)
-			if err != nil || m.Basis != o.bases[i] {
-				return false
+		have := map[string]bool{}
+		for _, s := range g.Stages {
+			for _, name := range s.Have {
+				have[name] = true
+			}
+		}
+		for j := range g.Stages {
+			s := &g.Stages[j]
+			if s.Missing() == 0 {
+				continue
+			}
+			for _, name := range p.Eligible(v.view(p).matches[i].Rule.Stages[j], v.c.Request.Record.By) {
+				if !have[name] {
+					s.Who = append(s.Who, name)
+				}
+			}
+			if lacks := s.Missing() - len(s.Who); lacks > 0 {
+				warn(fmt.Sprintf("stage %d of rule %q lacks %d who have not approved already; one who was counted in another stage could withdraw, for somebody else to take the place",
+					j+1, g.Rule, lacks))
 			}
 		}
 	}
-	return true
-}
-
-// tally counts the approvals up to a place in the history under one policy.
-func (v verdict) tally(upTo place, p *policy.Policy) outcome {
-	r := v.c.Request.Record
-	o := outcome{policy: p, position: upTo.position, decided: r.Created.Time, duration: r.Duration, granted: true}
-	if p == nil {
-		o.granted = false
-		return o
-	}
-	o.keys = append(o.keys, v.c.Request.Key)
-	o.approvals = v.standings(upTo)
-	var granting []int
-	for _, g := range r.Grants {
-		gd := GrantDecision{Grant: g}
-		m, err := p.Match(r.By, g.Resource, g.Role)
-		o.bases = append(o.bases, m.Basis)
-		if err == nil {
-			err = r.Allowed(p)
-		}
-		if err != nil {
-			gd.Refusal = err
-			o.granted = false
-			o.grants = append(o.grants, gd)
-			continue
-		}
-		gd.Rule, gd.Meaning, gd.Auto = m.Rule.Name, m.Meaning, m.Rule.Approve == policy.ApproveAuto
-		var counted []int
-		gd.Stages, counted = v.stages(p, m, g, o.approvals, upTo)
-		granting = append(granting, counted...)
-		gd.Granted = !slices.ContainsFunc(gd.Stages, func(s StageDecision) bool { return s.Missing() > 0 })
-		o.granted = o.granted && gd.Granted
-		o.grants = append(o.grants, gd)
-	}
-	for _, i := range granting {
-		a := v.c.Approvals[i]
-		o.approvals[i].Counted, o.approvals[i].Why = true, ""
-		if a.Record.Created.After(o.decided) {
-			o.decided = a.Record.Created.Time
-		}
-		if n := a.Record.Duration; !n.IsZero() && n.Duration < o.duration.Duration {
-			o.duration = n
-		}
-		o.keys = append(o.keys, a.Key)
-	}
-	o.opens = o.decided
-	if r.Start != nil && r.Start.After(o.opens) {
-		o.opens = r.Start.Time
-	}
-	o.ends = o.opens.Add(o.duration.Duration)
-	return o
-}
-
-// standings lists the approvals up to a place, each with why it may not count;
-// an empty Why with Counted false means that no stage has taken it yet.
-func (v verdict) standings(upTo place) []Standing {
-	var all []Standing
-	for _, a := range v.c.Approvals {
-		s := Standing{ID: a.Record.ID, By: a.Record.By, At: a.Record.Created.Time, Duration: a.Record.Duration, Comment: a.Record.Comment}
-		switch {
-		case upTo.before(place{a.Position, a.Order}):
-			s.Why = policy.NotYet
-		case a.Record.Created.After(v.now):
-			s.Why = policy.NotYet
-		case v.voided(a.Key, upTo):
-			s.Why = policy.KeyVoid
-		case v.withdrawn(a, upTo):
-			s.Why = policy.Withdrawn
-		}
-		all = append(all, s)
-	}
-	return all
-}
-
-func (p place) before(q place) bool {
-	return p.position < q.position || p.position == q.position && p.order < q.order
-}
-
-// withdrawn reports whether the approver took a back before upTo. Whether a
-// withdrawal came too late, after access had opened, shows by itself: resolve
-// has then found the decision already, before the withdrawal's place.
-func (v verdict) withdrawn(a Placed[Approval], upTo place) bool {
-	return slices.ContainsFunc(v.c.Withdrawals, func(w Placed[Withdrawal]) bool {
-		if w.Record.By != a.Record.By || w.before(place{a.Position, a.Order}) {
-			return false
-		}
-		return w.before(upTo) || w.Record.Created.Before(v.opensAtEarliest(a))
-	})
-}
-
-// opensAtEarliest is the first moment at which a decision that rests on a can
-// open access.
-func (v verdict) opensAtEarliest(a Placed[Approval]) time.Time {
-	if s := v.c.Request.Record.Start; s != nil && s.After(a.Record.Created.Time) {
-		return s.Time
-	}
-	return a.Record.Created.Time
-}
-
-// voided reports whether a key was revoked as compromised at upTo or before. A
-// decision that was reached earlier is ended instead: see ending.
-func (v verdict) voided(key record.Fingerprint, upTo place) bool {
-	void, ok := v.c.Void[key]
-	return ok && void.Position <= upTo.position
-}
-
-// stages fills the chain of one grant. Each approval is taken by the first
-// stage that is not full at its place in the history, where its signer is
-// eligible there; one person counts once over all stages.
-func (v verdict) stages(p *policy.Policy, m policy.Match, g request.Grant, standings []Standing, upTo place) (chain []StageDecision, counted []int) {
-	r := v.c.Request.Record
-	for _, s := range m.Rule.Stages {
-		chain = append(chain, StageDecision{Count: s.Count})
-	}
-	have := map[string]bool{}
-	current := 0
-	for i, a := range v.c.Approvals {
-		if standings[i].Why != "" && standings[i].Why != policy.StageNotOpen && standings[i].Why != policy.BasisChanged && standings[i].Why != policy.CountedOnce {
-			continue
-		}
-		if upTo.before(place{a.Position, a.Order}) || current == len(chain) {
-			break
-		}
-		by := a.Record.By
-		then, err := v.basisAt(a, g)
-		switch {
-		case err != nil || then != m.Basis:
-			standings[i].Why = policy.BasisChanged
-		case have[by]:
-			standings[i].Why = policy.CountedOnce
-		case !v.history.At(a.Position).MayApprove(m.Rule.Stages[current], by, r.By):
-			standings[i].Why = policy.StageNotOpen
-		default:
-			have[by] = true
-			chain[current].Have = append(chain[current].Have, by)
-			counted = append(counted, i)
-			if chain[current].Missing() == 0 {
-				current++
-			}
-		}
-	}
-	for i := range chain {
-		if chain[i].Missing() == 0 {
-			continue
-		}
-		for _, name := range p.Eligible(m.Rule.Stages[i], r.By) {
-			if !have[name] {
-				chain[i].Who = append(chain[i].Who, name)
-			}
-		}
-	}
-	return chain, counted
-}
-
-// basisAt is what an approval rested on when it was signed, as far as it still
-// was the same at its place in the history.
-func (v verdict) basisAt(a Placed[Approval], g request.Grant) (policy.Basis, error) {
-	r := v.c.Request.Record
-	at := v.history.At(a.Position)
-	m, err := at.Match(r.By, g.Resource, g.Role)
-	if err != nil {
-		return policy.Basis{}, err
-	}
-	seen := v.history.At(a.HeadAt)
-	if seen == nil {
-		return policy.Basis{}, &policy.Refusal{Code: policy.HeadTooOld, Message: "the approval was signed before there was a policy"}
-	}
-	was, err := seen.Match(r.By, g.Resource, g.Role)
-	if err != nil {
-		return policy.Basis{}, err
-	}
-	if was.Basis != m.Basis {
-		return policy.Basis{}, &policy.Refusal{Code: policy.BasisChanged, Message: "the basis changed"}
-	}
-	return m.Basis, nil
 }

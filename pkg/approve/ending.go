@@ -20,10 +20,13 @@ type ending struct {
 // away, a key revoked as compromised on which the decision rests, or a policy
 // that changes what is open. It counts from where it stands in the history,
 // whatever time it claims.
-func (v verdict) ending(o outcome) (ending, bool) {
+func (v *verdict) ending(o outcome) (ending, bool) {
 	var first ending
 	found := false
 	consider := func(e ending) {
+		if began := v.c.Request.Record.Created.Time; e.at.Before(began) {
+			e.at = began // nothing ends before it began, whatever is claimed
+		}
 		if e.at.After(v.now) {
 			e.at = v.now // no clock that runs ahead puts off an ending
 		}
@@ -36,22 +39,18 @@ func (v verdict) ending(o outcome) (ending, bool) {
 	}
 	for _, d := range v.c.Denials {
 		state := Denied
-		if at := (place{d.Position, d.Order}); o.granted && o.position < at.position && !d.Record.Created.Before(o.opens) {
+		if o.granted && o.place.before(d.place()) && !d.Record.Created.Before(o.opens) {
 			state = Revoked // it was open: the denial came after the decision
 		}
-		taken(d.Record.Head, place{d.Position, d.Order}, state, d.Record.Reason)
+		taken(d.Record.Head, d.place(), state, d.Record.Reason)
 	}
 	for _, x := range v.c.Cancellations {
-		taken(x.Record.Head, place{x.Position, x.Order}, Cancelled, x.Record.Comment)
+		taken(x.Record.Head, x.place(), Cancelled, x.Record.Comment)
 	}
 	for _, x := range v.c.Revocations {
-		taken(x.Record.Head, place{x.Position, x.Order}, Revoked, x.Record.Reason)
+		taken(x.Record.Head, x.place(), Revoked, x.Record.Reason)
 	}
-	keys := o.keys
-	if !o.granted {
-		keys = []record.Fingerprint{v.c.Request.Key}
-	}
-	for _, k := range keys {
+	for _, k := range o.keys {
 		if void, ok := v.c.Void[k]; ok {
 			consider(ending{at: void.At, place: place{void.Position, -1}, state: Revoked,
 				by: EndedBy{Reason: fmt.Sprintf("key %s was revoked as compromised", k)}})
@@ -65,9 +64,9 @@ func (v verdict) ending(o outcome) (ending, bool) {
 
 // policyEndings considers the policies that came into force after the decision
 // and changed, or took away, what is open.
-func (v verdict) policyEndings(o outcome, consider func(ending)) {
+func (v *verdict) policyEndings(o outcome, consider func(ending)) {
 	r := v.c.Request.Record
-	for _, later := range v.history.After(o.position) {
+	for _, later := range v.history.After(o.place.position) {
 		for i, g := range r.Grants {
 			m, err := later.Meaning(r.By, g.Resource, g.Role)
 			if err == nil && m.Digest() == o.bases[i].Meaning {

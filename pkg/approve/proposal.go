@@ -15,6 +15,9 @@ type Proposal struct {
 	Policy    Placed[policy.Document]
 	Digest    record.Digest
 	Approvals []Placed[Approval] `json:",omitempty"`
+	// Void names the certificates among the signers that were revoked as
+	// compromised while the proposal was pending: they agree to nothing.
+	Void map[record.Fingerprint]Void `json:",omitempty"`
 }
 
 // ProposalState is where a proposed policy version stands.
@@ -75,7 +78,10 @@ func DecidePolicy(inForce *policy.Policy, p Proposal) ProposalDecision {
 		Changes: old.Threshold != next.Threshold || !sameSet(old.People, next.People),
 		At:      doc.Created.Time,
 	}
-	agree := func(by string, at time.Time) {
+	agree := func(by string, key record.Fingerprint, at time.Time) {
+		if _, void := p.Void[key]; void {
+			return
+		}
 		used := false
 		for _, side := range []struct {
 			admins []string
@@ -90,12 +96,13 @@ func DecidePolicy(inForce *policy.Policy, p Proposal) ProposalDecision {
 			d.At = at
 		}
 	}
-	agree(doc.By, doc.Created.Time)
+	agree(doc.By, p.Policy.Key, doc.Created.Time)
 	for _, a := range p.Approvals {
-		agree(a.Record.By, a.Record.Created.Time)
+		agree(a.Record.By, a.Key, a.Record.Created.Time)
 	}
 	d.Old.Who, d.New.Who = without(old.People, d.Old.Have), without(next.People, d.New.Have)
-	d.Reached = d.Old.Missing() == 0 && (!d.Changes || d.New.Missing() == 0)
+	// A threshold of nobody is none: the compiler of policies refuses it too.
+	d.Reached = old.Threshold > 0 && next.Threshold > 0 && d.Old.Missing() == 0 && (!d.Changes || d.New.Missing() == 0)
 	return d
 }
 

@@ -140,8 +140,9 @@ func (c *checker) people() {
 		for i, team := range p.Teams {
 			c.name(fmt.Sprintf("%s.teams[%d]", at, i), "team's", team)
 		}
-		for driver, account := range p.Accounts {
-			if strings.TrimSpace(account) == "" {
+		for _, driver := range slices.Sorted(maps.Keys(p.Accounts)) {
+			c.name(at+".accounts."+driver, "driver's", driver)
+			if strings.TrimSpace(p.Accounts[driver]) == "" {
 				c.add(at+".accounts."+driver, "leave the line out to use the person's own name", "the account is blank")
 			}
 		}
@@ -214,7 +215,7 @@ func (c *checker) rules() {
 		c.globs(at+".resources", r.Resources)
 		c.globs(at+".roles", r.Roles)
 		c.principals(at+".requesters", r.Requesters)
-		if r.MaxDuration.IsZero() {
+		if r.MaxDuration.Duration <= 0 {
 			c.add(at+".maxDuration", "write the longest window, like 4h", "the rule does not say for how long")
 		}
 		if r.Pending.Duration > MaxPending {
@@ -238,8 +239,11 @@ func (c *checker) approval(at string, r Rule) {
 	for j, s := range r.Stages {
 		at := fmt.Sprintf("%s.stages[%d]", at, j)
 		c.principals(at+".approvers", s.Approvers)
-		if s.Count < 1 {
+		switch most := len(c.body.People); {
+		case s.Count < 1:
 			c.add(at+".count", "at least 1", "count %d would approve with nobody's agreement", s.Count)
+		case s.Count > most:
+			c.add(at+".count", "at most the number of approvers", "count %d can never be reached by %d people", s.Count, most)
 		}
 	}
 }
@@ -294,6 +298,10 @@ func (c *checker) pattern(at, expr string) {
 func compilePattern(expr string) (*regexp.Regexp, error) {
 	if expr == "" {
 		return nil, nil //nolint:nilnil // no expression, no pattern
+	}
+	// By itself first: "a)|(b" is no expression, and would undo the anchors.
+	if _, err := regexp.Compile(expr); err != nil {
+		return nil, err
 	}
 	return regexp.Compile(`^(?:` + expr + `)$`)
 }

@@ -6,9 +6,17 @@ import (
 	"strings"
 )
 
+// longestGuess is the most bytes of a name for which a nearest one is sought: no
+// name that a policy can hold is longer than half of it, and the search costs
+// the product of the lengths.
+const longestGuess = 128
+
 // Nearest gives those of known that look most like name, closest first, at most
 // three: for saying "did you mean". The answer may be empty.
 func Nearest(name string, known []string) []string {
+	if len(name) > longestGuess {
+		return nil
+	}
 	type scored struct {
 		name  string
 		score int

@@ -20,6 +20,7 @@ const DefaultPending = 24 * time.Hour
 type Policy struct {
 	doc    Document
 	digest record.Digest
+	people []string // in order
 	owners map[record.Fingerprint]string
 	rules  []compiledRule
 }
@@ -40,7 +41,7 @@ func Compile(doc Document, digest record.Digest) (*Policy, error) {
 		}
 		return nil, &Refusal{Code: BadPolicy, Message: "the policy cannot be used: " + strings.Join(lines, "; ")}
 	}
-	p := &Policy{doc: doc, digest: digest, owners: map[record.Fingerprint]string{}}
+	p := &Policy{doc: doc, digest: digest, people: slices.Sorted(maps.Keys(doc.People)), owners: map[record.Fingerprint]string{}}
 	for name, person := range doc.People {
 		for _, k := range person.Keys {
 			p.owners[k] = name
@@ -94,7 +95,7 @@ func (p *Policy) Person(name string) (Person, bool) {
 }
 
 // People gives the names of all people, in order.
-func (p *Policy) People() []string { return slices.Sorted(maps.Keys(p.doc.People)) }
+func (p *Policy) People() []string { return slices.Clone(p.people) }
 
 // IsAdmin reports whether name is an admin.
 func (p *Policy) IsAdmin(name string) bool { return slices.Contains(p.doc.Admins.People, name) }
@@ -190,7 +191,13 @@ func (p *Policy) Is(person string, principals []string) bool {
 
 // Members gives all people that the principals mean, in order.
 func (p *Policy) Members(principals []string) []string {
-	return slices.DeleteFunc(p.People(), func(name string) bool { return !p.Is(name, principals) })
+	var members []string
+	for _, name := range p.people {
+		if p.Is(name, principals) {
+			members = append(members, name)
+		}
+	}
+	return members
 }
 
 func (b *Body) membersOfTeam(team string) []string {

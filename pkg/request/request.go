@@ -19,6 +19,10 @@ const MaxGrants = 20
 // MaxText is the most characters of a reason, ticket or comment.
 const MaxText = 2000
 
+// maxName is the most bytes of a resource or a role in a request: more than a
+// policy's names have, and few enough to be shown in a refusal.
+const maxName = 128
+
 // Grant is one entitlement: a role of a resource.
 type Grant struct {
 	Resource string `yaml:"resource" json:"resource"`
@@ -80,7 +84,12 @@ func (r Request) Check() error {
 	}
 	seen := map[Grant]bool{}
 	for _, g := range r.Grants {
-		if seen[g] {
+		switch {
+		case g.Resource == "" || g.Role == "":
+			return malformed("grants", "leaves out a resource or a role")
+		case len(g.Resource) > maxName || len(g.Role) > maxName:
+			return malformed("grants", "has a name of more than %d bytes", maxName)
+		case seen[g]:
 			return malformed("grants", "names %s twice", g)
 		}
 		seen[g] = true
@@ -91,6 +100,26 @@ func (r Request) Check() error {
 // Allowed judges the request by a policy: everything that can be said before
 // anybody decides. The error is a [policy.Refusal].
 func (r Request) Allowed(p *policy.Policy) error {
+	if err := r.Fits(p); err != nil {
+		return err
+	}
+	for _, g := range r.Grants {
+		m, err := p.Match(r.By, g.Resource, g.Role)
+		if err != nil {
+			return err
+		}
+		if stage, missing := unfillable(p, m.Rule, r.By); missing > 0 {
+			return &policy.Refusal{Code: policy.NobodyCanApprove, Rule: m.Rule.Name, Hint: "ask an admin to add approvers to the rule",
+				Message: fmt.Sprintf("nobody could approve %s: stage %d of rule %q lacks %d who are not %s", g, stage, m.Rule.Name, missing, r.By)}
+		}
+	}
+	return nil
+}
+
+// Fits judges the request by the rules of a policy, and leaves open whether
+// there are enough people to approve it: that is no question any more once some
+// have. The error is a [policy.Refusal].
+func (r Request) Fits(p *policy.Policy) error {
 	for _, g := range r.Grants {
 		m, err := p.Match(r.By, g.Resource, g.Role)
 		if err != nil {
@@ -110,10 +139,6 @@ func (r Request) Allowed(p *policy.Policy) error {
 			return refuse(policy.PendingTooLong, "let it lapse sooner",
 				"rule %q lets a request wait for at most %s", m.Rule.Name, record.Duration{Duration: m.PendingFor()})
 		}
-		if stage, missing := unfillable(p, m.Rule, r.By); missing > 0 {
-			return refuse(policy.NobodyCanApprove, "ask an admin to add approvers to the rule",
-				"nobody could approve %s: stage %d of rule %q lacks %d who are not %s", g, stage, m.Rule.Name, missing, r.By)
-		}
 	}
 	return nil
 }
@@ -127,11 +152,17 @@ func unfillable(p *policy.Policy, rule *policy.Rule, requester string) (stage, m
 	var assign func(place int, tried map[string]bool) bool
 	assign = func(place int, tried map[string]bool) bool {
 		for _, person := range places[place] {
+			if _, ok := taken[person]; !ok {
+				taken[person] = place
+				return true
+			}
+		}
+		for _, person := range places[place] {
 			if tried[person] {
 				continue
 			}
 			tried[person] = true
-			if other, ok := taken[person]; !ok || assign(other, tried) {
+			if assign(taken[person], tried) {
 				taken[person] = place
 				return true
 			}
@@ -140,7 +171,9 @@ func unfillable(p *policy.Policy, rule *policy.Rule, requester string) (stage, m
 	}
 	for i, s := range rule.Stages {
 		eligible := p.Eligible(s, requester)
-		for range s.Count {
+		// A count beyond all reason costs no more than the people there are.
+		missing = max(0, s.Count-len(eligible))
+		for range s.Count - missing {
 			places = append(places, eligible)
 			if !assign(len(places)-1, map[string]bool{}) {
 				missing++

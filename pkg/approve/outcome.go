@@ -1,0 +1,265 @@
+package approve
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/record"
+)
+
+// verdict is the work of one Decide.
+type verdict struct {
+	history policy.History
+	c       Case
+	now     time.Time
+	views   map[*policy.Policy]*view
+	rested  [][]rest // by approval and grant
+}
+
+// view is the request as one policy version sees it.
+type view struct {
+	matches []policy.Match // by grant
+	errs    []error        // why no rule matches, by grant
+	fits    error          // why the rules that match refuse it
+}
+
+func (v *verdict) view(p *policy.Policy) *view {
+	if seen, ok := v.views[p]; ok {
+		return seen
+	}
+	r := v.c.Request.Record
+	seen := &view{fits: r.Fits(p)}
+	for _, g := range r.Grants {
+		m, err := p.Match(r.By, g.Resource, g.Role)
+		seen.matches, seen.errs = append(seen.matches, m), append(seen.errs, err)
+	}
+	v.views[p] = seen
+	return seen
+}
+
+// event is a place in the history at which a decision can fall.
+type event struct {
+	place place
+	// at is the time that the record there claims.
+	at time.Time
+	// approvals says that an approval stands there; where a policy does, a
+	// decision cannot be older than that policy.
+	approval bool
+}
+
+// last is a place after everything.
+var last = place{position: math.MaxInt}
+
+// events are the request itself, the approvals, and the policy versions that
+// came into force since: a rule that approves by itself is judged again by each.
+func (v *verdict) events() []event {
+	r := v.c.Request
+	all := []event{{place: place{r.Position, r.Order}, at: r.Record.Created.Time}}
+	for _, a := range v.c.Approvals {
+		all = append(all, event{place: a.place(), at: a.Record.Created.Time, approval: true})
+	}
+	for _, p := range v.history.After(r.Position) {
+		all = append(all, event{place: place{p.Position, math.MinInt}, at: p.Since})
+	}
+	slices.SortStableFunc(all, func(a, b event) int { return a.place.compare(b.place) })
+	return all
+}
+
+// moments are the times at which the approvals up to e can come to a decision:
+// that of e itself, and those of approvals before it that were signed ahead of
+// their time.
+func (v *verdict) moments(e event) []time.Time {
+	all := []time.Time{e.at}
+	for _, a := range v.c.Approvals {
+		if created := a.Record.Created.Time; !e.place.before(a.place()) && created.After(e.at) {
+			all = append(all, created)
+		}
+	}
+	slices.SortFunc(all, time.Time.Compare)
+	return slices.CompactFunc(all, time.Time.Equal)
+}
+
+// decidedAt gives the earliest decision that falls at e and stands until access
+// opens.
+func (v *verdict) decidedAt(e event) (outcome, bool) {
+	p := v.history.At(e.place.position)
+	for _, at := range v.moments(e) {
+		var back map[int]bool
+		for {
+			o := v.tally(e.place, p, at, back)
+			if !o.granted {
+				break
+			}
+			if !e.approval && e.at.After(o.decided) {
+				o.decide(e.at, v.c)
+			}
+			n := len(back)
+			if back = v.takenBack(o, back); len(back) > n {
+				continue // without those that were taken back before it opened
+			}
+			if o.decided.Before(v.c.Request.Record.Expires.Time) && v.holds(o) {
+				return o, true
+			}
+			break
+		}
+	}
+	return outcome{}, false
+}
+
+// takenBack adds to back the approvals on which o rests and which were
+// withdrawn between the decision and the opening.
+func (v *verdict) takenBack(o outcome, back map[int]bool) map[int]bool {
+	for _, i := range o.counted {
+		for _, w := range v.c.Withdrawals {
+			if takesBack(w, v.c.Approvals[i]) && w.Record.Created.Before(o.opens) {
+				if back == nil {
+					back = map[int]bool{}
+				}
+				back[i] = true
+			}
+		}
+	}
+	return back
+}
+
+// holds reports whether what decided still stood when access opened: the rule
+// and the role's meaning unchanged. Once open, a rule may change without effect;
+// a change of meaning is an ending of its own.
+func (v *verdict) holds(o outcome) bool {
+	for _, later := range v.history.After(o.place.position) {
+		if !later.Since.Before(o.opens) {
+			continue
+		}
+		seen := v.view(later.Policy)
+		for i := range seen.matches {
+			if seen.errs[i] != nil || seen.matches[i].Basis != o.bases[i] {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// outcome is what the approvals come to, seen from one place in the history.
+type outcome struct {
+	policy    *policy.Policy
+	granted   bool
+	place     place     // of what decided
+	known     time.Time // when the last approval on which it rests takes effect
+	decided   time.Time
+	opens     time.Time
+	ends      time.Time
+	duration  record.Duration
+	grants    []GrantDecision
+	approvals []Standing
+	counted   []int // approvals on which it rests
+	bases     []policy.Basis
+	keys      []record.Fingerprint // on which it rests
+}
+
+// decide sets the time of the decision, and with it the window.
+func (o *outcome) decide(at time.Time, c Case) {
+	o.decided, o.opens = at, at
+	if s := c.Request.Record.Start; s != nil && s.After(at) {
+		o.opens = s.Time
+	}
+	o.ends = o.opens.Add(o.duration.Duration)
+}
+
+// tally counts, under one policy, the approvals that stand up to a place and
+// have taken effect at a time, without those in back.
+func (v *verdict) tally(upTo place, p *policy.Policy, at time.Time, back map[int]bool) outcome {
+	r := v.c.Request.Record
+	o := outcome{policy: p, place: upTo, duration: r.Duration, granted: p != nil && len(r.Grants) > 0, keys: []record.Fingerprint{v.c.Request.Key}}
+	if p == nil {
+		return o
+	}
+	o.approvals = v.standings(upTo, at, back)
+	seen := v.view(p)
+	counts := make([]bool, len(o.approvals))
+	for i, g := range r.Grants {
+		m := seen.matches[i]
+		gd := GrantDecision{Grant: g, Refusal: seen.errs[i]}
+		if gd.Refusal == nil {
+			gd.Refusal = seen.fits
+		}
+		o.bases = append(o.bases, m.Basis)
+		if gd.Refusal == nil {
+			gd.Rule, gd.Meaning, gd.Auto = m.Rule.Name, m.Meaning, m.Rule.Approve == policy.ApproveAuto
+			gd.Stages = v.stages(p, i, o.approvals, upTo, counts)
+			gd.Granted = !slices.ContainsFunc(gd.Stages, func(s StageDecision) bool { return s.Missing() > 0 })
+		}
+		o.granted = o.granted && gd.Granted
+		o.grants = append(o.grants, gd)
+	}
+	decided := r.Created.Time
+	for i, a := range v.c.Approvals {
+		if !counts[i] {
+			continue
+		}
+		o.approvals[i].Counted, o.approvals[i].Why = true, ""
+		o.counted = append(o.counted, i)
+		o.keys = append(o.keys, a.Key)
+		if a.Record.Created.After(o.known) {
+			o.known = a.Record.Created.Time
+		}
+		if n := a.Record.Duration; !n.IsZero() && n.Duration < o.duration.Duration {
+			o.duration = n
+		}
+	}
+	if o.known.After(decided) {
+		decided = o.known
+	}
+	o.decide(decided, v.c)
+	return o
+}
+
+// standings lists the approvals, each with why it does not count up to a place
+// and at a time.
+func (v *verdict) standings(upTo place, at time.Time, back map[int]bool) []Standing {
+	var all []Standing
+	for i, a := range v.c.Approvals {
+		s := Standing{ID: a.Record.ID, By: a.Record.By, At: a.Record.Created.Time, Duration: a.Record.Duration, Comment: a.Record.Comment}
+		switch {
+		case a.Record.Created.After(at):
+			s.Why = policy.NotYet
+		case v.voided(a.Key, upTo):
+			s.Why = policy.KeyVoid
+		case back[i] || v.withdrawn(a, upTo):
+			s.Why = policy.Withdrawn
+		case !a.Record.Created.Before(v.c.Request.Record.Expires.Time):
+			s.Why = policy.Lapsed
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+// withdrawn reports whether a was taken back at upTo or before. A withdrawal
+// that came after access had opened shows by itself: a decision has then been
+// found already, before the withdrawal's place.
+func (v *verdict) withdrawn(a Placed[Approval], upTo place) bool {
+	return slices.ContainsFunc(v.c.Withdrawals, func(w Placed[Withdrawal]) bool { return takesBack(w, a) && w.place().before(upTo) })
+}
+
+// takesBack reports whether a withdrawal takes back an approval: of the same person,
+// and either signed after it or standing after it in the history. So nobody
+// brings an approval back to life who delivers the two in another order; and in
+// one commit the withdrawal is read first.
+func takesBack(w Placed[Withdrawal], a Placed[Approval]) bool {
+	if w.Record.By != a.Record.By && (w.Key == "" || w.Key != a.Key) {
+		return false
+	}
+	created := a.Record.Created.Time
+	return w.Record.Created.After(created) || a.place().before(w.place()) ||
+		w.Position == a.Position && !w.Record.Created.Before(created)
+}
+
+// voided reports whether a key was revoked as compromised at upTo or before. A
+// decision that was reached earlier is ended instead: see ending.
+func (v *verdict) voided(key record.Fingerprint, upTo place) bool {
+	void, ok := v.c.Void[key]
+	return ok && void.Position <= upTo.position
+}
