@@ -54,7 +54,7 @@ func Compile(doc Document, digest record.Digest) (*Policy, error) {
 	}
 	for i := range doc.Rules {
 		r := compiledRule{Rule: &p.doc.Rules[i]}
-		r.digest = digestOf(r.Rule)
+		r.digest = r.Rule.digest()
 		// Check has compiled both already.
 		r.reason, _ = compilePattern(r.Requires.Reason)
 		r.ticket, _ = compilePattern(r.Requires.Ticket)
@@ -71,6 +71,15 @@ func digestOf(v any) record.Digest {
 		panic(fmt.Sprintf("policy: %T cannot be digested: %v", v, err)) // plain data only
 	}
 	return record.Sum(data)
+}
+
+// digest tells one rule from another. An empty list means what none means, and
+// either may come of writing the other.
+func (r Rule) digest() record.Digest {
+	if len(r.Stages) == 0 {
+		r.Stages = nil
+	}
+	return digestOf(r)
 }
 
 // Document gives the version as signed. It must not be changed.
@@ -144,8 +153,14 @@ type Meaning struct {
 	Account string
 }
 
-// Digest tells one meaning from another.
-func (m Meaning) Digest() record.Digest { return digestOf(m) }
+// Digest tells one meaning from another. No parameters are no parameters,
+// whether they were left out or empty.
+func (m Meaning) Digest() record.Digest {
+	if len(m.Parameters) == 0 {
+		m.Parameters = nil
+	}
+	return digestOf(m)
+}
 
 // Meaning gives what role of resource means for person.
 func (p *Policy) Meaning(person, resource, role string) (Meaning, error) {
