@@ -13,6 +13,7 @@ import (
 
 	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/reconcile"
 	"github.com/jitaccess/jit/pkg/record"
 )
 
@@ -106,6 +107,7 @@ func (a *App) asExit(ctx context.Context, err error) *exitError {
 		refusal  *policy.Refusal
 		document *record.Refusal
 		sign     *record.SignError
+		config   *reconcile.ConfigError
 	)
 	switch {
 	case errors.As(err, &done):
@@ -123,6 +125,9 @@ func (a *App) asExit(ctx context.Context, err error) *exitError {
 			e.Hint = "run: jit doctor"
 		}
 		return e
+	}
+	if errors.As(err, &config) {
+		return &exitError{Exit: exitUsage, Code: "bad-config", Message: err.Error(), Hint: config.Hint, Err: err}
 	}
 	if e := replicaExit(err); e != nil {
 		return e

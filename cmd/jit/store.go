@@ -54,7 +54,7 @@ func (a *App) Synced(ctx context.Context) (*replica.Replica, Settings, error) {
 	report, err := rep.Sync(ctx)
 	if isUnreachable(err) && rep.Ledger().Identity() != "" {
 		a.stale = err
-		a.Warn("the store could not be reached (%s): %s", firstLine(err.Error()), a.asOf(rep))
+		a.Warn("the store could not be reached (%s): %s", lineOf(err.Error()), a.asOf(rep))
 		return rep, s, nil
 	}
 	if err != nil {
@@ -77,9 +77,12 @@ func (a *App) asOf(rep *replica.Replica) string {
 // reportSync says what a person should know about what came in.
 func (a *App) reportSync(r replica.Report) {
 	if r.Sent > 0 {
-		a.Say("sent %s that waited here", count(r.Sent, "record"))
+		a.Say("sent %s that waited here", count(r.Sent, "submission"))
 	}
-	if n := len(r.NewSetAside); n > 0 {
+	if r.Waiting > 0 {
+		a.Warn("%s here still, since: %v", count(r.Waiting, "submission")+" "+waits(r.Waiting), r.Cause)
+	}
+	if n := len(r.SetAside); n > 0 {
 		a.Warn("%s set aside; see: jit verify", count(n, "new record")+" "+are(n))
 	}
 }
@@ -89,6 +92,23 @@ func count(n int, noun string) string {
 		return "1 " + noun
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+func waits(n int) string {
+	if n == 1 {
+		return "waits"
+	}
+	return "wait"
+}
+
+// reportRefused says which of the records that waited here the history has
+// refused since.
+func (a *App) reportRefused(rep *replica.Replica) error {
+	refused, err := rep.Refused()
+	for _, line := range refused {
+		a.Warn("refused when it could be sent: %s", line)
+	}
+	return err
 }
 
 func are(n int) string {
@@ -111,6 +131,11 @@ func replicaExit(err error) *exitError {
 	case errors.Is(err, replica.ErrIdentity):
 		return &exitError{Exit: exitUntrusted, Code: "other-store", Message: err.Error(), Err: err,
 			Hint: "compare the identity with an admin: jit status. If the address is wrong, run: jit join URL"}
+	case errors.Is(err, replica.ErrForked):
+		return &exitError{Exit: exitUntrusted, Code: "forked", Message: err.Error(), Err: err,
+			Hint: "somebody was shown another history. Ask them for the line that their \"jit status\" prints, and join with its --at COMMIT"}
+	case errors.Is(err, replica.ErrNoStore):
+		return &exitError{Exit: exitUsage, Code: "empty-store", Message: err.Error(), Err: err, Hint: "to make a store there, run: jit init URL --as NAME"}
 	case errors.Is(err, ledger.ErrNotFound):
 		return &exitError{Exit: exitUsage, Code: "unknown-id", Message: err.Error(), Err: err, Hint: "see: jit list"}
 	}

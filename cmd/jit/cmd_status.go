@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/jitaccess/jit/pkg/gitstore"
+	"github.com/jitaccess/jit/pkg/ledger"
+	"github.com/jitaccess/jit/pkg/replica"
+)
+
+type statusOptions struct {
+	app *App
+	out outputFlags
+}
+
+// statusView is what scripts and monitoring read.
+type statusView struct {
+	Store     string         `json:"store"`
+	URL       string         `json:"url"`
+	Transport string         `json:"transport"`
+	Head      string         `json:"head"`
+	Position  int            `json:"position"`
+	Digest    string         `json:"digest"`
+	Policy    *string        `json:"policy"`
+	Reachable bool           `json:"reachable"`
+	Problem   *string        `json:"problem"`
+	Fetched   *string        `json:"fetched"`
+	Age       *int64         `json:"age"`
+	AgeText   *string        `json:"ageText"`
+	Spooled   []string       `json:"spooled"`
+	SetAside  []setAsideView `json:"setAside"`
+	Join      string         `json:"join"`
+}
+
+// setAsideView is a record, or a change, that does not count.
+type setAsideView struct {
+	Path     string `json:"path"`
+	Commit   string `json:"commit"`
+	Position int    `json:"position"`
+	Reason   string `json:"reason"`
+	Detail   string `json:"detail"`
+}
+
+func viewSetAside(list []ledger.SetAside) []setAsideView {
+	views := make([]setAsideView, 0, len(list))
+	for _, s := range list {
+		views = append(views, setAsideView{s.Path, string(s.Commit), s.Position, s.Reason, s.Detail})
+	}
+	return views
+}
+
+func newStatusCmd(app *App) *cobra.Command {
+	o := &statusOptions{app: app}
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "The store, its head, how fresh it is, and the line to join with",
+		Long: `Shows the state of this machine's copy of the store, for people, scripts and
+monitoring. The last line is for the next person: it pins the store's identity
+and a recent head.
+
+The exit code is 5 where the store could not be reached, and 4 where what it
+shows cannot be trusted; what is known is printed all the same.`,
+		GroupID: groupAdmin,
+		Args:    exactly(),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
+	}
+	o.out.add(cmd, []string{"store", "url", "transport", "head", "position", "digest", "policy", "reachable", "problem",
+		"fetched", "age", "ageText", "spooled", "setAside", "join"})
+	return cmd
+}
+
+func (o *statusOptions) run(ctx context.Context) (err error) {
+	a := o.app
+	rep, s, err := a.Open(ctx)
+	if err != nil {
+		return err
+	}
+	defer closing(rep, &err)
+	var problem error
+	if !a.flags.offline {
+		_, problem = rep.Sync(ctx)
+	}
+	v, err := viewStatus(rep, s, a.Now(), problem)
+	if err != nil {
+		return err
+	}
+	v.Reachable = !a.flags.offline && !isUnreachable(problem)
+	if err := a.Print(o.out, v, func(w io.Writer) error { return a.renderStatus(w, v) }); err != nil {
+		return err
+	}
+	return problem
+}
+
+func viewStatus(rep *replica.Replica, s Settings, now time.Time, problem error) (statusView, error) {
+	l := rep.Ledger()
+	head, position := l.Head()
+	v := statusView{Store: string(s.Store.Identity), URL: gitstore.Redact(s.Store.URL), Transport: rep.TransportInUse(),
+		Head: string(head), Position: position, Digest: string(l.Digest()), Spooled: []string{},
+		Join: joinLine(s, head)}
+	if p := l.Policies().Latest(); p != nil {
+		v.Policy = orNull(string(p.ID()))
+	}
+	if problem != nil {
+		v.Problem = orNull(problem.Error())
+	}
+	if t := rep.Freshness(); !t.IsZero() {
+		age := int64(now.Sub(t) / time.Second)
+		text := formatLeft(now, t)
+		v.Fetched, v.Age, v.AgeText = timeOrNull(t), &age, &text
+	}
+	spool, err := rep.Spooled()
+	if err != nil {
+		return v, err
+	}
+	v.Spooled = append(v.Spooled, spool...)
+	aside, err := l.SetAside()
+	v.SetAside = viewSetAside(aside)
+	return v, err
+}
+
+// joinLine is what the next person types.
+func joinLine(s Settings, head gitstore.Hash) string {
+	line := "jit join " + shellWord(gitstore.Redact(s.Store.URL)) + " --as NAME --store-id " + string(s.Store.Identity)
+	if head != "" {
+		line += " --at " + string(head)
+	}
+	return line
+}
+
+func (a *App) renderStatus(w io.Writer, v statusView) error {
+	st := a.IO.OutStyle()
+	fmt.Fprintf(w, "store     %s\n", v.Store)
+	fmt.Fprintf(w, "at        %s (%s)\n", clean(v.URL), v.Transport)
+	fmt.Fprintf(w, "head      %s, %s\n", v.Head, count(v.Position, "commit"))
+	fmt.Fprintf(w, "digest    %s\n", v.Digest)
+	if v.Policy != nil {
+		fmt.Fprintf(w, "policy    %s\n", *v.Policy)
+	}
+	switch {
+	case v.Fetched == nil:
+		fmt.Fprintf(w, "fetched   %s\n", st.Warn("never"))
+	case v.Problem != nil:
+		fmt.Fprintf(w, "fetched   %s, %s ago: %s\n", *v.Fetched, *v.AgeText, st.Bad("now it failed"))
+	default:
+		fmt.Fprintf(w, "fetched   %s, %s ago\n", *v.Fetched, *v.AgeText)
+	}
+	fmt.Fprintf(w, "waiting   %s to be sent\n", count(len(v.Spooled), "submission"))
+	if n := len(v.SetAside); n > 0 {
+		fmt.Fprintf(w, "set aside %s; see: jit verify\n", st.Warn(count(n, "record")))
+	}
+	_, err := fmt.Fprintf(w, "join with\n  %s\n", clean(v.Join))
+	return err
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+)
+
+type syncOptions struct {
+	app     *App
+	out     outputFlags
+	rebuild bool
+}
+
+type syncView struct {
+	Head     string `json:"head"`
+	Position int    `json:"position"`
+	Commits  int    `json:"commits"`
+	Records  int    `json:"records"`
+	SetAside int    `json:"setAside"`
+	Sent     int    `json:"sent"`
+}
+
+func newSyncCmd(app *App) *cobra.Command {
+	o := &syncOptions{app: app}
+	cmd := &cobra.Command{
+		Use:     "sync",
+		Short:   "Fetch and verify what is new, and send what waits here",
+		GroupID: groupRun,
+		Args:    exactly(),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
+	}
+	cmd.Flags().BoolVar(&o.rebuild, "rebuild", false, "make the local index again from the copy of the store")
+	o.out.add(cmd, []string{"head", "position", "commits", "records", "setAside", "sent"})
+	return cmd
+}
+
+func (o *syncOptions) run(ctx context.Context) (err error) {
+	a := o.app
+	rep, _, err := a.Open(ctx)
+	if err != nil {
+		return err
+	}
+	defer closing(rep, &err)
+	if o.rebuild {
+		if err := rep.Rebuild(ctx); err != nil {
+			return err
+		}
+	}
+	report, err := rep.Sync(ctx)
+	if err != nil {
+		return err
+	}
+	head, position := rep.Ledger().Head()
+	v := syncView{Head: string(head), Position: position, Commits: report.Commits, Records: report.Records,
+		SetAside: len(report.SetAside), Sent: report.Sent}
+	if report.Waiting > 0 {
+		a.Warn("%s here still, since: %v", count(report.Waiting, "submission")+" "+waits(report.Waiting), report.Cause)
+	}
+	if err := a.reportRefused(rep); err != nil {
+		return err
+	}
+	return a.Print(o.out, v, func(w io.Writer) error {
+		switch {
+		case v.Commits == 0 && v.Sent == 0:
+			fmt.Fprintln(w, "nothing new")
+		case v.Commits == 0:
+			fmt.Fprintf(w, "nothing new, %d sent\n", v.Sent)
+		default:
+			fmt.Fprintf(w, "%s, %s counted", count(v.Commits, "new commit"), count(v.Records, "record"))
+			if v.Sent > 0 {
+				fmt.Fprintf(w, ", %d sent", v.Sent)
+			}
+			fmt.Fprintln(w)
+		}
+		fmt.Fprintf(w, "head %s\n", head)
+		for _, s := range report.SetAside {
+			fmt.Fprintf(w, "%s %s: %s: %s\n", a.IO.OutStyle().Warn("set aside"), clean(s.Path), s.Reason, clean(s.Detail))
+		}
+		return nil
+	})
+}

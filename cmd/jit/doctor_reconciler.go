@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"slices"
+
+	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/reconcile"
+	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/replica"
+	"github.com/jitaccess/jit/pkg/target"
+	"github.com/jitaccess/jit/pkg/target/builtin"
+)
+
+// reconciler looks at a reconciler as it would run: with its own configuration,
+// key and git settings. Its state folder is left alone: the store is read into a
+// throwaway copy.
+func (o *doctorOptions) reconciler(ctx context.Context) {
+	c, err := reconcile.LoadConfig(o.config, builtin.Drivers())
+	if err != nil {
+		o.failed("settings", err)
+		return
+	}
+	o.good("settings", "%s: reconciler %s", o.config, c.Name)
+	o.stateFolder(c.State)
+	signer, err := record.OpenKeyFile(c.Key, nil)
+	if err != nil {
+		o.failed("key", err)
+	} else {
+		o.signs(ctx, signer)
+	}
+	dir, err := os.MkdirTemp("", "jit-doctor-")
+	if err != nil {
+		o.failed("store", err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	rep, err := replica.Open(ctx, replica.Config{Dir: dir, URL: c.Store.URL, Identity: c.Store.Identity, Branch: c.Store.Branch,
+		Transport: c.Store.Transport, Isolated: true, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		o.failed("store", err)
+		return
+	}
+	defer rep.Close()
+	o.store(ctx, rep, c.Store.URL)
+	o.clock(rep)
+	p := rep.Ledger().Policies().Latest()
+	if p == nil {
+		return // the store could not be read, as said
+	}
+	o.reconcilerStanding(p, c, signer)
+	for _, name := range sortedKeys(c.Targets) {
+		o.target(ctx, p, c, name)
+	}
+}
+
+// stateFolder checks that nobody else can change what the reconciler remembers.
+func (o *doctorOptions) stateFolder(dir string) {
+	switch info, err := os.Stat(dir); {
+	case os.IsNotExist(err):
+		o.good("state", "%s will be made by the first run", dir)
+	case err != nil:
+		o.failed("state", err)
+	case !info.IsDir() || info.Mode().Perm()&0o022 != 0:
+		o.bad("state", "chmod 700 "+shellWord(dir), "%s must be a folder that others cannot change", dir)
+	default:
+		o.good("state", "%s", dir)
+	}
+}
+
+func (o *doctorOptions) reconcilerStanding(p *policy.Policy, c reconcile.Config, signer record.Signer) {
+	r, ok := p.Reconciler(c.Name)
+	if !ok {
+		o.bad("policy", "ask an admin to run: jit admit "+c.Name+" --reconciler --resource NAME", "%q is not a reconciler in the policy", c.Name)
+		return
+	}
+	if signer != nil && !slices.Contains(r.Keys, signer.Fingerprint()) {
+		o.bad("policy", "ask an admin to run: jit admit "+c.Name+" --reconciler --fingerprint "+string(signer.Fingerprint()), "the key %s is not this reconciler's in the policy", signer.Fingerprint())
+		return
+	}
+	for _, name := range r.Resources {
+		if _, ok := c.Targets[name]; !ok {
+			o.warn("policy", "add it under targets, or leave it to another reconciler", "the policy gives this reconciler %q, which its configuration does not name", name)
+		}
+	}
+	o.good("policy", "reconciler %s, and its key counts", c.Name)
+}
+
+// target reaches one target.
+func (o *doctorOptions) target(ctx context.Context, p *policy.Policy, c reconcile.Config, name string) {
+	check := "target"
+	res, ok := p.Resource(name)
+	if !ok {
+		o.bad(check, "correct the name, or remove it: known are the resources of jit policy show", "%s: the policy has no such resource", name)
+		return
+	}
+	if !p.Reconciles(c.Name, name) {
+		o.bad(check, "ask an admin to run: jit admit "+c.Name+" --reconciler --resource "+name, "%s: the policy does not give it to this reconciler", name)
+		return
+	}
+	kind, ok := builtin.Drivers()[res.Driver]
+	if !ok {
+		o.bad(check, "use a driver that this version of jit has", "%s: driver %q is not known", name, res.Driver)
+		return
+	}
+	t := c.Targets[name]
+	limit := t.Timeout.Duration
+	if limit == 0 {
+		limit = reconcile.DefaultTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	driver, err := kind.New(ctx, target.Config{Resource: name, Settings: t.Settings})
+	if err != nil {
+		o.bad(check, "correct its settings in "+o.config, "%s: %v", name, err)
+		return
+	}
+	defer driver.Close()
+	if err := driver.Ping(ctx); err != nil {
+		o.bad(check, "see the driver's page in docs/targets.md", "%s: %v", name, err)
+		return
+	}
+	o.good(check, "%s: reached (%s)", name, res.Driver)
+}
