@@ -107,7 +107,7 @@ func (s *Store) Append(ctx context.Context, a Append, onTip OnTip) (Result, erro
 func (s *Store) AppendFunc(ctx context.Context, make func(tip Hash) (Append, error), onTip OnTip) (Result, error) {
 	longest := firstPause
 	result, err := s.appendLocked(ctx, make, onTip, &longest)
-	if err == nil && result.Tries > 1 {
+	if err == nil && longest > firstPause {
 		// The winner of a contended race pauses too: it would win the next one
 		// as well, having the newest head. What was appended stands already.
 		_ = pause(ctx, longest)
@@ -122,7 +122,8 @@ func (s *Store) appendLocked(ctx context.Context, make func(tip Hash) (Append, e
 		return Result{}, err
 	}
 	defer unlock()
-	defer s.queue(ctx)()
+	leave, first := s.queue(ctx)
+	defer func() { leave() }()
 	var result Result
 	var unsure Hash // a commit that was sent without an answer
 	var cause error
@@ -175,10 +176,17 @@ func (s *Store) appendLocked(ctx context.Context, make func(tip Hash) (Append, e
 			return result, err
 		}
 		s.log.Debug("push did not get through", "try", result.Tries, "error", err)
-		if err := pause(ctx, *longest); err != nil {
+		if first {
+			// Those behind in the queue wait too: no long pause before them.
+			err = pause(ctx, firstPause)
+		} else {
+			err = pause(ctx, *longest)
+			*longest = min(2**longest, lastPause)
+			leave, first = s.queue(ctx)
+		}
+		if err != nil {
 			return result, errors.Join(err, cause)
 		}
-		*longest = min(2**longest, lastPause)
 	}
 	return result, fmt.Errorf("%w: %d", ErrContention, result.Tries)
 }

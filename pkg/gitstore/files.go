@@ -90,10 +90,11 @@ const queuePatience = 3 * time.Second
 // queue lets the writers to a folder on this machine go one after another, by a
 // lock on a file that its repository has anyway: racing pushes would each start
 // several processes only to lose. What is pushed is right without it, by the
-// server's compare and swap; so where it cannot be had in time, none is held.
-func (s *Store) queue(ctx context.Context) (leave func()) {
+// server's compare and swap; so where it cannot be had in time, none is held (first is false).
+func (s *Store) queue(ctx context.Context) (leave func(), first bool) {
+	leave = func() {}
 	if s.url.scheme != schemePath {
-		return func() {}
+		return leave, false
 	}
 	ctx, cancel := context.WithTimeout(ctx, queuePatience)
 	defer cancel()
@@ -104,11 +105,11 @@ func (s *Store) queue(ctx context.Context) (leave func()) {
 		}
 		file := flock.New(head, flock.SetFlag(os.O_RDONLY))
 		if locked, err := file.TryLockContext(ctx, lockPoll); locked && err == nil {
-			return func() { _ = file.Close() }
+			return func() { _ = file.Close() }, true
 		}
 		break
 	}
-	return func() {}
+	return leave, false
 }
 
 // Checkpoint gives the last head that was verified on this machine; "" where

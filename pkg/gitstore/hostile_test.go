@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -51,23 +52,17 @@ func TestSSHRefusals(t *testing.T) {
 }
 
 // TestHostKeyOfTheKnownType: the server has keys of two types, and known_hosts
-// holds the one that it would not offer first.
+// holds the one (ed25519) that Go's ssh would not ask for first.
 func TestHostKeyOfTheKnownType(t *testing.T) {
 	path := bare(t)
-	dir := t.TempDir()
-	key := filepath.Join(dir, "host_rsa")
-	git(t, dir, "-c", "alias.k=!ssh-keygen -q -t rsa -b 2048 -N '' -f "+key, "k")
+	key := filepath.Join(t.TempDir(), "host_rsa")
+	keygen := testenv.Need(t, "ssh-keygen", "openssh-client")
+	if out, err := exec.Command(keygen, "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", key).CombinedOutput(); err != nil {
+		t.Fatalf("ssh-keygen: %v\n%s", err, out)
+	}
 	server := testenv.StartSSHD(t, testenv.SSHDOptions{Config: []string{"HostKey " + key}})
-	pub, err := os.ReadFile(key + ".pub")
-	if err != nil {
-		t.Fatal(err)
-	}
-	known := filepath.Join(dir, "known_hosts")
-	if err := os.WriteFile(known, fmt.Appendf(nil, "[%s]:%d %s", server.Host, server.Port, pub), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	s := openStore(t, Options{URL: "ssh://" + server.User + "@" + server.Addr + path, Transport: Builtin, Isolated: true,
-		SSH: SSHOptions{KnownHosts: []string{known}, IdentityFile: server.ClientKey}})
+		SSH: SSHOptions{KnownHosts: []string{server.KnownHosts}, IdentityFile: server.ClientKey}})
 	if tip, err := s.Fetch(testContext(t)); err != nil || !tip.Empty {
 		t.Fatalf("%+v, %v", tip, err)
 	}
@@ -233,13 +228,13 @@ func TestForeignEnvironment(t *testing.T) {
 		t.Setenv(name, value)
 	}
 	path := bare(t)
-	for _, transport := range []Transport{Builtin, Git} {
-		s := openStore(t, Options{URL: path, Transport: transport, Isolated: true})
-		if s.Tip() == "" && transport == Builtin {
-			s, _ = initStore(t, Options{URL: path, Transport: transport, Isolated: true})
+	initStore(t, Options{URL: path, Isolated: true})
+	for name, env := range map[string][]string{"none": nil, "all of it": os.Environ()} {
+		for _, transport := range []Transport{Builtin, Git} {
+			s := openStore(t, Options{URL: path, Transport: transport, Isolated: true, Env: env})
+			mustFetch(t, s)
+			mustAppend(t, s, "by/"+string(transport)+"/"+name[:3], "x")
 		}
-		mustFetch(t, s)
-		mustAppend(t, s, "by/"+string(transport), "x")
 	}
 	if _, err := os.Stat(trap); err == nil {
 		t.Error("a program from the environment ran")

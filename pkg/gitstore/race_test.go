@@ -68,6 +68,7 @@ func writeAll(t *testing.T, path string, writers, records int, open func(writer 
 }
 
 func TestSixteenWritersWithMirrorsOfTheirOwn(t *testing.T) {
+	t.Parallel()
 	path := bare(t)
 	initStore(t, Options{URL: path, Isolated: true})
 	writeAll(t, path, 16, 20, func(int) *Store { return openStore(t, Options{URL: path, Isolated: true}) })

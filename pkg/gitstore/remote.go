@@ -243,7 +243,7 @@ func (s *Store) haves() []Hash {
 		list = append(list, h)
 	}
 	at := s.Tip()
-	for step, next := 0, 0; at != "" && step < 64; step++ {
+	for step, next := 0, 0; at != "" && step < 16; step++ {
 		c, err := s.commit(at)
 		if err != nil {
 			break
