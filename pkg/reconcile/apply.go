@@ -79,9 +79,12 @@ func (r *run) one(ctx context.Context, s *site, t task, ending map[string]bool) 
 	quiet := false
 	switch {
 	case r.o.DryRun:
-		quiet = t.action == Restore && !r.lost(ctx, s, t, ending)
+		quiet = t.action == Restore && !r.gone(ctx, s, t, ending)
 		c.Outcome = Planned
 	case t.action == End:
+		if t.adopt {
+			r.adopt(t)
+		}
 		c.Ending, c.Err = r.end(ctx, s, t, ending)
 	default:
 		quiet, c.Err = r.open(ctx, s, t, ending, &c.Grant)
@@ -98,9 +101,9 @@ func (r *run) one(ctx context.Context, s *site, t task, ending map[string]bool) 
 	}
 }
 
-// lost reports whether an open grant has gone from the target, or whether that
+// gone reports whether an open grant has gone from the target, or whether that
 // cannot be seen.
-func (r *run) lost(ctx context.Context, s *site, t task, ending map[string]bool) bool {
+func (r *run) gone(ctx context.Context, s *site, t task, ending map[string]bool) bool {
 	d, err := s.driver(ctx, t.Driver)
 	if err != nil {
 		return true
@@ -266,10 +269,10 @@ func (r *run) look(ctx context.Context, s *site) {
 		for _, l := range listed {
 			t, stray := r.unknown(s, name, l)
 			switch {
-			case t != nil && !r.o.DryRun:
-				r.adopt(ctx, s, *t)
-			case t != nil:
+			case t != nil && !r.wasTried(l.GrantID):
 				r.one(ctx, s, *t, nil)
+			case t != nil:
+				r.drift(fmt.Sprintf("%s: grant %s was ended and is still listed", s.resource, l.GrantID))
 			case stray && told < maxDrift:
 				told++
 				r.drift(fmt.Sprintf("%s: grant %q of account %q is unknown, and is left", s.resource, l.GrantID, l.Account))
@@ -304,19 +307,19 @@ func (r *run) unknown(s *site, driver string, l target.Listed) (end *task, stray
 		return nil, false // known; if it is over, its ending was tried and told
 	}
 	if k.stage == over {
-		return &task{wish: k.wish, action: End, cause: k.cause, standing: k.standing}, false
+		return &task{wish: k.wish, action: End, cause: k.cause, standing: k.standing, adopt: true}, false
 	}
 	e, err := r.book.Request(request, r.now())
 	switch {
 	case errors.Is(err, ledger.ErrNotFound):
-		return nil, true
+		return nil, r.synced
 	case err != nil || n >= len(e.Grants):
 		return nil, err == nil
 	}
 	w := wishOf(e, n)
 	if cause := causeOf(e); cause != "" && e.State.Settled() && w.Grant.Resource == s.resource && w.Driver == driver &&
 		r.reconciles(r.policy, s.resource) {
-		return &task{wish: w, action: End, cause: cause}, false
+		return &task{wish: w, action: End, cause: cause, adopt: true}, false
 	}
 	return nil, w.Grant.Resource != s.resource
 }
@@ -325,16 +328,15 @@ func (r *run) reconciles(p *policy.Policy, resource string) bool {
 	return p != nil && p.Reconciles(r.o.Config.Name, resource)
 }
 
-// adopt ends a grant that is over and yet on the target: the journal did not
-// know of it, or somebody brought it back.
-func (r *run) adopt(ctx context.Context, s *site, t task) {
+// adopt writes down a grant that is over and yet open, so that its ending is
+// tried until it succeeds: the journal did not know of it, or somebody brought
+// it back.
+func (r *run) adopt(t task) {
 	if k := r.kept(t.Grant.ID); k.stage == over {
-		r.drift(fmt.Sprintf("%s: grant %s had ended and was there again", s.resource, t.Grant.ID))
+		r.drift(fmt.Sprintf("%s: grant %s had ended and was there again", t.Grant.Resource, t.Grant.ID))
 	}
-	// It is written down first, so that the ending is tried until it succeeds.
 	w := t.wish
 	if err := r.record(event{Kind: intended, Grant: t.Grant.ID, Wish: &w, Standing: t.standing}); err != nil {
 		r.log.Warn("the grant is not in the journal", "grant", t.Grant.ID, "error", err)
 	}
-	r.one(ctx, s, t, nil)
 }

@@ -60,6 +60,10 @@ type StoreConfig struct {
 	// Branch is empty for the usual one; Transport too.
 	Branch    string             `yaml:"branch,omitempty"`
 	Transport gitstore.Transport `yaml:"transport,omitempty"`
+	// IdentityFile is the private key, without a passphrase, that ssh logs in
+	// with, and KnownHosts the file of host keys; empty for the usual ones.
+	IdentityFile string `yaml:"identityFile,omitempty"`
+	KnownHosts   string `yaml:"knownHosts,omitempty"`
 }
 
 // TargetConfig says how to reach one resource.
@@ -139,7 +143,7 @@ func LoadConfig(path string, drivers map[string]target.Kind) (Config, error) {
 	if err != nil {
 		return refuse(err, "", "its folder is not known")
 	}
-	for _, p := range []*string{&c.Key, &c.State} {
+	for _, p := range []*string{&c.Key, &c.State, &c.Store.IdentityFile, &c.Store.KnownHosts} {
 		*p = within(folder, *p)
 	}
 	if isFolder(c.Store.URL) {
@@ -167,7 +171,7 @@ func readConfig(path string) ([]byte, os.FileMode, error) {
 }
 
 func within(folder, path string) string {
-	if filepath.IsAbs(path) {
+	if path == "" || filepath.IsAbs(path) {
 		return path
 	}
 	return filepath.Join(folder, path)

@@ -29,6 +29,8 @@ type journal struct {
 	broken error    // why nothing can be written any more
 	lines  int
 	state  journalState
+	// damaged are the lines that were set aside when the file was read.
+	damaged [][]byte
 }
 
 // sealed is a line of the file.
@@ -81,6 +83,7 @@ func (j *journal) load(data []byte) (damage []error) {
 		if len(line) > 0 {
 			j.lines++
 			if why := j.take(line); why != nil {
+				j.damaged = append(j.damaged, line)
 				damage = append(damage, fmt.Errorf("line %d of the journal is damaged and was set aside: %w", n, why))
 			}
 		}
@@ -109,7 +112,7 @@ func (j *journal) take(line []byte) error {
 }
 
 func (j *journal) openFile(data []byte) error {
-	f, err := os.OpenFile(j.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	f, err := openAppend(j.path)
 	if err != nil {
 		return err
 	}
@@ -124,6 +127,10 @@ func (j *journal) openFile(data []byte) error {
 	}
 	j.file = f
 	return nil
+}
+
+func openAppend(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 }
 
 // record numbers the event, writes it, and returns when it is on the disk. When

@@ -29,6 +29,8 @@ type task struct {
 	action   Action
 	cause    string
 	standing bool
+	// adopt says that the journal does not have the grant open.
+	adopt bool
 }
 
 // situation is all that a plan follows from.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/jitaccess/jit/pkg/approve"
 	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/receipt"
 	"github.com/jitaccess/jit/pkg/record"
@@ -28,7 +27,6 @@ func (r *run) writeReceipts(ctx context.Context) error {
 		r.result.ReceiptsOwed = len(r.due())
 		return nil
 	}
-	var out []outgoing
 	var batch []due
 	for _, d := range r.due() {
 		if r.unwanted(d) {
@@ -41,41 +39,66 @@ func (r *run) writeReceipts(ctx context.Context) error {
 			}
 		}
 		there, err := r.book.Has(d.prepared.ID)
-		if err != nil {
+		switch {
+		case err != nil:
 			r.note(fmt.Errorf("the ledger cannot be read: %w", err))
-			break
-		}
-		batch = append(batch, d)
-		if !there {
-			out = append(out, *d.prepared)
+		case there:
+			r.settle(d)
+		default:
+			batch = append(batch, d)
 		}
 	}
 	reach("prepared")
-	if len(out) > 0 {
-		subject, trailers := r.message(batch)
-		waiting, err := r.book.Submit(ctx, subject, trailers, out)
-		if err != nil {
-			if r.result.SyncErr == nil || !errors.Is(err, r.result.SyncErr) {
-				r.note(fmt.Errorf("the receipts could not be handed over, and are kept: %w", err))
+	if len(batch) > 0 {
+		err := r.handOver(ctx, batch)
+		for _, d := range batch {
+			if len(batch) == 1 || ledger.ReasonOf(err) == "" {
+				break
 			}
-			r.result.ReceiptsOwed = len(r.due())
-			return nil
+			// One of them would be set aside. It must not keep the others back.
+			err = r.handOver(ctx, []due{d})
 		}
-		reach("submitted")
-		r.result.ReceiptsWritten = len(out)
-		if waiting != nil {
-			r.result.ReceiptsSpooled = len(out)
-			r.log.Warn("the receipts wait for the store", "count", len(out), "error", waiting)
-			if r.result.SyncErr == nil {
-				r.result.SyncErr = waiting
-			}
+	}
+	r.result.ReceiptsOwed = len(r.due())
+	return nil
+}
+
+// handOver gives receipts to the store in one commit. The error is nil but
+// where one of them would be set aside, and says so.
+func (r *run) handOver(ctx context.Context, batch []due) error {
+	out := make([]outgoing, 0, len(batch))
+	for _, d := range batch {
+		out = append(out, *d.prepared)
+	}
+	subject, trailers := r.message(batch)
+	waiting, err := r.book.Submit(ctx, subject, trailers, out)
+	switch {
+	case err == nil:
+	case ledger.ReasonOf(err) == "":
+		if r.result.SyncErr == nil {
+			r.note(fmt.Errorf("the receipts could not be handed over, and are kept: %w", err))
+		}
+		return nil
+	case len(batch) == 1:
+		r.note(fmt.Errorf("the receipt for grant %s does not count: %w", batch[0].Grant.ID, err))
+		r.settle(batch[0])
+		return err
+	default:
+		return err
+	}
+	reach("submitted")
+	r.result.ReceiptsWritten += len(out)
+	if waiting != nil {
+		r.result.ReceiptsSpooled += len(out)
+		r.log.Warn("the receipts wait for the store", "count", len(out), "error", waiting)
+		if r.result.SyncErr == nil {
+			r.result.SyncErr = waiting
 		}
 	}
 	for _, d := range batch {
 		r.settle(d)
 	}
 	reach("sent")
-	r.result.ReceiptsOwed = len(r.due())
 	return nil
 }
 
@@ -97,21 +120,19 @@ func (r *run) due() []due {
 // more) this reconciler's, or the store does not know the request. It reports
 // true as well for one that must wait.
 func (r *run) unwanted(d due) bool {
-	if d.prepared != nil {
-		return false
-	}
 	_, err := r.book.Request(d.Request, r.now())
 	switch {
 	case err != nil && !errors.Is(err, ledger.ErrNotFound):
 		r.note(fmt.Errorf("the ledger cannot be read: %w", err))
 		return true
-	case r.reconciles(r.policy, d.Grant.Resource) && err == nil:
-		return r.signer == nil
-	case r.synced:
-		r.log.Warn("no receipt is written: it would not count", "grant", d.Grant.ID, "outcome", string(d.outcome))
-		r.settle(d)
+	case err != nil || !r.reconciles(r.policy, d.Grant.Resource):
+		if r.synced {
+			r.log.Warn("no receipt is written: it would not count", "grant", d.Grant.ID, "outcome", string(d.outcome))
+			r.settle(d)
+		}
+		return true
 	}
-	return true
+	return d.prepared == nil && r.signer == nil
 }
 
 func (r *run) settle(d due) {
@@ -186,28 +207,4 @@ func (r *run) message(batch []due) (subject string, trailers [][2]string) {
 		}
 	}
 	return subject, trailers
-}
-
-// tidy drops from the journal what is done with: access that is over, its end
-// past beyond any doubt about clocks, and its receipts in the ledger.
-func (r *run) tidy(context.Context) error {
-	if r.o.DryRun || !r.synced || r.closed != nil {
-		return nil
-	}
-	now := r.now()
-	err := r.journal.compact(compactAt, func(k *kept) bool {
-		if k.mayBeOpen() || len(k.owed) > 0 || now.Sub(k.Grant.Ends) < approve.Skew {
-			return false
-		}
-		for _, id := range k.told {
-			if there, err := r.book.Has(id); err != nil || !there {
-				return false
-			}
-		}
-		return true
-	})
-	if err != nil {
-		r.note(err)
-	}
-	return nil
 }

@@ -111,13 +111,15 @@ type run struct {
 	o       Options
 	log     *slog.Logger
 	journal *journal
-	fresh   bool // there was no journal, or a part of it was lost
-	sites   map[string]*site
-	signer  record.Signer
-	book    book // nil when it could not be opened
-	synced  bool
-	policy  *policy.Policy
-	active  []ledger.Entry
+	// fresh says that there was no journal, lost that it does not tell all;
+	// recovered that the ledger was asked for what it does not tell.
+	fresh, lost, recovered bool
+	sites                  map[string]*site
+	signer                 record.Signer
+	book                   book // nil when it could not be opened
+	synced                 bool
+	policy                 *policy.Policy
+	active                 []ledger.Entry
 	// closed says why nothing new is opened.
 	closed error
 	// newest is the newest time that any run has seen.
@@ -206,7 +208,7 @@ func (r *run) lock(context.Context) error {
 
 func (r *run) readJournal(context.Context) error {
 	j, fresh, damage := openJournal(filepath.Join(r.o.Config.State, "journal.jsonl"), r.o.DryRun)
-	r.journal, r.fresh = j, fresh || len(damage) > 0
+	r.journal, r.fresh, r.lost = j, fresh, fresh || len(damage) > 0
 	r.cleanup = append(r.cleanup, j.close)
 	for _, err := range damage {
 		r.note(err)
@@ -331,13 +333,20 @@ func (r *run) change(ctx context.Context) error {
 	if !r.synced || r.closed != nil {
 		tasks = endings(tasks)
 	}
+	var forgotten []task
+	if r.lost {
+		if forgotten, err = r.forgotten(); err != nil {
+			r.closeOpenings(fmt.Errorf("the ledger cannot be read: %w", err))
+		}
+	}
+	r.recovered = err == nil
 	reach("planned")
 	for _, k := range journal {
 		if k.stage == open && k.standing {
 			r.drift(fmt.Sprintf("%s: %s had %s before jit opened it, and keeps it", k.Grant.Resource, k.Grant.Person, k.Grant.Role))
 		}
 	}
-	r.apply(ctx, tasks, r.look)
+	r.apply(ctx, append(forgotten, tasks...), r.look)
 	return nil
 }
 
@@ -431,6 +440,12 @@ func (r *run) first(id string) bool {
 	}
 	r.tried[id] = true
 	return true
+}
+
+func (r *run) wasTried(id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.tried[id]
 }
 
 func (r *run) drift(line string) {

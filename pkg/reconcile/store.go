@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/receipt"
@@ -68,9 +69,13 @@ type replicaBook struct{ *replica.Replica }
 // git reads no configuration of the machine or the user, and sees nothing of
 // this process's environment but what gitstore lets through.
 func openReplica(ctx context.Context, c Config, now func() time.Time, log *slog.Logger) (book, error) {
+	ssh := gitstore.SSHOptions{IdentityFile: c.Store.IdentityFile}
+	if c.Store.KnownHosts != "" {
+		ssh.KnownHosts = []string{c.Store.KnownHosts}
+	}
 	r, err := replica.Open(ctx, replica.Config{
 		Dir: filepath.Join(c.State, "store"), URL: c.Store.URL, Identity: c.Store.Identity, Branch: c.Store.Branch,
-		Transport: c.Store.Transport, Isolated: true, Now: now, Log: log,
+		Transport: c.Store.Transport, SSH: ssh, Isolated: true, Now: now, Log: log,
 	})
 	if err != nil {
 		return nil, err

@@ -1,0 +1,269 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/jitaccess/jit/pkg/approve"
+	"github.com/jitaccess/jit/pkg/ledger"
+	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/record"
+)
+
+type approveOptions struct {
+	app  *App
+	ids  []string
+	dur  string
+	text string
+	set  bool // -r was given
+	yes  bool
+	out  outputFlags
+}
+
+func newApproveCmd(app *App) *cobra.Command {
+	o := &approveOptions{app: app}
+	cmd := &cobra.Command{
+		Use:   "approve ID...",
+		Short: "Agree to requests and to policy versions",
+		Long: `Agree to requests, and as an admin to policy versions. What will be signed is
+shown in full first. An approval names the exact bytes that it agrees to, and
+holds only for what they mean today: if the rule or the role changes before
+access opens, it must be given again.`,
+		Example: `  jit approve f9k2qa
+  jit approve f9k2qa --for 30m -r "half an hour is enough"`,
+		GroupID: groupDecide, Args: atLeast(1, "ID"),
+		ValidArgsFunction: app.completeRequests(approve.Pending),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.ids, o.set = args, cmd.Flags().Changed("reason")
+			return o.run(cmd.Context())
+		},
+	}
+	cmd.Flags().StringVar(&o.dur, "for", "", "agree to a shorter `time` than was asked for")
+	cmd.Flags().StringVarP(&o.text, "reason", "r", "", `a comment for everyone to read; "-" reads standard input`)
+	cmd.Flags().BoolVar(&o.yes, "yes", false, "sign without asking; takes whole ids only")
+	o.out.add(cmd, requestFields)
+	return cmd
+}
+
+func (o *approveOptions) run(ctx context.Context) (err error) {
+	if err := wholeIDs(o.yes, o.ids); err != nil {
+		return err
+	}
+	var narrow record.Duration
+	if o.dur != "" {
+		if narrow, err = parseFor(o.dur); err != nil {
+			return err
+		}
+	}
+	comment := ""
+	if o.set {
+		if comment, err = o.app.Text(o.text, true, "comment", ""); err != nil {
+			return err
+		}
+	}
+	d, err := o.app.sitDown(ctx)
+	if err != nil {
+		return err
+	}
+	defer closing(d.rep, &err)
+	// Everything is found before anything is signed.
+	var refs []ledger.Ref
+	for _, arg := range o.ids {
+		ref, err := resolveID(d.rep.Ledger(), arg)
+		if err != nil {
+			return err
+		}
+		refs = append(refs, ref)
+	}
+	for _, ref := range refs {
+		if _, notPolicy := d.rep.Ledger().Proposal(ref.Request, o.app.Now()); notPolicy == nil {
+			err = o.policy(ctx, d, ref.Request, narrow, comment)
+		} else {
+			err = o.request(ctx, d, ref.Request, narrow, comment)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// request approves one request.
+func (o *approveOptions) request(ctx context.Context, d *desk, id record.ID, narrow record.Duration, comment string) error {
+	a := o.app
+	e, err := d.entry(id)
+	if err != nil {
+		return err
+	}
+	h := d.rep.Ledger().Policies()
+	already, err := d.mayApprove(e, narrow)
+	if err != nil {
+		return err
+	}
+	if already != "" {
+		return a.printEntry(o.out, h, e, already)
+	}
+	head, err := d.head(record.KindApproval)
+	if err != nil {
+		return err
+	}
+	make := func() approve.Approval {
+		return approve.Approval{Head: head, Request: id, RequestDigest: e.Digest, Duration: narrow, Comment: comment}
+	}
+	if err := o.show(d, e); err != nil {
+		return err
+	}
+	if err := d.confirmed(o.yes, "Approve "+askedFor(e.Request.Record)+"?", make()); err != nil {
+		return err
+	}
+	d.refreshed(&head)
+	subject := d.me + " approves " + askedFor(e.Request.Record)
+	if !narrow.IsZero() {
+		subject += ", for " + narrow.String()
+	}
+	if err := d.send(ctx, letter{head: head, record: make(), beside: id, subject: subject}); err != nil {
+		return err
+	}
+	if e, err = d.entry(id); err != nil {
+		return err
+	}
+	text := "approved " + e.Request.Record.ID.Short() + ": " + askedFor(e.Request.Record) + "\n" + a.standingLine(e, a.Now())
+	return a.printEntry(o.out, h, e, text)
+}
+
+// show writes the whole request, and the bytes to which an approval agrees.
+func (o *approveOptions) show(d *desk, e ledger.Entry) error {
+	a := o.app
+	if err := a.renderRequest(a.IO.Err, d.rep.Ledger().Policies(), e, a.Now()); err != nil {
+		return err
+	}
+	data, _, err := d.rep.ReadRecord(e.Request.Record.ID)
+	if err != nil {
+		return err
+	}
+	a.showBytes(a.IO.Err, "You agree to (sha256 "+string(e.Digest)+"):", data)
+	return nil
+}
+
+// mayApprove judges an approval that this person would sign now, or says why
+// there is nothing left to do.
+func (d *desk) mayApprove(e ledger.Entry, narrow record.Duration) (already string, err error) {
+	r := e.Request.Record
+	for _, s := range e.Decision.Approvals {
+		if s.By == d.me && (s.Counted || s.Why == "" || s.Why == policy.CountedOnce) && !e.State.Settled() {
+			return "you have approved " + r.ID.Short() + " already; it is " + string(e.State), nil
+		}
+	}
+	if e.State.Settled() && r.By != d.me {
+		code := policy.AfterEnd
+		if e.State == approve.Lapsed {
+			code = policy.Lapsed
+		}
+		return "", &policy.Refusal{Code: code, Message: over(e), Hint: r.By + " must ask for it again"}
+	}
+	position, headAt := d.next()
+	trial := approve.Placed[approve.Approval]{Position: position, HeadAt: headAt, Key: d.signer.Fingerprint()}
+	trial.Record = approve.Approval{Request: r.ID, RequestDigest: e.Digest, Duration: narrow}
+	trial.Record.By, trial.Record.Created = d.me, record.At(d.app.Now())
+	if err := e.MayApprove(d.rep.Ledger().Policies(), trial); err != nil {
+		return "", err
+	}
+	if e.State != approve.Pending {
+		return "request " + r.ID.Short() + " is " + string(e.State) + " already; nobody else's approval is needed", nil
+	}
+	return "", d.inTurn(e)
+}
+
+// inTurn refuses an approval that no stage would take as things stand: it would
+// be signed for nothing.
+func (d *desk) inTurn(e ledger.Entry) error {
+	if slices.Contains(waitsFor(e.Decision), d.me) {
+		return nil
+	}
+	for _, n := range needsOf(e.Decision) {
+		if !slices.Contains(n.Who, d.me) {
+			continue
+		}
+		return &policy.Refusal{Code: policy.StageNotOpen, Rule: n.Rule,
+			Message: fmt.Sprintf("it is not your turn: you are asked in stage %d of rule %q, and an earlier one waits for %s", n.Stage, n.Rule, listText(waitsFor(e.Decision), "or")),
+			Hint:    "approve it after them; see: jit show " + e.Request.Record.ID.Short()}
+	}
+	return nil
+}
+
+// policy approves one policy version.
+func (o *approveOptions) policy(ctx context.Context, d *desk, id record.ID, narrow record.Duration, comment string) error {
+	a := o.app
+	p, err := d.rep.Ledger().Proposal(id, a.Now())
+	if err != nil {
+		return err
+	}
+	if already := proposalSettled(d, p); already != "" {
+		return a.printProposal(o.out, p, already)
+	}
+	head, err := d.head(record.KindApproval)
+	if err != nil {
+		return err
+	}
+	position, headAt := d.next()
+	approval := approve.Approval{Head: head, Request: id, RequestDigest: p.Digest, Duration: narrow, Comment: comment}
+	trial := approve.Placed[approve.Approval]{Record: approval, Position: position, HeadAt: headAt, Key: d.signer.Fingerprint()}
+	if err := p.MayApprovePolicy(d.policy(), trial); err != nil {
+		return err
+	}
+	if err := a.showProposal(a.IO.Err, d.rep, p); err != nil {
+		return err
+	}
+	if err := d.confirmed(o.yes, "Approve this policy version?", approval); err != nil {
+		return err
+	}
+	d.refreshed(&approval.Head)
+	err = d.send(ctx, letter{head: approval.Head, record: approval, beside: id, onPolicy: true, subject: d.me + " approves policy version " + id.Short()})
+	if err != nil {
+		return err
+	}
+	if p, err = d.rep.Ledger().Proposal(id, a.Now()); err != nil {
+		return err
+	}
+	text := "approved policy version " + id.Short() + "; it is " + string(p.State)
+	if p.State == approve.Proposed {
+		text += ": " + strings.Join(proposalNeeds(p), "; ")
+	}
+	return a.printProposal(o.out, p, text)
+}
+
+// proposalSettled gives why this person's approval would change nothing.
+func proposalSettled(d *desk, p ledger.ProposalEntry) string {
+	short := p.Policy.Record.ID.Short()
+	if p.State == approve.Accepted {
+		return "policy version " + short + " is in force already"
+	}
+	if p.State != approve.Proposed {
+		return ""
+	}
+	for _, ap := range p.Approvals {
+		if ap.Record.By == d.me {
+			return "you have approved policy version " + short + " already"
+		}
+	}
+	if p.Policy.Record.By == d.me {
+		return "you proposed policy version " + short + ": that counts as your approval"
+	}
+	return ""
+}
+
+// proposalNeeds says who must still agree.
+func proposalNeeds(p ledger.ProposalEntry) []string {
+	var needs []string
+	if n := p.Old.Missing(); n > 0 {
+		needs = append(needs, fmt.Sprintf("needs %d more of %s", n, listText(p.Old.Who, "and")))
+	}
+	if n := p.New.Missing(); p.Changes && n > 0 {
+		needs = append(needs, fmt.Sprintf("needs %d more of the new admins, %s", n, listText(p.New.Who, "and")))
+	}
+	return needs
+}

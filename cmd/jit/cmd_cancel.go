@@ -1,0 +1,38 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/jitaccess/jit/pkg/approve"
+	"github.com/jitaccess/jit/pkg/ledger"
+	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/revoke"
+)
+
+func newCancelCmd(app *App) *cobra.Command {
+	return newVerbCmd(app, verb{
+		use: "cancel ID", aliases: []string{"drop"}, group: groupAsk, kind: record.KindCancellation, what: "comment",
+		short: "Withdraw your request, or drop its access early",
+		long: `Withdraw your own request, or drop the access that it gave before its time is
+over. The next run of the reconciler takes it away.`,
+		states: []approve.State{approve.Pending, approve.Scheduled, approve.Active},
+		judge: func(d *desk, e ledger.Entry) (string, error) {
+			return over(e), revoke.MayCancel(e.Request.Record, d.me)
+		},
+		record: newCancellation,
+		deed:   "cancels",
+		done:   func(e ledger.Entry) string { return cancelledText(e) },
+	})
+}
+
+func newCancellation(h record.Head, e ledger.Entry, text string) any {
+	return revoke.Cancellation{Head: h, Request: e.Request.Record.ID, RequestDigest: e.Digest, Comment: text}
+}
+
+func cancelledText(e ledger.Entry) string {
+	s := "cancelled " + e.Request.Record.ID.Short() + ": " + grantsText(e.Request.Record.Grants)
+	if len(e.Receipts) > 0 {
+		s += "; the next run of the reconciler takes the access away"
+	}
+	return s
+}

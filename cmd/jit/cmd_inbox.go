@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"io"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/jitaccess/jit/pkg/approve"
+	"github.com/jitaccess/jit/pkg/ledger"
+	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/replica"
+	"github.com/jitaccess/jit/pkg/request"
+)
+
+// inboxItem is something that waits for this person: a request, or a policy
+// version, whose grants, duration and reason are null.
+type inboxItem struct {
+	ID           string          `json:"id"`
+	ShortID      string          `json:"shortId"`
+	Kind         string          `json:"kind"`
+	By           string          `json:"by"`
+	Grants       []request.Grant `json:"grants"`
+	Duration     *int64          `json:"duration"`
+	DurationText *string         `json:"durationText"`
+	Reason       *string         `json:"reason"`
+	Created      string          `json:"created"`
+	Lapses       *string         `json:"lapses"`
+	Needs        []needView      `json:"needs"`
+	Digest       string          `json:"digest"`
+}
+
+var inboxFields = []string{
+	"id", "shortId", "kind", "by", "grants", "duration", "durationText", "reason", "created", "lapses", "needs", "digest",
+}
+
+type inboxOptions struct {
+	app   *App
+	watch bool
+	out   outputFlags
+}
+
+func newInboxCmd(app *App) *cobra.Command {
+	o := &inboxOptions{app: app}
+	cmd := &cobra.Command{
+		Use: "inbox", Short: "What waits for your decision",
+		GroupID: groupDecide, Args: atMost(0),
+		RunE: func(cmd *cobra.Command, _ []string) error { return app.watch(cmd.Context(), o.watch, o.run) },
+	}
+	cmd.Flags().BoolVar(&o.watch, "watch", false, "look again every few seconds")
+	o.out.add(cmd, inboxFields)
+	return cmd
+}
+
+func (o *inboxOptions) run(ctx context.Context) (err error) {
+	a := o.app
+	rep, settings, err := a.Synced(ctx)
+	if err != nil {
+		return err
+	}
+	defer closing(rep, &err)
+	items, err := a.inbox(rep, settings.Name)
+	if err != nil {
+		return err
+	}
+	return a.Print(o.out, items, func(w io.Writer) error {
+		if len(items) == 0 {
+			a.Say("nothing waits for you")
+			return nil
+		}
+		a.inboxTable(w, items)
+		return nil
+	})
+}
+
+// inbox gives what waits for the person called me, requests first.
+func (a *App) inbox(rep *replica.Replica, me string) ([]inboxItem, error) {
+	items := []inboxItem{}
+	l := rep.Ledger()
+	entries, err := l.Requests(ledger.Filter{States: []approve.State{approve.Pending}, Open: true}, a.Now())
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if !slices.Contains(waitsFor(e.Decision), me) {
+			continue
+		}
+		v := viewRequest(l.Policies(), e)
+		items = append(items, inboxItem{
+			ID: v.ID, ShortID: v.ShortID, Kind: string(record.KindRequest), By: v.By, Grants: v.Grants, Duration: &v.Duration,
+			DurationText: &v.DurationText, Reason: &v.Reason, Created: v.Created, Lapses: v.Lapses, Needs: v.Needs, Digest: v.Digest,
+		})
+	}
+	proposals, err := l.Proposals(a.Now())
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range proposals {
+		v := viewProposal(p)
+		if slices.ContainsFunc(v.Needs, func(n needView) bool { return slices.Contains(n.Who, me) }) {
+			items = append(items, inboxItem{ID: v.ID, ShortID: v.ShortID, Kind: v.Kind, By: v.By, Created: v.Created, Lapses: v.Lapses, Needs: v.Needs, Digest: v.Digest})
+		}
+	}
+	return items, nil
+}
+
+func (a *App) inboxTable(w io.Writer, items []inboxItem) {
+	var rows [][]string
+	for _, i := range items {
+		row := []string{i.ShortID, i.By, "a policy version", "", ""}
+		if i.Kind == string(record.KindRequest) {
+			row = []string{i.ShortID, i.By, grantsText(i.Grants), *i.DurationText, lineOf(*i.Reason)}
+		}
+		rows = append(rows, append(row, "jit approve "+i.ShortID))
+	}
+	a.Table(w, []string{"id", "by", "what", "for", "reason", "next"}, rows)
+}

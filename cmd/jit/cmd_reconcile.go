@@ -1,0 +1,225 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/jitaccess/jit/pkg/reconcile"
+	"github.com/jitaccess/jit/pkg/target"
+	"github.com/jitaccess/jit/pkg/target/builtin"
+)
+
+// defaultReconcilerConfig is where the packages expect it.
+const defaultReconcilerConfig = "/etc/jit/reconcile.yaml"
+
+type reconcileOptions struct {
+	app    *App
+	config string
+	dryRun bool
+	log    string
+	out    outputFlags
+}
+
+// reconcileView is what a run came to.
+type reconcileView struct {
+	DryRun   bool         `json:"dryRun"`
+	Exit     int          `json:"exit"`
+	Changes  []changeView `json:"changes"`
+	Opened   int          `json:"opened"`
+	Ended    int          `json:"ended"`
+	Failed   int          `json:"failed"`
+	Drift    []string     `json:"drift"`
+	Problems []string     `json:"problems"`
+	Store    *string      `json:"store"`
+	Written  int          `json:"receiptsWritten"`
+	Spooled  int          `json:"receiptsSpooled"`
+	Owed     int          `json:"receiptsOwed"`
+}
+
+type changeView struct {
+	Action   string   `json:"action"`
+	Outcome  string   `json:"outcome"`
+	Request  string   `json:"request"`
+	Resource string   `json:"resource"`
+	Role     string   `json:"role"`
+	Person   string   `json:"person"`
+	Ends     *string  `json:"ends"`
+	Cause    *string  `json:"cause"`
+	Sessions int      `json:"sessionsEnded"`
+	Left     []string `json:"left"`
+	Error    *string  `json:"error"`
+	Hint     *string  `json:"hint"`
+}
+
+var reconcileFields = []string{
+	"dryRun", "exit", "changes", "opened", "ended", "failed", "drift", "problems", "store",
+	"receiptsWritten", "receiptsSpooled", "receiptsOwed",
+}
+
+func newReconcileCmd(app *App) *cobra.Command {
+	o := &reconcileOptions{app: app}
+	cmd := &cobra.Command{
+		Use: "reconcile", Short: "Open what is approved, end what is over, and sign receipts",
+		Long: `Make one run beside the targets: end what is over, which needs no network; then
+fetch, open what is approved, and sign a receipt of each change. cron or a
+systemd timer runs it every minute or so. A run with nothing to do changes
+nothing.
+
+Exit codes: 0 done, 4 the store's history was rewritten, 5 the store could not
+be reached (what is over has ended all the same), 6 a target failed.`,
+		Example: `  jit reconcile --config /etc/jit/reconcile.yaml
+  jit reconcile --dry-run`,
+		GroupID: groupRun, Args: atMost(0),
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.config, "config", "", "the reconciler's configuration `FILE` (JIT_CONFIG), "+defaultReconcilerConfig+" when left out")
+	f.BoolVar(&o.dryRun, "dry-run", false, "say what would be done, and change nothing")
+	f.StringVar(&o.log, "log", "", "write a log to standard error: `text or json`")
+	_ = cmd.RegisterFlagCompletionFunc("log", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	o.out.add(cmd, reconcileFields)
+	return cmd
+}
+
+func (o *reconcileOptions) run(ctx context.Context) error {
+	a := o.app
+	log, err := o.logger()
+	if err != nil {
+		return err
+	}
+	path := o.config
+	if path == "" {
+		path = a.Env("JIT_CONFIG")
+	}
+	if path == "" {
+		path = defaultReconcilerConfig
+	}
+	drivers := builtin.Drivers()
+	config, err := reconcile.LoadConfig(path, drivers)
+	if err != nil {
+		return configError(err)
+	}
+	report := func(c reconcile.Change) {
+		if !o.out.wantsData() {
+			fmt.Fprintln(a.IO.Out, c)
+		}
+	}
+	res, err := reconcile.Run(ctx, reconcile.Options{Config: config, Drivers: drivers, Now: a.Now, DryRun: o.dryRun, Log: log, Report: report})
+	if errors.Is(err, reconcile.ErrBusy) {
+		return failure(exitUnexpected, "busy", "let it finish; one that hangs is seen with: ps", "%v", err)
+	}
+	if err != nil {
+		return err
+	}
+	if err := a.Print(o.out, o.view(res), func(io.Writer) error { return nil }); err != nil {
+		return err
+	}
+	return o.conclude(res)
+}
+
+func (o *reconcileOptions) logger() (*slog.Logger, error) {
+	options := &slog.HandlerOptions{Level: slog.LevelInfo}
+	switch o.log {
+	case "":
+		return slog.New(slog.DiscardHandler), nil
+	case "text":
+		return slog.New(slog.NewTextHandler(o.app.IO.Err, options)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(o.app.IO.Err, options)), nil
+	}
+	return nil, usageErr("use: --log json", "%q is not a form of log: text or json", o.log)
+}
+
+// configError gives a reconciler's bad configuration its exit code.
+func configError(err error) error {
+	c, ok := errors.AsType[*reconcile.ConfigError](err)
+	if !ok {
+		return err
+	}
+	hint := c.Hint
+	if hint == "" {
+		hint = "correct the file, or name another: jit reconcile --config FILE"
+	}
+	return &exitError{Exit: exitUsage, Code: "bad-config", Message: err.Error(), Hint: hint, Err: err}
+}
+
+// conclude says what the lines of the changes do not, and gives the exit code.
+func (o *reconcileOptions) conclude(res reconcile.Result) error {
+	a := o.app
+	for _, line := range res.Drift {
+		a.Warn("drift: %s", line)
+	}
+	for _, err := range res.Problems {
+		a.Warn("%v", err)
+	}
+	if n := res.ReceiptsSpooled + res.ReceiptsOwed; n > 0 {
+		a.Say("%s waits for the store; the next run sends what is left", count(n, "receipt"))
+	}
+	code := res.ExitCode()
+	switch code {
+	case exitDone:
+		return nil
+	case exitUntrusted, exitUnreachable:
+		e := *a.asExit(context.Background(), res.SyncErr)
+		e.Exit = code
+		e.Message = "nothing new was opened: " + e.Error()
+		return &e
+	case exitPartly:
+		if res.SyncErr != nil {
+			a.Warn("the store could not be read, and nothing new was opened: %v", res.SyncErr)
+		}
+		return failure(code, "partly", "what failed is tried again in the next run", "%s", partly(res))
+	}
+	return failure(code, "unexpected", "run: jit doctor", "the run did not do all of its work: %v", res.SyncErr)
+}
+
+// partly says in one line what went wrong with the targets.
+func partly(res reconcile.Result) string {
+	var parts []string
+	if res.Failed > 0 {
+		parts = append(parts, count(res.Failed, "change")+" failed")
+	}
+	left := 0
+	for _, c := range res.Changes {
+		if len(c.Ending.Left) > 0 {
+			left++
+		}
+	}
+	if left > 0 {
+		parts = append(parts, count(left, "grant")+" could not be ended whole")
+	}
+	if n := len(res.Problems); n > 0 {
+		parts = append(parts, count(n, "problem"))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (o *reconcileOptions) view(res reconcile.Result) reconcileView {
+	v := reconcileView{
+		DryRun: o.dryRun, Exit: res.ExitCode(), Changes: []changeView{}, Opened: res.Opened, Ended: res.Ended, Failed: res.Failed,
+		Drift: notNull(res.Drift), Problems: []string{}, Written: res.ReceiptsWritten, Spooled: res.ReceiptsSpooled, Owed: res.ReceiptsOwed,
+	}
+	if res.SyncErr != nil {
+		v.Store = orNull(res.SyncErr.Error())
+	}
+	for _, err := range res.Problems {
+		v.Problems = append(v.Problems, err.Error())
+	}
+	for _, c := range res.Changes {
+		cv := changeView{
+			Action: string(c.Action), Outcome: string(c.Outcome), Request: string(c.Request), Resource: c.Grant.Resource, Role: c.Grant.Role,
+			Person: c.Grant.Person, Ends: timeOrNull(c.Grant.Ends), Cause: orNull(c.Cause), Sessions: c.Ending.SessionsEnded, Left: notNull(c.Ending.Left),
+		}
+		if c.Err != nil {
+			cv.Error, cv.Hint = orNull(c.Err.Error()), orNull(target.HintOf(c.Err))
+		}
+		v.Changes = append(v.Changes, cv)
+	}
+	return v
+}

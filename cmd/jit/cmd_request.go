@@ -1,0 +1,401 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/jitaccess/jit/pkg/approve"
+	"github.com/jitaccess/jit/pkg/ledger"
+	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/replica"
+	"github.com/jitaccess/jit/pkg/request"
+)
+
+type requestOptions struct {
+	app       *App
+	args      []string
+	command   []string
+	dashed    bool // there was a --
+	dur       string
+	until     string
+	start     string
+	reason    string
+	reasonSet bool
+	ticket    string
+	wait      bool
+	timeout   string
+	dryRun    bool
+	out       outputFlags
+
+	// What the flags mean.
+	grants   []request.Grant
+	now      time.Time
+	patience time.Duration
+}
+
+func newRequestCmd(app *App) *cobra.Command {
+	o := &requestOptions{app: app}
+	cmd := &cobra.Command{
+		Use:   "request RESOURCE:ROLE... --for TIME -r REASON [-- COMMAND...]",
+		Short: "Ask for access",
+		Long: `Ask for access to one or more roles. Everything that can be refused is refused
+before anything is signed. The time runs from the moment of the last approval,
+or from --start.
+
+With --wait it ends when the access can be used. With a command it waits, runs
+the command, and drops the access when the command ends, however it ends.
+
+Asking again for what is open or pending changes nothing.`,
+		Example: `  jit request orders-db:readonly --for 2h -r "look into order 4711"
+  jit request orders-db:readonly --for 30m -r "fix order 4711" -- psql orders`,
+		GroupID: groupAsk, ValidArgsFunction: app.completeGrants,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.args, o.reasonSet = args, cmd.Flags().Changed("reason")
+			if n := cmd.ArgsLenAtDash(); n >= 0 {
+				o.args, o.command, o.dashed = args[:n], args[n:], true
+			}
+			return o.run(cmd.Context())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.dur, "for", "", "how `long`: 30m, 2h, 1h30m, 2d")
+	f.StringVar(&o.until, "until", "", "until when, if it were approved now: `18:00`, \"2026-11-24 18:00\"")
+	f.StringVar(&o.start, "start", "", "open at this `time`, not before")
+	f.StringVarP(&o.reason, "reason", "r", "", `why; "-" reads standard input`)
+	f.StringVar(&o.ticket, "ticket", "", "the `ticket` that it is about")
+	f.BoolVar(&o.wait, "wait", false, "wait until the access can be used")
+	f.StringVar(&o.timeout, "timeout", "", "wait no longer than this `time`; then exit 7")
+	f.BoolVar(&o.dryRun, "dry-run", false, "show what would be signed, and stop")
+	o.out.add(cmd, requestFields)
+	return cmd
+}
+
+func (o *requestOptions) run(ctx context.Context) (err error) {
+	a := o.app
+	if err := o.read(); err != nil {
+		return err
+	}
+	rep, settings, err := a.Synced(ctx)
+	if err != nil {
+		return err
+	}
+	defer closing(rep, &err)
+	p := rep.Ledger().Policy()
+	if err := o.ask(p, settings.Name); err != nil {
+		return err
+	}
+	r, err := o.compose(p, settings.Name)
+	if err != nil {
+		return err
+	}
+	if e, found, err := o.already(rep, r); err != nil {
+		return err
+	} else if found && !o.dryRun {
+		return o.again(ctx, rep, e)
+	}
+	if o.dryRun {
+		return o.preview(rep, r)
+	}
+	d, err := a.deskOn(ctx, rep, settings)
+	if err != nil {
+		return err
+	}
+	e, err := o.submit(ctx, d, r)
+	if err != nil {
+		return err
+	}
+	if !o.wait && len(o.command) == 0 {
+		return a.printEntry(o.out, rep.Ledger().Policies(), e, o.answer(e))
+	}
+	a.Say("%s", clean(o.answer(e)))
+	return o.follow(ctx, d, e)
+}
+
+// read judges the command line, before anything is opened. Without a terminal
+// it names everything that is missing at once.
+func (o *requestOptions) read() error {
+	a := o.app
+	o.now = a.Now()
+	if o.dashed && len(o.command) == 0 {
+		return usageErr("write it after --, or leave -- out", "the command is missing")
+	}
+	if len(o.command) > 0 {
+		if _, err := exec.LookPath(o.command[0]); err != nil {
+			return usageErr("nothing was asked for", "the command cannot be run: %v", err)
+		}
+	}
+	for _, arg := range o.args {
+		g, err := request.ParseGrant(arg)
+		if err != nil {
+			return usageErr("write RESOURCE:ROLE; see: jit resources", "%v", err)
+		}
+		o.grants = append(o.grants, g)
+	}
+	if o.dur != "" && o.until != "" {
+		return usageErr("keep one of them", "--for and --until do not go together")
+	}
+	if o.timeout != "" {
+		d, err := parseFor(o.timeout)
+		if err != nil {
+			return err
+		}
+		o.patience = d.Duration
+		if !o.wait && len(o.command) == 0 {
+			return usageErr("add: --wait", "--timeout says how long to wait, and nothing waits")
+		}
+	}
+	var missing []string
+	if len(o.grants) == 0 {
+		missing = append(missing, "RESOURCE:ROLE")
+	}
+	if o.dur == "" && o.until == "" {
+		missing = append(missing, "--for TIME")
+	}
+	if !o.reasonSet {
+		missing = append(missing, "-r REASON")
+	}
+	if len(missing) > 0 && !a.IO.CanAsk() {
+		return usageErr("add: "+strings.Join(missing, " "), "%s missing", listText(missing, "and")+" "+map[bool]string{true: "is", false: "are"}[len(missing) == 1])
+	}
+	_, err := o.times()
+	return err
+}
+
+// window is what --for, --until and --start come to.
+type window struct {
+	duration record.Duration
+	start    *record.Timestamp
+}
+
+func (o *requestOptions) times() (w window, err error) {
+	from := o.now
+	if o.start != "" {
+		t, err := parseUntil(o.start, o.now, o.app.Local)
+		if err != nil {
+			return w, err
+		}
+		at := record.At(t)
+		w.start, from = &at, t
+	}
+	switch {
+	case o.dur != "":
+		w.duration, err = parseFor(o.dur)
+	case o.until != "":
+		var t time.Time
+		if t, err = parseUntil(o.until, o.now, o.app.Local); err != nil {
+			return w, err
+		}
+		if !t.After(from) {
+			return w, usageErr("give a later --until", "--until %s is not after --start %s", o.until, o.start)
+		}
+		w.duration = record.Duration{Duration: t.Sub(from.Truncate(time.Second))}
+	}
+	return w, err
+}
+
+// ask asks a person on a terminal for what the command line left out.
+func (o *requestOptions) ask(p *policy.Policy, me string) error {
+	a := o.app
+	if len(o.grants) == 0 {
+		var options []string
+		var grants []request.Grant
+		for _, v := range offers(p, me) {
+			if v.You.May {
+				g := request.Grant{Resource: v.Resource, Role: v.Role}
+				grants, options = append(grants, g), append(options, fmt.Sprintf("%s, at most %s", g, text(v.LongestText)))
+			}
+		}
+		if len(options) == 0 {
+			return failure(exitRefused, "nothing-allowed", "see why: jit resources", "there is nothing that you may ask for")
+		}
+		i, err := a.Choose("Which?", "RESOURCE:ROLE", options)
+		if err != nil {
+			return err
+		}
+		o.grants = grants[i : i+1]
+	}
+	for _, g := range o.grants {
+		if _, err := p.Match(me, g.Resource, g.Role); err != nil {
+			return err // before anybody writes a reason for nothing
+		}
+	}
+	if o.dur == "" && o.until == "" {
+		answer, err := a.Ask("For how long? (30m, 2h, 1h30m)", "--for TIME")
+		if err != nil {
+			return err
+		}
+		if answer == "" {
+			return usageErr("add: --for TIME", "no time was given")
+		}
+		o.dur = answer
+	}
+	reason, err := a.Text(o.reason, o.reasonSet, "reason", "Why do you need "+grantsText(o.grants)+"? Lines that begin with # are left out.")
+	if err != nil {
+		return err
+	}
+	o.reason, o.reasonSet = reason, true
+	if o.ticket, err = tidyText(o.ticket, "ticket"); err != nil {
+		return err
+	}
+	return nil
+}
+
+// compose makes the request, with a head that only says who and when, and
+// judges it by the policy in force.
+func (o *requestOptions) compose(p *policy.Policy, me string) (request.Request, error) {
+	w, err := o.times()
+	if err != nil {
+		return request.Request{}, err
+	}
+	r := request.Request{Grants: o.grants, Duration: w.duration, Start: w.start, Reason: o.reason, Ticket: o.ticket}
+	r.By, r.Created = me, record.At(o.now)
+	r.Expires = lapse(p, r)
+	if err := r.Check(); err != nil {
+		return r, &exitError{Exit: exitUsage, Code: "bad-request", Message: "the request cannot be made: " + err.Error(), Hint: "see: jit request --help", Err: err}
+	}
+	return r, r.Allowed(p)
+}
+
+// lapse gives when r lapses: as late as every rule lets it wait.
+func lapse(p *policy.Policy, r request.Request) record.Timestamp {
+	wait := policy.DefaultPending
+	for i, g := range r.Grants {
+		m, err := p.Match(r.By, g.Resource, g.Role)
+		if err != nil {
+			continue // Allowed says it
+		}
+		if i == 0 || m.PendingFor() < wait {
+			wait = m.PendingFor()
+		}
+	}
+	return record.At(r.Created.Add(wait))
+}
+
+// already finds an open request of the same person that gives, or asks for, all
+// of r, at the same time.
+func (o *requestOptions) already(rep *replica.Replica, r request.Request) (ledger.Entry, bool, error) {
+	open, err := rep.Ledger().Requests(ledger.Filter{By: r.By, Open: true}, o.now)
+	if err != nil {
+		return ledger.Entry{}, false, err
+	}
+	for _, e := range open {
+		have := e.Request.Record
+		same := have.Start == nil && r.Start == nil || have.Start != nil && r.Start != nil && have.Start.Equal(r.Start.Time)
+		if !same && !(r.Start == nil && e.State == approve.Active) {
+			continue
+		}
+		missing := slices.ContainsFunc(r.Grants, func(g request.Grant) bool { return !slices.Contains(have.Grants, g) })
+		if !missing {
+			return e, true, nil
+		}
+	}
+	return ledger.Entry{}, false, nil
+}
+
+// again answers a person who asks for what they have, or have asked for.
+func (o *requestOptions) again(ctx context.Context, rep *replica.Replica, e ledger.Entry) error {
+	a := o.app
+	word := "asked for"
+	if e.State == approve.Active {
+		word = "open"
+	}
+	answer := fmt.Sprintf("already %s: %s, request %s\n%s", word, grantsText(e.Request.Record.Grants), e.Request.Record.ID.Short(), a.standingLine(e, a.Now()))
+	if !o.wait && len(o.command) == 0 {
+		return a.printEntry(o.out, rep.Ledger().Policies(), e, answer)
+	}
+	a.Say("%s", clean(answer))
+	// No signer: what another command asked for is not this one's to drop.
+	return o.follow(ctx, &desk{app: a, rep: rep, me: e.Request.Record.By}, e)
+}
+
+// preview shows what would be signed.
+func (o *requestOptions) preview(rep *replica.Replica, r request.Request) error {
+	a := o.app
+	head, err := rep.NewHead(record.KindRequest, r.By, o.now)
+	if err != nil {
+		return err
+	}
+	r.Head = head
+	data, err := record.Encode(r)
+	if err != nil {
+		return err
+	}
+	e := imagined(rep, r, data)
+	return a.Print(o.out, viewRequest(rep.Ledger().Policies(), e), func(w io.Writer) error {
+		a.showBytes(w, "Would be signed:", data)
+		_, err := fmt.Fprintf(w, "\nNothing was signed. %s\n", clean(a.standingLine(e, o.now)))
+		return err
+	})
+}
+
+// imagined is r as if it stood in the store next.
+func imagined(rep *replica.Replica, r request.Request, data []byte) ledger.Entry {
+	_, position := rep.Ledger().Head()
+	c := approve.Case{Request: approve.Placed[request.Request]{Record: r, Position: position + 1, HeadAt: position}, Digest: record.Sum(data)}
+	return ledger.Entry{Case: c, Decision: approve.Decide(rep.Ledger().Policies(), c, r.Created.Time)}
+}
+
+// submit signs r and sends it.
+func (o *requestOptions) submit(ctx context.Context, d *desk, r request.Request) (ledger.Entry, error) {
+	head, err := d.head(record.KindRequest)
+	if err != nil {
+		return ledger.Entry{}, err
+	}
+	r.Head = head
+	r.Expires = lapse(d.policy(), r)
+	data, err := record.Encode(r)
+	if err != nil {
+		return ledger.Entry{}, err
+	}
+	e := imagined(d.rep, r, data)
+	subject := r.By + " asks for " + grantsText(r.Grants) + ", " + r.Duration.String()
+	if err := d.send(ctx, letter{head: head, record: r, subject: subject}); err != nil {
+		return e, err
+	}
+	if counted, err := d.entry(head.ID); err == nil {
+		return counted, nil
+	}
+	return e, nil // it waits in the spool
+}
+
+// answer tells what was asked for and what comes next.
+func (o *requestOptions) answer(e ledger.Entry) string {
+	a, r := o.app, e.Request.Record
+	b := &strings.Builder{}
+	fmt.Fprintf(b, "asked for %s for %s: request %s\n", grantsText(r.Grants), r.Duration, r.ID.Short())
+	f := fields{b, a.IO.OutStyle()}
+	if o.wait || len(o.command) > 0 {
+		f.st = a.IO.ErrStyle()
+	}
+	if o.until != "" && e.State == approve.Pending {
+		f.add("time", "runs for "+r.Duration.String()+" from the last approval")
+	}
+	if r.Start != nil {
+		f.add("start", a.FormatTime(r.Start.Time))
+	}
+	switch e.State {
+	case approve.Pending:
+		for _, n := range needsOf(e.Decision) {
+			more := fmt.Sprintf("%s (%d needed, rule %q)", listText(n.Who, "or"), n.Count, n.Rule)
+			if n.Stage > 1 {
+				more = "then " + more
+			}
+			f.add("approves", more)
+		}
+		f.add("lapses", a.FormatTime(e.Lapses)+", "+formatLeft(e.Lapses, o.now)+" from now")
+		if !o.wait && len(o.command) == 0 {
+			f.add("to wait", "jit show "+r.ID.Short()+" --watch")
+		}
+	default:
+		f.add("standing", a.standingLine(e, o.now))
+	}
+	return strings.TrimRight(b.String(), "\n")
+}

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/jitaccess/jit/pkg/approve"
+	"github.com/jitaccess/jit/pkg/ledger"
+	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/record"
+)
+
+// errOpen refuses to take back an approval that has done its work.
+func errOpen(e ledger.Entry) error {
+	short := e.Request.Record.ID.Short()
+	return &policy.Refusal{Code: policy.AlreadyOpen, Message: "request " + short + " is open: an approval can be withdrawn until then",
+		Hint: "to end the access, run: jit revoke " + short + " -r REASON"}
+}
+
+func newWithdrawCmd(app *App) *cobra.Command {
+	return newVerbCmd(app, verb{
+		use: "withdraw ID", group: groupDecide, kind: record.KindWithdrawal, what: "comment", asks: true,
+		short: "Take back your approval, as long as access is not open",
+		long: `Take back your own approval of a request. It works until access opens; after
+that, revoke ends it.`,
+		states: []approve.State{approve.Pending, approve.Scheduled},
+		judge: func(d *desk, e ledger.Entry) (string, error) {
+			short := e.Request.Record.ID.Short()
+			if err := e.MayWithdraw(d.me); err != nil {
+				return "", err
+			}
+			switch {
+			case e.State == approve.Active:
+				return "", errOpen(e)
+			case e.State.Settled():
+				return over(e), nil
+			}
+			for _, s := range e.Decision.Approvals {
+				if s.By == d.me && s.Why != policy.Withdrawn {
+					return "", nil
+				}
+			}
+			return "your approval of " + short + " is withdrawn already", nil
+		},
+		record: func(h record.Head, e ledger.Entry, text string) any {
+			return approve.Withdrawal{Head: h, Request: e.Request.Record.ID, RequestDigest: e.Digest, Comment: text}
+		},
+		deed: "withdraws an approval of",
+		done: func(e ledger.Entry) string {
+			return "withdrew your approval of " + e.Request.Record.ID.Short() + "; it is " + string(e.State)
+		},
+	})
+}

@@ -1,0 +1,90 @@
+package approve
+
+import (
+	"testing"
+	"time"
+
+	"github.com/jitaccess/jit/pkg/receipt"
+	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/request"
+	"github.com/jitaccess/jit/pkg/revoke"
+)
+
+// verified signs a document with a new key and verifies it.
+func verified(t *testing.T, kind record.Kind, fields string) record.Verified {
+	t.Helper()
+	k, err := record.GenerateKey("Bob", "bob@example.org", at(-60), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring, err := record.NewKeyring(k.Certificate())
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := []byte("apiVersion: jit/v1\nkind: " + string(kind) + "\nid: 01M86CT8K00C000003000000R0\ncreated: 2026-11-24T09:00:00Z\nby: bob\n" + fields)
+	sig, err := k.Signer(func() time.Time { return at(0) }).Sign(t.Context(), data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := ring.Verify(data, sig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+const about = "request: 01M86CT8K00C000003000000R0\nrequestDigest: " + "0000000000000000000000000000000000000000000000000000000000000000\n"
+
+// Each decoder takes its own kind with its own fields, and nothing else.
+func TestDecoders(t *testing.T) {
+	decoders := map[record.Kind]func(record.Verified) error{
+		record.KindApproval:     func(v record.Verified) error { _, err := DecodeApproval(v); return err },
+		record.KindDenial:       func(v record.Verified) error { _, err := DecodeDenial(v); return err },
+		record.KindWithdrawal:   func(v record.Verified) error { _, err := DecodeWithdrawal(v); return err },
+		record.KindCancellation: func(v record.Verified) error { _, err := revoke.DecodeCancellation(v); return err },
+		record.KindRevocation:   func(v record.Verified) error { _, err := revoke.DecodeRevocation(v); return err },
+		record.KindComment:      func(v record.Verified) error { _, err := request.DecodeComment(v); return err },
+		record.KindRequest:      func(v record.Verified) error { _, err := request.Decode(v); return err },
+		record.KindReceipt:      func(v record.Verified) error { _, err := receipt.Decode(v); return err },
+	}
+	ask := "grants: [{resource: db, role: read}]\nduration: 1h\nreason: x\nexpires: 2026-11-25T09:00:00Z\n"
+	told := about + "resource: db\nrole: read\naccount: bob\nledger: " + "0000000000000000000000000000000000000000000000000000000000000000\n"
+	for _, c := range []struct {
+		name   string
+		kind   record.Kind
+		fields string
+		want   record.Reason
+	}{
+		{"approval", record.KindApproval, about + "duration: 30m\ncomment: fine\n", ""},
+		{"approval of another role", record.KindApproval, about + "role: root\n", record.ReasonUnknownKey},
+		{"approval for no time", record.KindApproval, about + "duration: 0m\n", record.ReasonBadValue},
+		{"denial", record.KindDenial, about + "reason: no\n", ""},
+		{"denial without a reason", record.KindDenial, about, record.ReasonBadValue},
+		{"withdrawal", record.KindWithdrawal, about, ""},
+		{"cancellation", record.KindCancellation, about + "comment: done\n", ""},
+		{"revocation", record.KindRevocation, about + "reason: enough\n", ""},
+		{"revocation without a reason", record.KindRevocation, about + "reason: \" \"\n", record.ReasonBadValue},
+		{"comment", record.KindComment, about + "comment: hm\n", ""},
+		{"comment without words", record.KindComment, about, record.ReasonBadValue},
+		{"request", record.KindRequest, ask, ""},
+		{"request for nothing", record.KindRequest, "duration: 1h\nreason: x\nexpires: 2026-11-25T09:00:00Z\n", record.ReasonBadValue},
+		{"request that lapsed as it was made", record.KindRequest, "grants: [{resource: db, role: read}]\nduration: 1h\nreason: x\nexpires: 2026-11-24T09:00:00Z\n", record.ReasonBadValue},
+		{"receipt", record.KindReceipt, told + "outcome: applied\nends: 2026-11-24T10:00:00Z\n", ""},
+		{"receipt of another outcome", record.KindReceipt, told + "outcome: perhaps\n", record.ReasonBadValue},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			v := verified(t, c.kind, c.fields)
+			if err := decoders[c.kind](v); record.ReasonOf(err) != c.want || (err == nil) != (c.want == "") {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+			for kind, decode := range decoders {
+				if kind != c.kind && record.ReasonOf(decode(v)) != record.ReasonBadKind {
+					t.Errorf("read as a %s", kind)
+				}
+			}
+			if c.want == "" && record.ReasonOf(decoders[c.kind](record.Verified{})) != record.ReasonNotVerified {
+				t.Error("read unverified")
+			}
+		})
+	}
+}
