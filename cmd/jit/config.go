@@ -143,8 +143,11 @@ func fileRefusal(file string, err error) error {
 		return usageErr("", "%s: %v", file, err)
 	}
 	where := file
-	if r.Line > 0 {
+	switch {
+	case r.Column > 0:
 		where = fmt.Sprintf("%s:%d:%d", file, r.Line, r.Column)
+	case r.Line > 0:
+		where = fmt.Sprintf("%s:%d", file, r.Line)
 	}
 	bare := *r
 	bare.Line, bare.Column = 0, 0
