@@ -33,7 +33,7 @@ func verified(t *testing.T, kind record.Kind, fields string) record.Verified {
 	return v
 }
 
-const about = "request: 01M86CT8K00C000003000000R0\nrequestDigest: " + "0000000000000000000000000000000000000000000000000000000000000000\n"
+const about = "request: 01M86CT8K00C000003000000R0\nrequestDigest: " + "a000000000000000000000000000000000000000000000000000000000000000\n"
 
 // Each decoder takes its own kind with its own fields, and nothing else.
 func TestDecoders(t *testing.T) {
@@ -48,7 +48,7 @@ func TestDecoders(t *testing.T) {
 		record.KindReceipt:      func(v record.Verified) error { _, err := receipt.Decode(v); return err },
 	}
 	ask := "grants: [{resource: db, role: read}]\nduration: 1h\nreason: x\nexpires: 2026-11-25T09:00:00Z\n"
-	told := about + "resource: db\nrole: read\naccount: bob\nledger: " + "0000000000000000000000000000000000000000000000000000000000000000\n"
+	told := about + "resource: db\nrole: read\naccount: bob\nledger: " + "a000000000000000000000000000000000000000000000000000000000000000\n"
 	for _, c := range []struct {
 		name   string
 		kind   record.Kind
