@@ -58,7 +58,7 @@ func TestDecoders(t *testing.T) {
 		{"approval", record.KindApproval, about + "duration: 30m\ncomment: fine\n", ""},
 		{"approval of another role", record.KindApproval, about + "role: root\n", record.ReasonUnknownKey},
 		{"approval for no time", record.KindApproval, about + "duration: 0m\n", record.ReasonBadValue},
-		{"denial", record.KindDenial, about + "reason: no\n", ""},
+		{"denial", record.KindDenial, about + "reason: not now\n", ""},
 		{"denial without a reason", record.KindDenial, about, record.ReasonBadValue},
 		{"withdrawal", record.KindWithdrawal, about, ""},
 		{"cancellation", record.KindCancellation, about + "comment: done\n", ""},
