@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/policy"
@@ -54,9 +55,6 @@ func (f *fold) run(to gitstore.Hash) error {
 	err := f.src.Walk(f.ctx, f.head, to, gitstore.WalkOptions{Known: f.known}, f.one)
 	if err != nil {
 		return err
-	}
-	if f.policies.Latest() == nil {
-		return fmt.Errorf("%w: its first commit holds no policy that could be the store's first", ErrIdentity)
 	}
 	return f.saveMeta(f.state)
 }
@@ -104,82 +102,125 @@ func (f *fold) one(c gitstore.Commit) error {
 			files = append(files, gitstore.File{Path: v.Path, Blob: v.Blob, Size: v.Size})
 			continue
 		}
+		if err := f.seen(v, held); err != nil {
+			return err
+		}
 		if err := f.aside(v.Path, string(v.Kind), v.Detail); err != nil {
 			return err
 		}
 	}
-	candidates, err := f.sort(files)
+	candidates, certs, err := f.sort(files)
 	if err != nil {
 		return err
 	}
-	var early []candidate // takes away from what this very commit brings
-	for _, x := range candidates {
-		err := f.judge(x)
-		if x.rank() == 0 && reasonOf(err) == ReasonNoSuchRequest {
-			early = append(early, x)
-			continue
-		}
-		if err := f.settle(x, err); err != nil {
+	// What takes away is taken before the certificates, so that the revocation
+	// of a key does not undo what it revoked in the same commit. What does not
+	// count yet is tried again after them, and after all else: it may take away
+	// from what this very commit brings.
+	rest := slices.IndexFunc(candidates, func(c candidate) bool { return c.rank() > 0 })
+	if rest < 0 {
+		rest = len(candidates)
+	}
+	early, err := f.attempt(candidates[:rest])
+	if err != nil {
+		return err
+	}
+	for _, x := range certs {
+		if err := f.certificate(x.file, x.fpr, x.sum); err != nil {
 			return err
 		}
 	}
-	for _, x := range early {
+	if early, err = f.attempt(early); err != nil {
+		return err
+	}
+	for _, x := range slices.Concat(candidates[rest:], early) {
+		if err := f.ctx.Err(); err != nil {
+			return err
+		}
 		if err := f.settle(x, f.judge(x)); err != nil {
 			return err
 		}
 	}
+	if f.policies.Latest() == nil {
+		// What the first commit does not hold, none after it can.
+		return fmt.Errorf("%w: its first commit holds no policy that could be the store's first", ErrIdentity)
+	}
 	return nil
 }
 
-// sort takes the certificates, pairs the records with their signatures, and
-// orders them.
-func (f *fold) sort(files []gitstore.File) ([]candidate, error) {
-	slices.SortFunc(files, func(a, b gitstore.File) int { return cmp.Compare(a.Path, b.Path) })
-	var all []candidate
-	for _, file := range files {
+// attempt judges candidates, and gives back those that do not count yet.
+func (f *fold) attempt(candidates []candidate) (not []candidate, err error) {
+	for _, x := range candidates {
 		if err := f.ctx.Err(); err != nil {
 			return nil, err
 		}
+		err := f.judge(x)
+		switch {
+		case err == nil:
+		case reasonOf(err) == "":
+			return nil, f.settle(x, err)
+		default:
+			not = append(not, x)
+		}
+	}
+	return not, nil
+}
+
+// certFile is a certificate's file before it is judged.
+type certFile struct {
+	file gitstore.File
+	fpr  record.Fingerprint
+	sum  string
+}
+
+// sort picks out the certificates, pairs the records with their signatures, and
+// orders them.
+func (f *fold) sort(files []gitstore.File) (all []candidate, certs []certFile, err error) {
+	slices.SortFunc(files, func(a, b gitstore.File) int { return cmp.Compare(a.Path, b.Path) })
+	seen := map[string]bool{}
+	for _, file := range files {
+		if err := f.ctx.Err(); err != nil {
+			return nil, nil, err
+		}
 		if fpr, sum, err := record.ParseCertificatePath(file.Path); err == nil {
-			if err := f.certificate(file, fpr, sum); err != nil {
-				return nil, err
-			}
+			certs = append(certs, certFile{file, fpr, sum})
 			continue
 		}
 		place, err := record.ParsePath(file.Path)
 		if err != nil {
-			if err := f.aside(file.Path, ReasonForeignFile, err.Error()); err != nil {
-				return nil, err
+			if err := f.reject(file.Path, refuse(ReasonForeignFile, "%v", err)); err != nil {
+				return nil, nil, err
 			}
 			if err := f.loose(file.Path, file.Blob); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			continue
 		}
 		if err := f.loose(file.Path, file.Blob); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		place.Signature = false
 		path := place.Path()
-		if slices.ContainsFunc(all, func(c candidate) bool { return c.path == path }) {
+		if seen[path] {
 			continue
 		}
+		seen[path] = true
 		all = append(all, candidate{place: place, path: path})
 	}
 	for i := range all {
 		c := &all[i]
 		var err error
 		if c.blob, err = f.looseBlob(c.path); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if c.asc, err = f.looseBlob(record.SignaturePath(c.path)); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	slices.SortStableFunc(all, func(a, b candidate) int {
 		return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(a.place.ID, b.place.ID), cmp.Compare(a.path, b.path))
 	})
-	return all, nil
+	return all, certs, nil
 }
 
 // settle keeps a candidate's outcome: counted (no error), set aside for its
@@ -192,20 +233,25 @@ func (f *fold) settle(c candidate, err error) error {
 	if reason == "" {
 		return fmt.Errorf("%s: %w", c.path, err)
 	}
-	if f.refusals != nil {
-		f.refusals[c.path] = err
-	}
 	if reason == ReasonUnknownHead {
 		f.report.Forks++
 	}
-	return f.aside(c.path, reason, err.Error())
+	return f.reject(c.path, err)
+}
+
+// reject sets a file aside for the reason that err is.
+func (f *fold) reject(path string, err error) error {
+	if f.refusals != nil {
+		f.refusals[path] = err
+	}
+	return f.aside(path, reasonOf(err), err.Error())
 }
 
 func (f *fold) aside(path, reason, detail string) error {
-	path, detail = printable(path), printable(detail)
 	if len(detail) > maxDetail {
-		detail = detail[:maxDetail]
+		detail = strings.ToValidUTF8(detail[:maxDetail], "")
 	}
+	path, detail = printable(path), printable(detail)
 	f.report.SetAside = append(f.report.SetAside, SetAside{Commit: f.commit.Hash, Position: f.position, Path: path, Reason: reason, Detail: detail})
 	_, err := f.Exec(`INSERT INTO aside (commit_hash, position, path, reason, detail) VALUES (?,?,?,?,?)`,
 		string(f.commit.Hash), f.position, path, reason, detail)
@@ -307,6 +353,17 @@ func (f *fold) loose(path string, blob gitstore.Hash) error {
 // hold marks a certificate's path as one that counts, with its bytes.
 func (f *fold) hold(path string, blob gitstore.Hash) error {
 	_, err := f.Exec(`INSERT OR REPLACE INTO loose VALUES (?, ?, 'held')`, path, string(blob))
+	return err
+}
+
+// seen remembers what a path held first that breaks the rules, so that the next
+// fold judges it as this one would.
+func (f *fold) seen(v gitstore.Violation, held bool) error {
+	first := cmp.Or(v.Old, v.Blob)
+	if held || first == "" {
+		return nil
+	}
+	_, err := f.Exec(`INSERT OR IGNORE INTO loose VALUES (?, ?, '')`, v.Path, string(first))
 	return err
 }
 

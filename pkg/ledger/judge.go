@@ -3,6 +3,7 @@ package ledger
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,16 +47,18 @@ func (f *fold) judge(c candidate) error {
 		return err
 	}
 	// A head on this history is that of an earlier commit.
-	if headAt == 0 || headAt >= f.position {
-		if !h.Kind.TakesAway() {
-			return refuse(ReasonUnknownHead, "its signer %s had seen commit %s, which is not on this history before it", h.By, h.Head)
-		}
-		if err := f.aside(c.path, ReasonHeadNoted, "it counts, since it takes away; but its signer had seen commit "+h.Head+", which is not on this history before it"); err != nil {
-			return err
-		}
+	off := headAt == 0 || headAt >= f.position
+	if off && !h.Kind.TakesAway() {
+		return refuse(ReasonUnknownHead, "its signer %s had seen commit %s, which is not on this history before it", h.By, orNone(h.Head))
 	}
 	if err := f.admit(v, c, headAt); err != nil {
 		return err
+	}
+	if off {
+		f.report.Forks++
+		if err := f.aside(c.path, ReasonHeadNoted, "it counts, since it takes away; but its signer had seen commit "+orNone(h.Head)+", which is not on this history before it"); err != nil {
+			return err
+		}
 	}
 	return f.count(v, c)
 }
@@ -246,11 +249,15 @@ func (f *fold) request(v record.Verified, headAt int) error {
 func (f *fold) notBackdated(r request.Request, created time.Time) error {
 	p := f.policies.Latest()
 	for _, g := range r.Grants {
+		var newest time.Time // the same words on every machine, whatever the map's order
 		for by, at := range f.floors[g.Resource] {
-			if p.Reconciles(by, g.Resource) && at.Sub(created) > approve.Skew {
-				return &policy.Refusal{Code: policy.Backdated, Message: fmt.Sprintf("it claims %s, and a receipt of %s for %s stands before it in the history",
-					created.Format(time.RFC3339), at.Format(time.RFC3339), g.Resource)}
+			if p.Reconciles(by, g.Resource) && at.After(newest) {
+				newest = at
 			}
+		}
+		if newest.Sub(created) > approve.Skew && !newest.IsZero() {
+			return &policy.Refusal{Code: policy.Backdated, Message: fmt.Sprintf("it claims %s, and a receipt of %s for %s stands before it in the history",
+				created.Format(time.RFC3339), newest.Format(time.RFC3339), g.Resource)}
 		}
 	}
 	return nil
@@ -379,11 +386,16 @@ func (f *fold) certificate(file gitstore.File, fpr record.Fingerprint, sum strin
 		if reason == "" {
 			return err
 		}
-		return errors.Join(f.aside(file.Path, reason, err.Error()), f.loose(file.Path, file.Blob))
+		return errors.Join(f.reject(file.Path, err), f.loose(file.Path, file.Blob))
 	}
-	if f.keyring, err = f.keyring.With(cert); err != nil {
-		return errors.Join(f.aside(file.Path, string(record.ReasonOf(err)), err.Error()), f.loose(file.Path, file.Blob))
+	keyring, err := f.keyring.With(cert)
+	if reasonOf(err) != "" {
+		return errors.Join(f.reject(file.Path, err), f.loose(file.Path, file.Blob))
 	}
+	if err != nil {
+		return err
+	}
+	f.keyring = keyring
 	merged := f.keyring.Lookup(fpr)
 	if _, err := f.Exec(`INSERT INTO certificates VALUES (?, ?, ?) ON CONFLICT (fingerprint) DO UPDATE SET armor = excluded.armor`,
 		string(fpr), merged.Armor(), f.position); err != nil {
@@ -407,11 +419,18 @@ func (f *fold) voidKey(fpr record.Fingerprint, at time.Time) error {
 	if _, err := f.Exec(`INSERT INTO voids VALUES (?, ?, ?)`, string(fpr), f.position, at.Unix()); err != nil {
 		return err
 	}
-	signed, err := f.rows(`WHERE r.key = ? AND r.kind IN (?, ?) AND r.policy = 0`, string(fpr), string(record.KindRequest), string(record.KindApproval))
+	signed, err := f.rows(`WHERE r.key = ? AND r.kind IN (?, ?, ?) ORDER BY r.position, r.ord`, string(fpr),
+		string(record.KindRequest), string(record.KindApproval), string(record.KindPolicy))
 	if err != nil {
 		return err
 	}
 	for _, r := range signed {
+		if r.Kind == record.KindPolicy || r.place.Policy {
+			if err := f.voidProposal(r.Request, fpr); err != nil {
+				return err
+			}
+			continue
+		}
 		kase, err := f.index.request(r.Request)
 		if err != nil {
 			return err
@@ -422,4 +441,18 @@ func (f *fold) voidKey(fpr record.Fingerprint, at time.Time) error {
 		}
 	}
 	return nil
+}
+
+// voidProposal takes a compromised key's agreement from a proposal that is
+// pending. A version in force stays: the admins replace it.
+func (f *fold) voidProposal(id record.ID, fpr record.Fingerprint) error {
+	if slices.ContainsFunc(f.policies, func(p policy.InForce) bool { return p.ID() == id }) {
+		return nil
+	}
+	p, err := f.proposal(id)
+	if err != nil {
+		return err
+	}
+	p.Void = f.voids(p.Void, fpr)
+	return f.saveProposal(p, 0, time.Unix(0, 0))
 }

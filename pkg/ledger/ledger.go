@@ -14,7 +14,8 @@ import (
 	"fmt"
 	"time"
 
-	_ "modernc.org/sqlite" // the database/sql driver "sqlite", without cgo
+	"modernc.org/sqlite" // the database/sql driver "sqlite", without cgo
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/policy"
@@ -162,11 +163,23 @@ func (l *Ledger) Fold(ctx context.Context, src Source, to gitstore.Hash) (Report
 	}
 	f := &fold{ctx: ctx, src: src, index: index{tx}, state: l.state.clone()}
 	if err := f.run(to); err != nil {
-		return Report{}, errors.Join(err, tx.Rollback())
+		return Report{}, errors.Join(damage(err), tx.Rollback())
 	}
 	if err := tx.Commit(); err != nil {
-		return Report{}, err
+		return Report{}, damage(err)
 	}
 	l.state = f.state
 	return f.report, nil
+}
+
+// damage marks an error of SQLite's that says the file is broken.
+func damage(err error) error {
+	var e *sqlite.Error
+	if errors.As(err, &e) {
+		switch e.Code() & 0xff {
+		case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+			return fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+	}
+	return err
 }

@@ -104,31 +104,36 @@ func (l *Ledger) Requests(f Filter, now time.Time) ([]Entry, error) {
 	if err != nil && !isStop(err, stop) {
 		return nil, err
 	}
-	return picked, l.remember(settled)
+	l.remember(settled)
+	return picked, nil
 }
 
 func isStop(err, stop error) bool { return err == stop } //nolint:errorlint // the very value, passed through
 
-// remember keeps where settled requests ended.
-func (l *Ledger) remember(settled []Entry) error {
+// remember keeps where settled requests ended. It is only to save work, so what
+// goes wrong here goes unsaid: a full disk must not keep anybody from reading
+// what is to be ended. Where another process has moved the index on, what was
+// decided here may be out of date, and is not kept.
+func (l *Ledger) remember(settled []Entry) {
 	if len(settled) == 0 {
-		return nil
+		return
 	}
 	tx, err := l.db.Begin()
 	if err != nil {
-		return err
+		return
 	}
-	defer func() { _ = tx.Rollback() }() // nothing is lost: it is only remembered
+	defer func() { _ = tx.Rollback() }() // after Commit it does nothing
 	for _, e := range settled {
 		known, err := json.Marshal(e.Decision)
 		if err != nil {
-			return err
+			return
 		}
-		if _, err := tx.Exec(`UPDATE requests SET settled = ? WHERE id = ?`, known, string(e.Request.Record.ID)); err != nil {
-			return err
+		if _, err := tx.Exec(`UPDATE requests SET settled = ? WHERE id = ? AND (SELECT value FROM meta WHERE key = 'head') = ?`,
+			known, string(e.Request.Record.ID), string(l.head)); err != nil {
+			return
 		}
 	}
-	return tx.Commit()
+	_ = tx.Commit()
 }
 
 // ProposalEntry is a policy version and where it stands.
