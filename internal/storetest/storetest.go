@@ -195,11 +195,16 @@ func (s *Store) Revoke(by string, id record.ID) {
 	s.submit(revoke.Revocation{Head: head, Request: id, RequestDigest: digest, Reason: "enough"}, by, id)
 }
 
-// Granted asks as by and approves as carol, and gives the request.
+// Granted asks as by and approves as carol, or as alice what carol asks for, and
+// gives the request.
 func (s *Store) Granted(by string, duration time.Duration, grants ...string) request.Request {
 	s.t.Helper()
 	r := s.Request(by, duration, grants...)
-	s.Approve("carol", r.ID)
+	approver := "carol"
+	if by == approver {
+		approver = "alice"
+	}
+	s.Approve(approver, r.ID)
 	return r
 }
 

@@ -108,8 +108,9 @@ func (r *run) gone(ctx context.Context, s *site, t task, ending map[string]bool)
 	if err != nil {
 		return true
 	}
+	remaining := r.remaining(t, ending)
 	seen, err := ask(ctx, s, func(ctx context.Context) (target.Observation, error) {
-		return d.Check(ctx, t.Grant, r.remaining(t, ending))
+		return d.Check(ctx, t.Grant, remaining)
 	})
 	return err != nil || !seen.Present
 }
@@ -124,9 +125,11 @@ func (r *run) open(ctx context.Context, s *site, t task, ending map[string]bool,
 	if err != nil {
 		return false, err
 	}
+	// A verb that is left behind must find nothing that the run still changes.
 	check := func() (target.Observation, error) {
+		look, remaining := *g, r.remaining(t, ending)
 		return ask(ctx, s, func(ctx context.Context) (target.Observation, error) {
-			return d.Check(ctx, *g, r.remaining(t, ending))
+			return d.Check(ctx, look, remaining)
 		})
 	}
 	seen, err := check()
@@ -148,7 +151,8 @@ func (r *run) open(ctx context.Context, s *site, t task, ending map[string]bool,
 		}
 		reach("intended")
 	}
-	if _, err := ask(ctx, s, func(ctx context.Context) (struct{}, error) { return struct{}{}, d.Grant(ctx, *g) }); err != nil {
+	wanted := *g
+	if _, err := ask(ctx, s, func(ctx context.Context) (struct{}, error) { return struct{}{}, d.Grant(ctx, wanted) }); err != nil {
 		return false, err
 	}
 	reach("granted")
@@ -179,9 +183,10 @@ func (r *run) end(ctx context.Context, s *site, t task, ending map[string]bool) 
 	}
 	g := t.Grant
 	g.Standing = t.standing
+	remaining := r.remaining(t, ending)
 	reach("ending")
 	e, err := ask(ctx, s, func(ctx context.Context) (target.Ending, error) {
-		return d.Revoke(ctx, g, r.remaining(t, ending))
+		return d.Revoke(ctx, g, remaining)
 	})
 	if err != nil {
 		return target.Ending{}, err

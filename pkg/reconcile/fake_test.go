@@ -76,10 +76,10 @@ func (f *fakeTarget) has(account, role string) bool {
 	return f.members[account+"/"+role] || f.foreign[account+"/"+role]
 }
 
-func (f *fakeTarget) Describe() target.Description                  { return target.Description{Name: "fake"} }
+func (f *fakeTarget) Describe() target.Description                 { return target.Description{Name: "fake"} }
 func (f *fakeTarget) Validate(p map[string]string, _ string) error { return validateFake(p, "") }
-func (f *fakeTarget) Ping(context.Context) error                    { return nil }
-func (f *fakeTarget) Close() error                                  { return nil }
+func (f *fakeTarget) Ping(context.Context) error                   { return nil }
+func (f *fakeTarget) Close() error                                 { return nil }
 
 func (f *fakeTarget) Grant(_ context.Context, g target.Grant) error {
 	err := f.enter("grant", g)
@@ -220,7 +220,8 @@ func (w *world) want(lines ...string) {
 	}
 }
 
-// receipts gives a request's receipts in short.
+// receipts gives a request's receipts in short, in order of the alphabet: the
+// order within a commit is the ledger's.
 func (w *world) receipts(id record.ID) []string {
 	w.t.Helper()
 	var all []string
@@ -232,11 +233,13 @@ func (w *world) receipts(id record.ID) []string {
 		}
 		all = append(all, text)
 	}
+	slices.Sort(all)
 	return all
 }
 
 func (w *world) wantReceipts(id record.ID, want ...string) {
 	w.t.Helper()
+	slices.Sort(want)
 	if got := w.receipts(id); !slices.Equal(got, want) {
 		w.t.Fatalf("receipts %q, want %q", got, want)
 	}

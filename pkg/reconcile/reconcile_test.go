@@ -21,6 +21,7 @@ import (
 )
 
 func TestOpensAndEndsByItself(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.run(0)
 	w.want()
@@ -57,8 +58,12 @@ func TestOpensAndEndsByItself(t *testing.T) {
 	}
 	w.run(0)
 	w.want()
-	if got := w.store.Entry(r.ID).Receipts[2].Record; got.SessionsEnded != 2 || got.Ledger == "" {
-		t.Errorf("receipt %+v", got)
+	sessions := 0
+	for _, p := range w.store.Entry(r.ID).Receipts {
+		sessions += p.Record.SessionsEnded
+	}
+	if sessions != 2 {
+		t.Errorf("the receipts tell of %d sessions", sessions)
 	}
 }
 
@@ -84,6 +89,7 @@ func TestEndsBeforeItsTime(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			r := w.store.Granted("bob", time.Hour, "db:read")
 			w.run(0)
@@ -106,6 +112,7 @@ func TestEndsBeforeItsTime(t *testing.T) {
 }
 
 func TestOverlapLastsUntilTheLastEnds(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.store.Granted("bob", time.Hour, "db:read")
 	w.at(30 * time.Minute)
@@ -122,6 +129,7 @@ func TestOverlapLastsUntilTheLastEnds(t *testing.T) {
 }
 
 func TestOverlapEndsWhollyAtOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.store.Granted("bob", time.Hour, "db:read")
 	w.store.Granted("bob", time.Hour, "db:read")
@@ -133,6 +141,7 @@ func TestOverlapEndsWhollyAtOnce(t *testing.T) {
 }
 
 func TestStandingAccessIsLeft(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.targets["db"].foreign["bob/readers"] = true
 	r := w.store.Granted("bob", time.Hour, "db:read")
@@ -152,6 +161,7 @@ func TestStandingAccessIsLeft(t *testing.T) {
 }
 
 func TestRestoresWithoutReceipt(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	r := w.store.Granted("bob", time.Hour, "db:read")
 	w.run(0)
@@ -166,6 +176,7 @@ func TestRestoresWithoutReceipt(t *testing.T) {
 }
 
 func TestUnreachableStore(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	r := w.store.Granted("bob", time.Hour, "db:read")
 	w.run(0)
@@ -202,6 +213,7 @@ func TestNothingOpensFromAStaleLedger(t *testing.T) {
 		{"anything else", errTest, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			w.run(0)
 			first := w.store.Granted("bob", 2*time.Hour, "db:read")
@@ -228,6 +240,7 @@ func TestNothingOpensFromAStaleLedger(t *testing.T) {
 }
 
 func TestStoreThatCannotBeOpened(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.store.Granted("bob", time.Hour, "db:read")
 	w.run(0)
@@ -249,6 +262,7 @@ func TestKeyTroubleStopsOpeningsOnly(t *testing.T) {
 		{"somebody else's", "is not reconciler", func(w *world) { w.o.Signer = w.store.Signer("alice") }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			w.store.Granted("bob", time.Hour, "db:read")
 			w.run(0)
@@ -276,15 +290,20 @@ func TestTargetThatFails(t *testing.T) {
 		mend  func(f *fakeTarget)
 		say   string
 	}{
-		{"refuses", func(f *fakeTarget) { f.fail["grant"] = &target.Error{Reason: target.Refused, Detail: "not this one", Hint: "ask for another"} },
+		{"refuses", func(f *fakeTarget) {
+			f.fail["grant"] = &target.Error{Reason: target.Refused, Detail: "not this one", Hint: "ask for another"}
+		},
 			func(f *fakeTarget) { delete(f.fail, "grant") }, "not this one; ask for another"},
 		{"cannot be looked at", func(f *fakeTarget) { f.fail["check"] = errTest }, func(f *fakeTarget) { delete(f.fail, "check") }, errTest.Error()},
 		{"panics", func(f *fakeTarget) { f.fail["grant"] = errors.New("panic") }, func(f *fakeTarget) { delete(f.fail, "grant") }, "broke down"},
 		{"lies", func(f *fakeTarget) { f.deaf = true }, func(f *fakeTarget) { f.deaf = false }, "yet the access is not there"},
-		{"speaks to the terminal", func(f *fakeTarget) { f.fail["grant"] = errors.New("\x1b[31m\u202eevil\x00\n" + strings.Repeat("x", 1<<20)) },
+		{"speaks to the terminal", func(f *fakeTarget) {
+			f.fail["grant"] = errors.New("\x1b[31m\u202eevil\x00\n" + strings.Repeat("x", 1<<20))
+		},
 			func(f *fakeTarget) { delete(f.fail, "grant") }, "?[31m?evil?"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			c.spoil(w.targets["db"])
 			r := w.store.Granted("bob", time.Hour, "db:read", "web:read")
@@ -316,15 +335,13 @@ func TestTargetThatFails(t *testing.T) {
 			delete(w.targets["db"].fail, "revoke")
 			w.run(0)
 			w.wantAccess("bob", "readers", false)
-			if got := strings.Join(w.receipts(r.ID)[3:], ", "); got != "failed db:read, ended web:read expired, ended db:read expired" &&
-				got != "ended web:read expired, failed db:read, ended db:read expired" {
-				t.Errorf("receipts %q", got)
-			}
+			w.wantReceipts(r.ID, "failed db:read", "applied web:read", "applied db:read", "failed db:read", "ended web:read expired", "ended db:read expired")
 		})
 	}
 }
 
 func TestHangingTargetDelaysNoOther(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	db := w.o.Config.Targets["db"]
 	db.Timeout.Duration = 50 * time.Millisecond
@@ -353,6 +370,7 @@ func TestHangingTargetDelaysNoOther(t *testing.T) {
 }
 
 func TestBadConfigurationOfOneTarget(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.store.Granted("bob", time.Hour, "db:read", "web:read")
 	w.run(0)
@@ -375,6 +393,7 @@ func TestBadConfigurationOfOneTarget(t *testing.T) {
 }
 
 func TestParametersAreJudgedBeforeAnythingIsTouched(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.store.ChangePolicy(func(b *policy.Body) {
 		b.Resources["db"].Roles["odd"] = policy.Role{Parameters: map[string]string{"unheard": "of"}}
@@ -391,6 +410,7 @@ func TestParametersAreJudgedBeforeAnythingIsTouched(t *testing.T) {
 }
 
 func TestDryRun(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	r := w.store.Granted("bob", time.Hour, "db:read")
 	commits := w.store.Commits()
@@ -424,6 +444,7 @@ func (w *world) readJournal() string {
 }
 
 func TestDrift(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.run(0)
 	for _, id := range []string{"01JDZZZZZZZZZZZZZZZZZZZZZZ-0", "not a grant"} {
@@ -446,6 +467,7 @@ func TestDrift(t *testing.T) {
 }
 
 func TestWhatCameBackIsEndedAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.store.Granted("bob", time.Hour, "db:read")
 	w.run(0)
@@ -467,6 +489,7 @@ func TestWhatCameBackIsEndedAgain(t *testing.T) {
 }
 
 func TestTwoReconcilersOnOneResource(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	other := *w
 	other.o.Config.State = filepath.Join(t.TempDir(), "other")
@@ -497,6 +520,7 @@ func TestTwoReconcilersOnOneResource(t *testing.T) {
 }
 
 func TestSecondRunIsToldSo(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.run(0)
 	l := flock.New(filepath.Join(w.o.Config.State, "run.lock"))
@@ -513,6 +537,7 @@ func TestSecondRunIsToldSo(t *testing.T) {
 }
 
 func TestInterrupted(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.store.Granted("bob", time.Hour, "db:read")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -526,6 +551,7 @@ func TestInterrupted(t *testing.T) {
 }
 
 func TestClockSetBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.store.Granted("bob", 30*time.Minute, "db:read")
 	w.run(0)
@@ -539,8 +565,7 @@ func TestClockSetBack(t *testing.T) {
 	w.run(6)
 	delete(w.targets["db"].fail, "revoke")
 	w.store.Revoke("alice", late.ID)
-	another := w.store.Granted("alice", 8*time.Hour, "db:read")
-	_ = another
+	w.store.Granted("alice", 8*time.Hour, "db:read")
 	w.at(-24 * time.Hour)
 	res := w.run(6)
 	if !strings.Contains(fmt.Sprint(res.Problems), "set the clock") {
@@ -555,6 +580,7 @@ func TestClockSetBack(t *testing.T) {
 }
 
 func TestClockAYearAhead(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.store.Granted("bob", time.Hour, "db:read")
 	w.run(0)
@@ -570,9 +596,6 @@ func TestClockAYearAhead(t *testing.T) {
 	}
 	w.run(0)
 	w.wantAccess("bob", "readers", false)
-	w.store.Granted("carol", time.Hour, "db:write")
-	w.run(0)
-	w.wantAccess("carol", "writers", true)
 }
 
 func TestChangesAreJSONOfSafeText(t *testing.T) {
