@@ -73,7 +73,7 @@ type Replica struct {
 }
 
 // Open opens or makes the copy in c.Dir, without asking the remote. An index
-// that is damaged is made again from the mirror by the next Sync.
+// that is damaged is made again from the mirror, up to the checkpoint.
 func Open(ctx context.Context, c Config) (*Replica, error) {
 	if c.Now == nil {
 		c.Now = time.Now
@@ -95,7 +95,38 @@ func Open(ctx context.Context, c Config) (*Replica, error) {
 	if err := r.openLedger(); err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
+	if err := r.restore(ctx); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
 	return r, nil
+}
+
+// restore makes an index that is empty again from the mirror, up to the
+// checkpoint: what must end is known even while the remote is away.
+func (r *Replica) restore(ctx context.Context) error {
+	if _, position := r.ledger.Head(); position > 0 {
+		return nil
+	}
+	checkpoint, err := r.store.Checkpoint()
+	if err != nil || checkpoint == "" {
+		return err
+	}
+	unlock, err := r.exclusive(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := r.refresh(); err != nil {
+		return err
+	}
+	if _, position := r.ledger.Head(); position > 0 {
+		return nil // another process was faster
+	}
+	if _, err := r.ledger.Fold(ctx, r.store, checkpoint); err != nil {
+		// The mirror may be gone too; then the next Sync brings both.
+		r.config.Log.Warn("the local index could not be made again without the remote", "error", err)
+	}
+	return nil
 }
 
 func (r *Replica) indexPath() string { return filepath.Join(r.config.Dir, "ledger.db") }
@@ -157,6 +188,9 @@ type Report struct {
 	ledger.Report
 	// Sent counts the submissions that waited and were sent.
 	Sent int
+	// Refused counts those that the history refuses by now; see
+	// [Replica.Refused].
+	Refused int
 	// Waiting counts those that still wait, and Cause says why.
 	Waiting int
 	Cause   error
@@ -196,9 +230,11 @@ func (r *Replica) Sync(ctx context.Context) (Report, error) {
 	if err != nil || len(waiting) == 0 {
 		return report, err
 	}
-	_, err = r.flush(ctx, waiting)
+	_, refused, err := r.flush(ctx, waiting)
 	left, readErr := r.spooled()
-	report.Sent, report.Waiting, report.Cause = len(waiting)-len(left), len(left), err
+	report.Refused, report.Waiting = len(refused), len(left)
+	report.Sent = len(waiting) - len(left) - len(refused)
+	report.Cause = errors.Join(append(refusals(refused), err)...)
 	return report, readErr
 }
 
@@ -253,12 +289,19 @@ func (r *Replica) advance(ctx context.Context, tip gitstore.Hash) (ledger.Report
 		}
 	}
 	report, err := r.ledger.Fold(ctx, r.store, tip)
+	if errors.Is(err, ledger.ErrDamaged) {
+		if err := r.remakeIndex(err); err != nil {
+			return ledger.Report{}, err
+		}
+		report, err = r.ledger.Fold(ctx, r.store, tip)
+	}
 	if err != nil {
 		return ledger.Report{}, err
 	}
 	if checkpoint == "" && r.config.At == "" {
 		if err := r.forks(); err != nil {
-			return ledger.Report{}, err
+			// Nothing of a forked history stays.
+			return ledger.Report{}, errors.Join(err, r.remakeIndex(err))
 		}
 	}
 	if r.config.Identity == "" {
@@ -275,7 +318,7 @@ func (r *Replica) forks() error {
 		return err
 	}
 	for _, s := range aside {
-		if s.Reason == ledger.ReasonUnknownHead {
+		if s.Reason == ledger.ReasonUnknownHead || s.Reason == ledger.ReasonHeadNoted {
 			return fmt.Errorf("%w: %s: %s", ErrForked, s.Path, s.Detail)
 		}
 	}

@@ -127,12 +127,18 @@ func (r *Replica) submit(ctx context.Context, s submission) (Result, error) {
 	if err := r.spool(&s); err != nil {
 		return Result{}, err
 	}
-	commit, err := r.flush(ctx, append(waiting, s))
-	if err != nil {
-		if refused := (*refusedError)(nil); errors.As(err, &refused) && refused.id == s.ID {
-			return Result{}, refused.cause
+	commit, refused, err := r.flush(ctx, append(waiting, s))
+	for _, other := range refused {
+		if other.id == s.ID {
+			return Result{}, other.cause
 		}
+	}
+	if commit == "" {
 		return Result{Spooled: true, Cause: err}, nil
+	}
+	if err != nil {
+		// It is sent; that it still lies in the spool does no harm.
+		r.config.Log.Warn("what was sent could not be taken from the spool", "error", err)
 	}
 	return Result{Commit: commit}, nil
 }
@@ -155,9 +161,9 @@ func (e *refusedError) Error() string { return e.cause.Error() }
 func (e *refusedError) Unwrap() error { return e.cause }
 
 // flush sends what waits in one commit. What the history refuses by now is put
-// apart, with its reason, and the rest is sent.
-func (r *Replica) flush(ctx context.Context, waiting []submission) (gitstore.Hash, error) {
-	var refused []error
+// apart, with its reason, and the rest is sent. An error beside a commit is one
+// of this machine's own disk.
+func (r *Replica) flush(ctx context.Context, waiting []submission) (commit gitstore.Hash, refused []*refusedError, err error) {
 	for len(waiting) > 0 {
 		commit, err := r.push(ctx, waiting)
 		var bad *refusedError
@@ -165,17 +171,25 @@ func (r *Replica) flush(ctx context.Context, waiting []submission) (gitstore.Has
 		case errors.As(err, &bad):
 			i := slices.IndexFunc(waiting, func(s submission) bool { return s.ID == bad.id })
 			if err := r.putApart(waiting[i], bad.cause); err != nil {
-				return "", err
+				return "", refused, err
 			}
 			refused = append(refused, bad)
 			waiting = slices.Delete(slices.Clone(waiting), i, i+1)
 		case err != nil:
-			return "", errors.Join(append(refused, err)...)
+			return "", refused, err
 		default:
-			return commit, errors.Join(append(refused, r.unspool(waiting))...)
+			return commit, refused, r.unspool(waiting)
 		}
 	}
-	return "", errors.Join(refused...)
+	return "", refused, nil
+}
+
+func refusals(refused []*refusedError) []error {
+	var all []error
+	for _, r := range refused {
+		all = append(all, r)
+	}
+	return all
 }
 
 // push makes one commit of all submissions.
@@ -231,13 +245,18 @@ func (s submission) before(waiting []submission) []ledger.NewFile {
 }
 
 // there reports whether an earlier push of s, whose answer was lost, has
-// arrived.
+// arrived: the very bytes, and not only the id, which another record may have
+// taken.
 func (r *Replica) there(s submission) (bool, error) {
-	_, _, err := r.ledger.Blobs(record.ID(s.ID))
-	if errors.Is(err, ledger.ErrNotFound) {
-		return false, nil
+	refs, err := r.ledger.Lookup(s.ID)
+	if err != nil {
+		return false, err
 	}
-	return err == nil, err
+	return slices.ContainsFunc(refs, func(ref ledger.Ref) bool {
+		return slices.ContainsFunc(s.Files, func(f ledger.NewFile) bool {
+			return f.Path == ref.Path && record.Sum(f.Data) == ref.Digest
+		})
+	}), nil
 }
 
 // author gives what the commit names; nothing depends on it.
