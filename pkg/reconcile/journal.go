@@ -52,18 +52,18 @@ func sumOf(event []byte) string {
 // openJournal reads the journal at path and opens it for appending. It always
 // gives a journal: damage is a list of what was set aside, and a journal that
 // cannot be read or written says so when it is asked to record. fresh says that
-// there was none. With readOnly nothing is written, not even the file made.
+// there was none, or none whose beginning can be read. With readOnly nothing is written, not even the file made.
 func openJournal(path string, readOnly bool) (j *journal, fresh bool, damage []error) {
 	j = &journal{path: path, state: journalState{grants: map[string]*kept{}}}
 	data, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		fresh = true
 	case err != nil:
 		j.broken = fmt.Errorf("the journal cannot be read: %w", err)
 		return j, false, []error{j.broken}
 	}
 	damage = j.load(data)
+	fresh = len(j.state.begin) == 0
 	if readOnly {
 		j.broken = errors.New("nothing is recorded in a dry run")
 		return j, fresh, damage
@@ -129,7 +129,8 @@ func (j *journal) openFile(data []byte) error {
 	return nil
 }
 
-func openAppend(path string) (*os.File, error) {
+// openAppend is a variable so that a test can have a disk that takes nothing.
+var openAppend = func(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 }
 
