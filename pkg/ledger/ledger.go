@@ -12,6 +12,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"modernc.org/sqlite" // the database/sql driver "sqlite", without cgo
@@ -60,7 +61,9 @@ type state struct {
 // Open opens or makes the index at path. With identity not empty, only the
 // store of that identity is folded; an index of another one is ErrIdentity.
 func Open(path string, identity record.StoreID) (*Ledger, error) {
-	dsn := "file:" + path + "?_pragma=journal_mode(wal)&_pragma=synchronous(normal)&_pragma=busy_timeout(20000)&_pragma=temp_store(memory)&_txlock=immediate"
+	// SQLite reads the name as a URI, in which these have a meaning.
+	name := strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
+	dsn := "file:" + name + "?_pragma=journal_mode(wal)&_pragma=synchronous(normal)&_pragma=busy_timeout(20000)&_pragma=temp_store(memory)&_txlock=immediate"
 	db, err := sql.Open("sqlite", dsn)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
