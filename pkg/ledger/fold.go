@@ -49,14 +49,43 @@ type fold struct {
 
 	commit gitstore.Commit
 	order  int // of the next record counted in this commit
+	// again says that the rest of the history is to be walked anew.
+	again bool
 }
 
 func (f *fold) run(to gitstore.Hash) error {
-	err := f.src.Walk(f.ctx, f.head, to, gitstore.WalkOptions{Known: f.known}, f.one)
-	if err != nil {
-		return err
+	for {
+		err := f.src.Walk(f.ctx, f.head, to, gitstore.WalkOptions{Known: f.known}, func(c gitstore.Commit) error {
+			if err := f.one(c); err != nil || !f.again {
+				return err
+			}
+			return errAgain
+		})
+		if !errors.Is(err, errAgain) {
+			if err != nil {
+				return err
+			}
+			return f.saveMeta(f.state)
+		}
+		f.again = false
 	}
-	return f.saveMeta(f.state)
+}
+
+// errAgain ends a walk so that another goes on from there.
+var errAgain = errors.New("walk again")
+
+// displaced notes that a path is held from here by other bytes than those that
+// lay there first. A walk goes by the bytes that it saw changed or deleted, and
+// would take those for the first ones ever after; one that begins here asks
+// what is known, as on a machine that folds in other portions.
+func (f *fold) displaced(path string, blob gitstore.Hash) error {
+	var first string
+	err := f.QueryRow(`SELECT first FROM loose WHERE path = ?`, path).Scan(&first)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	f.again = f.again || gitstore.Hash(first) != blob
+	return err
 }
 
 // candidate is a record's file with its signature, before it is judged.
@@ -352,6 +381,9 @@ func (f *fold) loose(path string, blob gitstore.Hash) error {
 
 // hold marks a certificate's path as one that counts, with its bytes.
 func (f *fold) hold(path string, blob gitstore.Hash) error {
+	if err := f.displaced(path, blob); err != nil {
+		return err
+	}
 	_, err := f.Exec(`INSERT OR REPLACE INTO loose VALUES (?, ?, 'held')`, path, string(blob))
 	return err
 }
@@ -381,7 +413,10 @@ func (f *fold) count(v record.Verified, c candidate) error {
 	if err := f.insertRecord(v, c.place, c.blob, c.asc, f.position, f.order); err != nil {
 		return err
 	}
-	for _, path := range []string{c.path, record.SignaturePath(c.path)} {
+	for path, blob := range map[string]gitstore.Hash{c.path: c.blob, record.SignaturePath(c.path): c.asc} {
+		if err := f.displaced(path, blob); err != nil {
+			return err
+		}
 		if _, err := f.Exec(`DELETE FROM loose WHERE path = ?`, path); err != nil {
 			return err
 		}
