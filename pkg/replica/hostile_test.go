@@ -396,14 +396,14 @@ func TestDamagedIndex(t *testing.T) {
 		"middle": slices.Concat(whole[:4096], make([]byte, len(whole)-4096)),
 	} {
 		w.must(os.WriteFile(index, damage, 0o600))
-		again := w.open(home)
+		again, err := replica.Open(context.Background(), replica.Config{Dir: home, URL: w.url, Identity: w.identity})
+		w.must(err)
 		if _, err := again.Sync(context.Background()); err != nil {
 			t.Errorf("%s: %v", name, err)
-			continue
-		}
-		if w.export(again) != want {
+		} else if w.export(again) != want {
 			t.Errorf("%s: another ledger", name)
 		}
+		w.must(again.Close())
 	}
 }
 

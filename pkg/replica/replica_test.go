@@ -22,11 +22,17 @@ type world struct {
 	url      string
 	identity record.StoreID
 	signers  map[string]record.Signer
+	secrets  map[string][]byte
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, now: time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC), url: filepath.Join(t.TempDir(), "store.git"), signers: map[string]record.Signer{}}
+	return newWorldAt(t, time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC))
+}
+
+func newWorldAt(t *testing.T, now time.Time) *world {
+	t.Helper()
+	w := &world{t: t, now: now, url: filepath.Join(t.TempDir(), "store.git"), signers: map[string]record.Signer{}, secrets: map[string][]byte{}}
 	body := policy.Body{
 		Admins: policy.Admins{People: []string{"alice"}, Threshold: 1},
 		People: map[string]policy.Person{},
@@ -38,6 +44,8 @@ func newWorld(t *testing.T) *world {
 	var certs []*record.Certificate
 	for _, name := range []string{"alice", "bob", "carol"} {
 		key, err := record.GenerateKey(name, name+"@example.com", w.now.Add(-time.Hour), 0)
+		w.must(err)
+		w.secrets[name], err = key.SecretArmor(nil)
 		w.must(err)
 		w.signers[name] = key.Signer(func() time.Time { return w.now })
 		certs = append(certs, key.Certificate())
