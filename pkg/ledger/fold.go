@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jitaccess/jit/pkg/approve"
 	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/record"
@@ -49,6 +50,9 @@ type fold struct {
 
 	commit gitstore.Commit
 	order  int // of the next record counted in this commit
+	// cases are the requests that this fold has changed and not written yet: one
+	// with many records beside it is read and written once.
+	cases map[record.ID]approve.Case
 	// again says that the rest of the history is to be walked anew.
 	again bool
 }
@@ -65,10 +69,46 @@ func (f *fold) run(to gitstore.Hash) error {
 			if err != nil {
 				return err
 			}
+			if err := f.writeCases(); err != nil {
+				return err
+			}
 			return f.saveMeta(f.state)
 		}
 		f.again = false
 	}
+}
+
+// maxCases is how many changed requests are held in memory.
+const maxCases = 1000
+
+// kase gives a request as this fold has it.
+func (f *fold) kase(id record.ID) (approve.Case, error) {
+	if c, ok := f.cases[id]; ok {
+		return c, nil
+	}
+	return f.index.request(id)
+}
+
+// keep takes a changed request, to be written with the others.
+func (f *fold) keep(c approve.Case) error {
+	if f.cases == nil {
+		f.cases = map[record.ID]approve.Case{}
+	}
+	f.cases[c.Request.Record.ID] = c
+	if len(f.cases) > maxCases {
+		return f.writeCases()
+	}
+	return nil
+}
+
+func (f *fold) writeCases() error {
+	for _, c := range f.cases {
+		if err := f.saveRequest(c); err != nil {
+			return err
+		}
+	}
+	clear(f.cases)
+	return nil
 }
 
 // errAgain ends a walk so that another goes on from there.

@@ -3,6 +3,7 @@ package ledger_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -496,4 +497,48 @@ func BenchmarkFold(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*records), "µs/record")
+}
+
+// BenchmarkFoldComments: many records beside one request, in one fold.
+func BenchmarkFoldComments(b *testing.B) {
+	for _, n := range []int{250, 2000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			w := newWorld(b)
+			r, d := w.asked()
+			var files []file
+			for range n {
+				c := request.Comment{Head: w.head(record.KindComment, "carol"), Request: r.ID, RequestDigest: d, Comment: strings.Repeat("x", 500)}
+				files = append(files, w.signed(c, "carol", record.PathOf(c.Head, r.ID, false))...)
+			}
+			w.commit(files...)
+			b.ResetTimer()
+			for range b.N {
+				if _, err := w.ledger().Fold(context.Background(), w, w.tip()); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*n), "µs/record")
+		})
+	}
+}
+
+// BenchmarkOpenJunkCertificates: anybody who may push can lay certificates.
+func BenchmarkOpenJunkCertificates(b *testing.B) {
+	w := newWorld(b)
+	const n = 2000
+	var files []file
+	for range n {
+		key, err := record.GenerateKey("junk", "", noon, 0)
+		w.must(err)
+		files = append(files, certFile(key.Certificate().Armor()))
+	}
+	w.commit(files...)
+	for range b.N {
+		l := w.ledger()
+		began := time.Now()
+		if _, err := l.Fold(context.Background(), w, w.tip()); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(time.Since(began).Microseconds())/n, "µs/fold")
+	}
 }

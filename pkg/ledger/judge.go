@@ -240,7 +240,7 @@ func (f *fold) request(v record.Verified, headAt int) error {
 	if err := f.notBackdated(r, r.Created.Time); err != nil {
 		return err
 	}
-	return f.saveRequest(approve.Case{Request: placed(f, v, r, headAt), Digest: v.Digest(), Void: f.voids(nil, v.Primary())})
+	return f.keep(approve.Case{Request: placed(f, v, r, headAt), Digest: v.Digest(), Void: f.voids(nil, v.Primary())})
 }
 
 // notBackdated refuses a claimed time that lies before what stands earlier in
@@ -278,7 +278,7 @@ func (f *fold) voids(have map[record.Fingerprint]void, key record.Fingerprint) m
 
 // beside takes a record that belongs to a request.
 func (f *fold) beside(v record.Verified, c candidate, headAt int) error {
-	kase, err := f.index.request(c.place.Request)
+	kase, err := f.kase(c.place.Request)
 	if errors.Is(err, ErrNotFound) {
 		return refuse(ReasonNoSuchRequest, "there is no request %s", c.place.Request)
 	}
@@ -328,7 +328,7 @@ func (f *fold) beside(v record.Verified, c candidate, headAt int) error {
 		return err
 	}
 	kase.Void = f.voids(kase.Void, v.Primary())
-	return f.saveRequest(kase)
+	return f.keep(kase)
 }
 
 // add decodes a record, judges it, and appends it to its list in the case.
@@ -431,12 +431,12 @@ func (f *fold) voidKey(fpr record.Fingerprint, at time.Time) error {
 			}
 			continue
 		}
-		kase, err := f.index.request(r.Request)
+		kase, err := f.kase(r.Request)
 		if err != nil {
 			return err
 		}
 		kase.Void = f.voids(kase.Void, fpr)
-		if err := f.saveRequest(kase); err != nil {
+		if err := f.keep(kase); err != nil {
 			return err
 		}
 	}
