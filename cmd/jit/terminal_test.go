@@ -36,7 +36,7 @@ func newTerminal(t *testing.T) *terminal {
 	}
 	e := &terminal{t: t, dir: dir, env: []string{
 		"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + dir, "JIT_HOME=" + filepath.Join(dir, "alice"),
-		"GNUPGHOME=" + filepath.Join(dir, "gnupg"), "TERM=xterm", "LC_ALL=C.UTF-8",
+		"GNUPGHOME=" + filepath.Join(dir, "gnupg"), "TERM=xterm", "GORACE=" + gorace, "LC_ALL=C.UTF-8",
 	}}
 	if err := os.Mkdir(filepath.Join(dir, "gnupg"), 0o700); err != nil {
 		t.Fatal(err)
