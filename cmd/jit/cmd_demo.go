@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"time"
 
@@ -121,7 +122,7 @@ func makePeople(ctx context.Context, s *stage, _ scene) error {
 			}
 		}
 	}
-	out, err := s.captured(ctx, "web1", "jit key generate --json fingerprint,where")
+	out, err := s.captured(ctx, "web1", "jit key generate --full-name web1 --json fingerprint")
 	if err != nil {
 		return err
 	}
@@ -270,7 +271,11 @@ func prove(ctx context.Context, s *stage, _ scene) error {
 		}
 	}
 	s.say("The store's identity is the sha256 of its first policy; whoever has it can trust no other store:")
-	return s.as(ctx, "auditor", "sha256sum auditor/store/policy/*/policy.yaml; echo "+s.store)
+	sum := "sha256sum"
+	if _, err := exec.LookPath(sum); err != nil {
+		sum = "shasum -a 256" // macOS
+	}
+	return s.as(ctx, "auditor", sum+" auditor/store/policy/*/policy.yaml; echo "+s.store)
 }
 
 // between gives what stands between two texts in s, or "".
