@@ -11,7 +11,7 @@ import (
 // runHome is jit without a command: what is open, what was asked for, and what
 // waits.
 func runHome(ctx context.Context, a *App) (err error) {
-	rep, settings, err := a.Synced(ctx)
+	rep, settings, err := a.known(ctx)
 	if err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ func newInboxCmd(app *App) *cobra.Command {
 
 func (o *inboxOptions) run(ctx context.Context) (err error) {
 	a := o.app
-	rep, settings, err := a.Synced(ctx)
+	rep, settings, err := a.known(ctx)
 	if err != nil {
 		return err
 	}

@@ -66,7 +66,7 @@ func (o *listOptions) run(ctx context.Context) (err error) {
 		}
 		filter.States = append(filter.States, approve.State(s))
 	}
-	rep, settings, err := o.app.Synced(ctx)
+	rep, settings, err := o.app.known(ctx)
 	if err != nil {
 		return err
 	}

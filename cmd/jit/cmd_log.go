@@ -60,7 +60,7 @@ read with nothing but git and gpg:
 
 func (o *logOptions) run(ctx context.Context) (err error) {
 	a := o.app
-	rep, _, err := a.Synced(ctx)
+	rep, _, err := a.known(ctx)
 	if err != nil {
 		return err
 	}
@@ -137,9 +137,9 @@ func (a *App) writeLog(w io.Writer, views []logView) error {
 		}
 		fmt.Fprintf(b, "%s by %s\n", st.Bold(text(v.Kind)), text(v.By))
 		f := fields{b, st}
-		word := st.Good("good")
-		if v.Signature != "good" {
-			word = st.Bad(v.Signature) + " (it counted at its place in the history)"
+		word := v.Signature
+		if word != "good" {
+			word += " today; it counted at its place in the history"
 		}
 		f.add("created", text(v.Created))
 		f.add("signature", word)

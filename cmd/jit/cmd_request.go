@@ -83,7 +83,7 @@ func (o *requestOptions) run(ctx context.Context) (err error) {
 	if err := o.read(); err != nil {
 		return err
 	}
-	rep, settings, err := a.Synced(ctx)
+	rep, settings, err := a.known(ctx)
 	if err != nil {
 		return err
 	}
@@ -222,10 +222,13 @@ func (o *requestOptions) ask(p *policy.Policy, me string) error {
 		}
 		o.grants = grants[i : i+1]
 	}
+	var wants []policy.Requires
 	for _, g := range o.grants {
-		if _, err := p.Match(me, g.Resource, g.Role); err != nil {
+		m, err := p.Match(me, g.Resource, g.Role)
+		if err != nil {
 			return err // before anybody writes a reason for nothing
 		}
+		wants = append(wants, m.Rule.Requires)
 	}
 	if o.dur == "" && o.until == "" {
 		answer, err := a.Ask("For how long? (30m, 2h, 1h30m)", "--for TIME")
@@ -236,6 +239,17 @@ func (o *requestOptions) ask(p *policy.Policy, me string) error {
 			return usageErr("add: --for TIME", "no time was given")
 		}
 		o.dur = answer
+	}
+	for _, w := range wants {
+		if w.Ticket != "" && o.ticket == "" && a.IO.CanAsk() {
+			var err error
+			if o.ticket, err = a.Ask("Ticket ("+w.Ticket+"):", "--ticket TICKET"); err != nil {
+				return err
+			}
+		}
+		if w.Reason != "" && !o.reasonSet {
+			a.Say("The reason must match %s", w.Reason)
+		}
 	}
 	reason, err := a.Text(o.reason, o.reasonSet, "reason", "Why do you need "+grantsText(o.grants)+"? Lines that begin with # are left out.")
 	if err != nil {
@@ -371,10 +385,7 @@ func (o *requestOptions) answer(e ledger.Entry) string {
 	a, r := o.app, e.Request.Record
 	b := &strings.Builder{}
 	fmt.Fprintf(b, "asked for %s for %s: request %s\n", grantsText(r.Grants), r.Duration, r.ID.Short())
-	f := fields{b, a.IO.OutStyle()}
-	if o.wait || len(o.command) > 0 {
-		f.st = a.IO.ErrStyle()
-	}
+	f := fields{b, newStyle(b, false)} // plain: what becomes of the text is the caller's matter
 	if o.until != "" && e.State == approve.Pending {
 		f.add("time", "runs for "+r.Duration.String()+" from the last approval")
 	}

@@ -65,7 +65,7 @@ func newResourcesCmd(app *App) *cobra.Command {
 
 func (o *resourcesOptions) run(ctx context.Context) (err error) {
 	a := o.app
-	rep, settings, err := a.Synced(ctx)
+	rep, settings, err := a.known(ctx)
 	if err != nil {
 		return err
 	}

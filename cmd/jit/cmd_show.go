@@ -34,7 +34,7 @@ open. A policy version is shown with what it changes.`,
 
 func (o *showOptions) run(ctx context.Context) (err error) {
 	a := o.app
-	rep, _, err := a.Synced(ctx)
+	rep, _, err := a.known(ctx)
 	if err != nil {
 		return err
 	}

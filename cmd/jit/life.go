@@ -38,10 +38,20 @@ type desk struct {
 	me     string
 }
 
+// known is Synced, and refuses to answer from nothing: a machine that has never
+// read the store, and cannot now, does not know that nothing waits.
+func (a *App) known(ctx context.Context) (*replica.Replica, Settings, error) {
+	rep, settings, err := a.Synced(ctx)
+	if err == nil && rep.Ledger().Policy() == nil {
+		return nil, settings, errors.Join(errNoPolicy(), rep.Close())
+	}
+	return rep, settings, err
+}
+
 // sitDown syncs, opens the signer, and checks that the key is this person's in
 // the policy in force. The caller closes desk.rep.
 func (a *App) sitDown(ctx context.Context) (*desk, error) {
-	rep, settings, err := a.Synced(ctx)
+	rep, settings, err := a.known(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -168,10 +178,18 @@ func askedFor(r request.Request) string {
 
 // showBytes writes a document so that it cannot be taken for anything around it.
 func (a *App) showBytes(w io.Writer, title string, data []byte) {
-	fmt.Fprintf(w, "\n%s\n", a.IO.ErrStyle().Title(title))
+	fmt.Fprintf(w, "\n%s\n", a.styleOf(w).Title(title))
 	for line := range strings.Lines(string(data)) {
 		fmt.Fprintf(w, "  │ %s", line)
 	}
+}
+
+// styleOf gives the style of the stream that w is, or leads to.
+func (a *App) styleOf(w io.Writer) *Style {
+	if w == a.IO.Err {
+		return a.IO.ErrStyle()
+	}
+	return a.IO.OutStyle()
 }
 
 // errNotSigned says that a person looked and said no.

@@ -100,7 +100,7 @@ func (f fields) add(name, value string) {
 
 // renderRequest tells the whole story of e.
 func (a *App) renderRequest(w io.Writer, h policy.History, e ledger.Entry, now time.Time) error {
-	r, st := e.Request.Record, a.IO.OutStyle()
+	r, st := e.Request.Record, a.styleOf(w)
 	b := &strings.Builder{}
 	fmt.Fprintf(b, "%s  %s  %s asks for %s\n", st.Bold(r.ID.Short()), stateText(st, e.State), r.By, st.Bold(grantsText(r.Grants)))
 	f := fields{b, st}
@@ -124,7 +124,7 @@ func (a *App) renderRequest(w io.Writer, h policy.History, e ledger.Entry, now t
 			f.add(c.Record.By, c.Record.Comment)
 		}
 	}
-	if p := judging(h, e); p != nil && e.State == approve.Active {
+	if p := judging(h, e); p != nil && usable(e) {
 		if lines := usageOf(p, r); len(lines) > 0 {
 			fmt.Fprintf(b, "\n%s\n", st.Title("How to use it"))
 			for _, line := range lines {

@@ -121,7 +121,7 @@ func viewRequest(h policy.History, e ledger.Entry) requestView {
 	}
 	if p := judging(h, e); p != nil {
 		v.Policy = orNull(string(p.ID()))
-		if e.State == approve.Active {
+		if v.Usable {
 			v.Usage = orNull(strings.Join(usageOf(p, r), "\n"))
 		}
 	}
