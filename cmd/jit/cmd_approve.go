@@ -36,7 +36,7 @@ access opens, it must be given again.`,
 		Example: `  jit approve f9k2qa
   jit approve f9k2qa --for 30m -r "half an hour is enough"`,
 		GroupID: groupDecide, Args: atLeast(1, "ID"),
-		ValidArgsFunction: app.completeRequests(approve.Pending),
+		ValidArgsFunction: app.completeDecisions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.ids, o.set = args, cmd.Flags().Changed("reason")
 			return o.run(cmd.Context())

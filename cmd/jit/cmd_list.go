@@ -43,6 +43,8 @@ func newListCmd(app *App) *cobra.Command {
 	f.IntVar(&o.limit, "limit", 30, "at most `N`; 0 for all")
 	f.BoolVar(&o.watch, "watch", false, "look again every few seconds")
 	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(states, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("by", app.completePeople)
+	_ = cmd.RegisterFlagCompletionFunc("resource", app.completeResourceNames)
 	o.out.add(cmd, requestFields)
 	return cmd
 }
