@@ -105,11 +105,12 @@ func (e example) nth(t *testing.T, kind record.Kind, n int) (path struct {
 	return path
 }
 
-var shownForm = regexp.MustCompile("(?s)<!-- shown: ([a-z]+)(?: ([0-9]+))?(?: ([a-z]+))? -->\n```([a-z]*)\n.*?\n```\n")
+var shownForm = regexp.MustCompile("(?s)<!-- shown: ([a-z]+)(?: ([0-9]+))?(?: ([a-z]+))? -->\n```([a-z]*)\n(?:|.*?\n)```\n")
 
 // replaceShown gives a page with each marked block as the store has it. The
 // marks are a kind, which of them from 0, and "signature" for its signature; or
-// one of: tree, log, certificate, identity.
+// one of: tree, log, message, certificate, identity, and bytes, the first request's
+// signature taken apart.
 func replaceShown(t *testing.T, page string, e example) string {
 	t.Helper()
 	return shownForm.ReplaceAllStringFunc(page, func(block string) string {
@@ -124,6 +125,8 @@ func replaceShown(t *testing.T, page string, e example) string {
 			content = string(e.ledger.Identity()) + "\n"
 		case "message":
 			content = git(t, e.dir, "log", "-1", "--format=%B", "main~10")
+		case "bytes":
+			content = dissect(t, e.file(t, record.SignaturePath(e.nth(t, record.KindRequest, 0).Path)))
 		case "certificate":
 			path := strings.Split(git(t, e.dir, "ls-tree", "-r", "--name-only", "main", "keys/"), "\n")[0]
 			content = e.file(t, path)
