@@ -167,16 +167,16 @@ func mustDuration(s string) record.Duration {
 	return d
 }
 
-// splitUserID takes "Name <address>" apart.
+// splitUserID takes the first user id, "Name <address>", apart.
 func splitUserID(ids []string) (name, email string, ok bool) {
-	for _, id := range ids {
-		name, rest, found := strings.Cut(id, "<")
-		if found && strings.HasSuffix(rest, ">") {
-			return strings.TrimSpace(name), strings.TrimSuffix(rest, ">"), true
-		}
-		return strings.TrimSpace(id), "", true
+	if len(ids) == 0 {
+		return "", "", false
 	}
-	return "", "", false
+	name, rest, found := strings.Cut(ids[0], "<")
+	if found && strings.HasSuffix(rest, ">") {
+		return strings.TrimSpace(name), strings.TrimSuffix(rest, ">"), true
+	}
+	return strings.TrimSpace(ids[0]), "", true
 }
 
 // fillOwnKey puts the key of the person who makes the store where a policy

@@ -207,7 +207,7 @@ func (a *App) verifiedBefore(ctx context.Context, known Settings, at gitstore.Ha
 		return "", err
 	}
 	if _, err := os.Stat(c.Dir); err != nil {
-		return at, nil //nolint:nilerr // no copy, nothing verified
+		return at, nil
 	}
 	rep, err := replica.Open(ctx, c)
 	if err != nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 
@@ -143,11 +142,4 @@ func checkBody(file string, data []byte, body *policy.Body) error {
 		return errLint(file, problems)
 	}
 	return nil
-}
-
-// writeProblems lists problems, one a line.
-func writeProblems(w io.Writer, file string, problems []lintProblem) {
-	for _, p := range problems {
-		fmt.Fprintln(w, p.text(file))
-	}
 }

@@ -69,7 +69,7 @@ func (s *Streams) readLine() (string, error) {
 
 // readAll reads what is left of In, at most limit bytes and one more.
 func (s *Streams) readAll(limit int64) ([]byte, error) {
-	var r io.Reader = s.In
+	r := s.In
 	if s.lines != nil {
 		r = s.lines
 	}

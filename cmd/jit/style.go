@@ -49,7 +49,7 @@ func (s *Style) Faint(text string) string { return s.render(s.faint, text) }
 // Title is for headings.
 func (s *Style) Title(text string) string { return s.render(s.title, text) }
 
-// Good, Warn and Bad colour a word that says the same without colour.
+// Good colours a word that says the same without colour; so do Warn and Bad.
 func (s *Style) Good(text string) string { return s.render(s.good, text) }
 
 // Warn is for what a person should look at.

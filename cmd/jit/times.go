@@ -61,21 +61,6 @@ func readTime(s string, now time.Time) (time.Time, error) {
 	return time.Parse(time.RFC3339, s)
 }
 
-// parseSince reads a time in the past: a duration back from now, or a time.
-func parseSince(s string, now time.Time, local *time.Location) (time.Time, error) {
-	if d, err := record.ParseDuration(s); err == nil {
-		return now.Add(-d.Duration), nil
-	}
-	if day, err := time.ParseInLocation(time.DateOnly, s, local); err == nil {
-		return day, nil
-	}
-	t, err := readTime(s, now.In(local))
-	if err != nil {
-		return time.Time{}, usageErr(`write 7d, 2026-11-24 or "2026-11-24 18:00"`, "%q is not a time", s)
-	}
-	return t, nil
-}
-
 // formatTime writes a time in the person's zone and in UTC:
 // 2026-11-24 18:00 CET (17:00 UTC). The day in UTC is named where it differs.
 func formatTime(t time.Time, local *time.Location) string {

@@ -46,12 +46,14 @@ var programs = map[string][]string{
 // testOnly are packages that no package outside of themselves may import but
 // from a test. They import nothing of this module, but for those named here.
 var testOnly = map[string][]string{
-	"internal/testenv":       {},
+	"internal/testenv": {},
+	"internal/storetest": {"pkg/record", "pkg/policy", "pkg/receipt", "pkg/request", "pkg/revoke", "pkg/approve",
+		"pkg/ledger", "pkg/replica"},
 	"pkg/target/conformance": {"pkg/target", "internal/testenv"},
 }
 
 // alone are packages that nobody imports and that import nothing of this module.
-var alone = []string{"internal/layout", "internal/deps"}
+var alone = []string{"internal/layout"}
 
 // library is the use of a library that belongs to a few packages only.
 // Packages below a named one count as that one. Tests are free in this.

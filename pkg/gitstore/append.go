@@ -242,7 +242,7 @@ func (s *Store) adopt(head Hash, objects *newObjects) error {
 
 // pause waits for a random time up to longest, or until ctx ends.
 func pause(ctx context.Context, longest time.Duration) error {
-	t := time.NewTimer(rand.N(longest) + time.Millisecond)
+	t := time.NewTimer(rand.N(longest) + time.Millisecond) //nolint:gosec // a pause between tries, no secret
 	defer t.Stop()
 	select {
 	case <-t.C:

@@ -9,17 +9,17 @@ import (
 type Relation string
 
 const (
-	// Same: the head is the checkpoint.
+	// Same means that the head is the checkpoint.
 	Same Relation = "the same"
-	// Ahead: the checkpoint is on the head's first-parent chain.
+	// Ahead means that the checkpoint is on the head's first-parent chain.
 	Ahead Relation = "ahead"
-	// Behind: the head is on the checkpoint's first-parent chain: an older
+	// Behind means that the head is on the checkpoint's first-parent chain: an older
 	// head is shown.
 	Behind Relation = "behind"
-	// OffChain: the checkpoint can be reached from the head, but not along the
+	// OffChain means that the checkpoint can be reached from the head, but not along the
 	// first parents: a merge swapped the past.
 	OffChain Relation = "off the chain"
-	// Rewritten: the checkpoint cannot be reached from the head.
+	// Rewritten means that the checkpoint cannot be reached from the head.
 	Rewritten Relation = "a rewrite"
 )
 

@@ -202,7 +202,7 @@ func (d *differ) readTree(path string, h Hash, report bool) ([]treeEntry, error)
 	kept := entries[:0:0]
 	for i, e := range entries {
 		if i > 0 && e.key() == entries[i-1].key() {
-			if kept == nil || len(kept) == 0 {
+			if len(kept) == 0 {
 				kept = append(kept, entries[:i]...)
 			}
 			if report && d.room() {
@@ -439,8 +439,8 @@ func twinFinder(all []treeEntry, names int) func(name string) string {
 	for _, e := range all {
 		folded := strings.ToLower(e.name)
 		s := spellings[folded]
-		switch {
-		case s[0] == "" || s[0] == e.name:
+		switch s[0] {
+		case "", e.name:
 			s[0] = e.name
 		default:
 			s[1] = e.name

@@ -28,12 +28,12 @@ import (
 const Version = 1
 
 var (
-	// ErrNotFound: there is no such request, policy version or record.
+	// ErrNotFound means that there is no such request, policy version or record.
 	ErrNotFound = errors.New("not found")
-	// ErrDamaged: the index cannot be read, or is of another version. It can
+	// ErrDamaged means that the index cannot be read, or is of another version. It can
 	// be removed and made again from the store.
 	ErrDamaged = errors.New("the local index is damaged")
-	// ErrIdentity: the first policy of the history is not the one that the
+	// ErrIdentity means that the first policy of the history is not the one that the
 	// store's identity names.
 	ErrIdentity = errors.New("this is another store")
 )

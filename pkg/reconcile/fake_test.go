@@ -266,7 +266,7 @@ func (f *faultyBook) Sync(ctx context.Context) error {
 	return f.book.Sync(ctx)
 }
 
-func (f *faultyBook) Submit(ctx context.Context, subject string, trailers [][2]string, out []outgoing) (error, error) { //nolint:revive // as the interface says
+func (f *faultyBook) Submit(ctx context.Context, subject string, trailers [][2]string, out []outgoing) (error, error) {
 	if f.submit != nil {
 		return nil, f.submit
 	}

@@ -293,7 +293,7 @@ func (r *run) sync(ctx context.Context) error {
 	b, err := r.o.openBook(ctx, r.o.Config, r.o.Now, r.log)
 	if err != nil {
 		r.result.SyncErr = err
-		return nil
+		return nil //nolint:nilerr // kept in the result; the run goes on to its endings
 	}
 	r.book = b
 	r.cleanup = append(r.cleanup, b.Close)

@@ -47,7 +47,7 @@ func (r *run) forgotten() (tasks []task, err error) {
 // doubt about clocks, and its receipts in the ledger.
 func (r *run) tidy(context.Context) error {
 	if r.o.DryRun || !r.synced || !r.recovered || r.journal.err() != nil {
-		return nil
+		return nil //nolint:nilerr // a journal that cannot be written is noted already, and stays as it is
 	}
 	if err := r.journal.setDamageAside(); err != nil {
 		r.note(err)
@@ -59,7 +59,7 @@ func (r *run) tidy(context.Context) error {
 		}
 	}
 	if r.closed != nil {
-		return nil
+		return nil //nolint:nilerr // what keeps openings closed is noted already
 	}
 	now := r.now()
 	err := r.journal.compact(compactAt, func(k *kept) bool {

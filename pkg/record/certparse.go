@@ -214,7 +214,7 @@ func (r *certReader) signature(p rawPacket) error {
 	}
 	raw, err := splitSignature(p.body)
 	if err != nil || raw.algorithm != byte(r.c.pub.PubKeyAlgo) || !r.own(raw) {
-		return nil
+		return nil //nolint:nilerr // what is not the key's own is noise, not a fault
 	}
 	switch {
 	case raw.kind >= sigCertGeneric && raw.kind <= sigCertPositive, raw.kind == sigCertRevocation,
@@ -228,7 +228,7 @@ func (r *certReader) signature(p rawPacket) error {
 	body := canonicalSignature(raw, r.c.fpr)
 	parsed, err := rawPacket{tagSignature, body}.parse()
 	if err != nil {
-		return nil
+		return nil //nolint:nilerr // what cannot be parsed is noise, not a fault
 	}
 	sig, ok := parsed.(*packet.Signature)
 	if !ok || sig.SigLifetimeSecs != nil || hasCriticalNotation(sig) {

@@ -170,12 +170,12 @@ func parseStrict(data []byte) (root *yaml.Node, err error) {
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, more yaml.Node
 	switch err := d.Decode(&doc); {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		return nil, refuse(ReasonNotOneDocument, "the document is empty")
 	case err != nil:
 		return nil, badYAML(err)
 	}
-	if err := d.Decode(&more); err != io.EOF {
+	if err := d.Decode(&more); !errors.Is(err, io.EOF) {
 		if err != nil {
 			return nil, badYAML(err)
 		}

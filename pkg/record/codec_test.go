@@ -30,7 +30,7 @@ type testRecord struct {
 	At        *Timestamp     `yaml:"at,omitempty"`
 	Params    map[string]any `yaml:"params,omitempty"`
 	Extra     Digest         `yaml:"extra,omitempty"`
-	unexposed int
+	unexposed int            //nolint:unused // no key may reach it
 }
 
 func TestDecodeStrictRefuses(t *testing.T) {

@@ -2,6 +2,7 @@ package record
 
 import (
 	"encoding/hex"
+	"errors"
 	"strings"
 	"time"
 
@@ -135,7 +136,7 @@ func scalar(n *yaml.Node, set func(string) error) error {
 		return refuse(ReasonBadValue, "a single value is needed here").at(n.Line, n.Column)
 	}
 	err := set(n.Value)
-	if r, ok := err.(*Refusal); ok {
+	if r := (*Refusal)(nil); errors.As(err, &r) {
 		return r.at(n.Line, n.Column)
 	}
 	return err

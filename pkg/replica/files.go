@@ -31,7 +31,7 @@ func writeSynced(path string, data []byte) (err error) {
 	}
 	folder, err := os.Open(dir)
 	if err != nil {
-		return nil //nolint:nilerr // the file stands; only its folder could not be synced
+		return nil // the file stands; only its folder could not be synced
 	}
 	_ = folder.Sync() // some file systems cannot sync a folder
 	return folder.Close()

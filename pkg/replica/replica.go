@@ -24,17 +24,17 @@ import (
 )
 
 var (
-	// ErrUnreachable: the remote could not be asked. What is known still holds.
+	// ErrUnreachable means that the remote could not be asked. What is known still holds.
 	ErrUnreachable = gitstore.ErrUnreachable
-	// ErrRewritten: the remote's head does not extend what this machine has
+	// ErrRewritten means that the remote's head does not extend what this machine has
 	// verified. Nothing new is believed.
 	ErrRewritten = gitstore.ErrRewritten
-	// ErrIdentity: the remote holds another store than the one that is pinned.
+	// ErrIdentity means that the remote holds another store than the one that is pinned.
 	ErrIdentity = ledger.ErrIdentity
-	// ErrForked: a machine that has verified nothing yet found records whose
+	// ErrForked means that a machine that has verified nothing yet found records whose
 	// signers had seen another history.
 	ErrForked = errors.New("the history is forked")
-	// ErrNoStore: the remote is empty.
+	// ErrNoStore means that the remote is empty.
 	ErrNoStore = errors.New("there is no store there")
 )
 

@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"errors"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -195,7 +196,8 @@ func TestValidate(t *testing.T) {
 		if c.param == "" && err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if p, _ := err.(*target.ParamError); c.param != "" && (p == nil || p.Param != c.param) {
+		var p *target.ParamError
+		if errors.As(err, &p); c.param != "" && (p == nil || p.Param != c.param) {
 			t.Errorf("%s: %v, want %s refused", name, err, c.param)
 		}
 	}

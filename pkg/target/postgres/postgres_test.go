@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -360,7 +361,8 @@ func TestValidate(t *testing.T) {
 		if c.param == "" && err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if p, _ := err.(*target.ParamError); c.param != "" && (p == nil || p.Param != c.param) {
+		var p *target.ParamError
+		if errors.As(err, &p); c.param != "" && (p == nil || p.Param != c.param) {
 			t.Errorf("%s: %v, want %s refused", name, err, c.param)
 		}
 	}
