@@ -294,7 +294,7 @@ func TestStory(t *testing.T) {
 	if text, code := s.reconcile(); code != 0 || s.status("alice").Head != ended.Head {
 		t.Errorf("a reconcile with nothing new: exit %d\n%s", code, text)
 	}
-	if log := s.jit("alice", "log", list[0].ID); strings.Count(log, "receipt") != 4 {
+	if log := s.jit("alice", "log", list[0].ID); strings.Count(log, "\treceipt\t") != 4 {
 		t.Errorf("two grants make four receipts:\n%s", log)
 	}
 	if state := s.jit("bob", "show", list[0].ID, "--json", "state"); !strings.Contains(state, "expired") {

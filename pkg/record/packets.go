@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"io"
 
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
@@ -217,9 +218,15 @@ func splitSignature(b []byte) (s rawSignature, err error) {
 		if len(b) < 2 {
 			return s, truncated
 		}
-		n := (int(binary.BigEndian.Uint16(b)) + 7) / 8
+		size := int(binary.BigEndian.Uint16(b))
+		n := (size + 7) / 8
 		if len(b) < 2+n {
 			return s, truncated
+		}
+		// RFC 9580, section 3.2: the count is exact. Else one signature could
+		// be written in several ways.
+		if n > 0 && bits.Len8(b[2]) != (size-1)%8+1 {
+			return s, errors.New("the length of an integer in the signature is not exact")
 		}
 		b = b[2+n:]
 	}

@@ -369,19 +369,7 @@ func TestVerify(t *testing.T) {
 		t.Errorf("nil keyring: %v", err)
 	}
 	// Every changed byte of the packet is refused: as another signature or as none.
-	first, _, err := nextPacket(raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fields, err := splitSignature(first.body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tail := len(raw) - len(fields.tail)
 	for i := range raw {
-		if i == tail+3 || i == tail+5+int(raw[tail+3]+7)/8 {
-			continue // how many bits of an integer's first octet count: the number is the same
-		}
 		bad := bytes.Clone(raw)
 		bad[i] ^= 1
 		if v, err := ring.Verify(data, enarmor(bad, armorSignature)); err == nil {
