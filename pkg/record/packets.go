@@ -5,8 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/bits"
 	"io"
+	"math/bits"
 
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 )
