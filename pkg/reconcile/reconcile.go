@@ -94,7 +94,7 @@ func (r Result) ExitCode() int {
 		left = left || len(c.Ending.Left) > 0
 	}
 	switch {
-	case errors.Is(r.SyncErr, replica.ErrRewritten), errors.Is(r.SyncErr, replica.ErrIdentity):
+	case errors.Is(r.SyncErr, replica.ErrRewritten), errors.Is(r.SyncErr, replica.ErrIdentity), errors.Is(r.SyncErr, replica.ErrForked):
 		return exitTampered
 	case r.Failed > 0, left, len(r.Problems) > 0:
 		return exitPartly

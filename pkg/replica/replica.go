@@ -225,6 +225,11 @@ func (r *Replica) Sync(ctx context.Context) (Report, error) {
 	if err := r.noteFetch(); err != nil {
 		return Report{}, err
 	}
+	if folded.Commits > 0 {
+		if err := r.store.Maintain(ctx); err != nil {
+			r.config.Log.Warn("the mirror was not packed", "error", err) // it works all the same
+		}
+	}
 	report := Report{Report: folded}
 	waiting, err := r.spooled()
 	if err != nil || len(waiting) == 0 {
