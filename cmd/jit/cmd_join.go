@@ -106,12 +106,12 @@ func (o *joinOptions) run(ctx context.Context, args []string) error {
 	}
 	cert, err := signer.Certificate(ctx)
 	if err != nil {
-		return err
+		return errors.Join(err, o.key.discard())
 	}
 	s.Signing = signing
 	v, err := a.pin(ctx, s, temp, at, cert)
 	if err != nil {
-		return err
+		return errors.Join(err, o.key.discard())
 	}
 	rep, _, err := a.Open(ctx)
 	if err != nil {
