@@ -49,6 +49,7 @@ func setupScript(e *testscript.Env) error {
 	e.Setenv("GIT_CONFIG_GLOBAL", "/dev/null")
 	e.Setenv("GIT_CONFIG_NOSYSTEM", "1")
 	e.Setenv("TZ", "UTC")
+	e.Setenv("ACCOUNT", demoAccount) // no test logs in to it, so no session of others is in the way
 	e.Setenv("GORACE", gorace)
 	return nil
 }

@@ -189,13 +189,14 @@ func builtJit(t *testing.T) string {
 // passphrases, a reconciler with a key file, a real database and a real ssh
 // server.
 func TestStory(t *testing.T) {
+	testenv.Alone(t, "ssh-sessions")
 	keysDir, err := os.MkdirTemp("", "jitkeys")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(keysDir) })
 	keysFile := filepath.Join(keysDir, "authorized_keys")
-	sshd := testenv.StartSSHD(t, testenv.SSHDOptions{AuthorizedKeysFile: keysFile, Config: []string{"ExposeAuthInfo yes"}})
+	sshd := testenv.StartSSHD(t, testenv.SSHDOptions{AuthorizedKeysFile: keysFile})
 	pg := testenv.StartPostgres(t)
 	pg.Exec(`CREATE ROLE jit LOGIN CREATEROLE; GRANT pg_signal_backend TO jit;
 		CREATE ROLE orders_readonly; CREATE TABLE orders (id int); INSERT INTO orders VALUES (7);

@@ -7,10 +7,12 @@
 package testenv
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sort"
+	"syscall"
 	"testing"
 )
 
@@ -18,6 +20,22 @@ import (
 // installs servers. Globs are allowed; the last match wins, so that the newest
 // PostgreSQL is taken.
 var extraDirs = []string{"/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/lib/postgresql/*/bin", "/usr/lib/git-core"}
+
+// Alone keeps this test apart from others that name the same thing, in all
+// processes of this user on this machine, until the test ends.
+func Alone(t testing.TB, thing string) {
+	t.Helper()
+	path := filepath.Join(os.TempDir(), fmt.Sprintf("jit-test-%d-%s.lock", os.Getuid(), thing))
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		t.Fatalf("a lock between tests: %v", err)
+	}
+	// The kernel drops it with the file, however the test ends.
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatalf("a lock between tests: %v", err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+}
 
 // Need gives the path of program. Where it is not installed the test fails, and
 // the message names debianPackage, which contains it.

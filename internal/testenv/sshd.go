@@ -31,6 +31,9 @@ type SSHDOptions struct {
 	ForceCommand string
 	// TrustedUserCAKeys is a file of certificate authorities. "" means none.
 	TrustedUserCAKeys string
+	// HideAuthInfo keeps sessions from telling the key that opened them. Such a
+	// session disturbs every test that ends this user's sessions: see [Alone].
+	HideAuthInfo bool
 	// Config holds further lines for sshd_config.
 	Config []string
 }
@@ -120,6 +123,9 @@ func StartSSHD(t testing.TB, o SSHDOptions) *SSHD {
 	}
 	if o.ForceCommand != "" {
 		config = append(config, "ForceCommand "+o.ForceCommand)
+	}
+	if !o.HideAuthInfo {
+		config = append(config, "ExposeAuthInfo yes")
 	}
 	config = append(config, o.Config...)
 

@@ -42,14 +42,16 @@ type host struct {
 	params map[string]string
 }
 
-func start(t *testing.T, config ...string) host {
+func start(t *testing.T, o testenv.SSHDOptions) host {
 	t.Helper()
+	testenv.Alone(t, "ssh-sessions")
 	dir := t.TempDir()
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	h := host{file: filepath.Join(dir, "managed")}
-	h.SSHD = testenv.StartSSHD(t, testenv.SSHDOptions{AuthorizedKeysFile: h.file, Config: config})
+	o.AuthorizedKeysFile = h.file
+	h.SSHD = testenv.StartSSHD(t, o)
 	h.params = map[string]string{"account": h.User, "options": `restrict,pty,environment="A=b,c\"d"`}
 	if os.Geteuid() == 0 {
 		h.params["allow-root"] = "true"
@@ -117,7 +119,7 @@ func read(t *testing.T, path string) string {
 const others = "# jit:01JD0000000000000000000000-0:x\r\n\n  # two\nssh-rsa AAAA jit:x:y\r\nssh-ed25519 AAAAlast"
 
 func TestConformance(t *testing.T) {
-	h := start(t, "ExposeAuthInfo yes")
+	h := start(t, testenv.SSHDOptions{})
 	write(t, h.file, others)
 	key := h.ClientPub
 	with := func(account string) target.Grant {
@@ -155,7 +157,7 @@ func TestConformance(t *testing.T) {
 
 // sshd itself refuses the key after the end, though jit never ran again.
 func TestBackstop(t *testing.T) {
-	h := start(t)
+	h := start(t, testenv.SSHDOptions{})
 	d, g := open(t, h.file), grantOf(h.ClientPub, h.params)
 	if err := d.Grant(t.Context(), g); err != nil {
 		t.Fatal(err)
@@ -179,7 +181,7 @@ func TestBackstop(t *testing.T) {
 
 // Without ExposeAuthInfo jit does not guess: it says what it left.
 func TestSaysWhatItCannotEnd(t *testing.T) {
-	h := start(t)
+	h := start(t, testenv.SSHDOptions{HideAuthInfo: true})
 	d, g := open(t, h.file), grantOf(h.ClientPub, h.params)
 	if err := d.Grant(t.Context(), g); err != nil {
 		t.Fatal(err)
@@ -196,7 +198,7 @@ func TestSaysWhatItCannotEnd(t *testing.T) {
 
 // Another key's session of the same account lives on.
 func TestEndsSessionsOfOneKeyOnly(t *testing.T) {
-	h := start(t, "ExposeAuthInfo yes")
+	h := start(t, testenv.SSHDOptions{})
 	other := filepath.Join(t.TempDir(), "other")
 	if out, err := exec.Command(testenv.Need(t, "ssh-keygen", "openssh-client"), "-q", "-t", "ed25519", "-N", "", "-f", other).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

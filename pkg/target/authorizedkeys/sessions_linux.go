@@ -106,6 +106,14 @@ func sessions(all map[int]process, uid int) []process {
 	return found
 }
 
+// connected reports whether the session's connection was there at the first
+// look: its own process, or the monitor that let it in.
+func connected(first, now map[int]process, session process) bool {
+	same := func(p process) bool { return first[p.pid].start == p.start }
+	monitor := now[session.parent]
+	return same(session) || same(monitor) && now[monitor.parent].isSSHD()
+}
+
 // below lists the processes that descend from pid.
 func below(all map[int]process, pid int) []process {
 	var found []process
@@ -174,6 +182,7 @@ const (
 // endSessions ends the account's sessions that one of keys opened, and says of
 // how many it could not see by which key they were.
 func (d *driver) endSessions(ctx context.Context, account string, uid int, keys []string, ending *target.Ending) error {
+	var first map[int]process
 	// A login that was let in just before has no process to ask yet.
 	for deadline := time.Now().Add(lookPatience); ; {
 		all, err := processes(d.proc)
@@ -181,8 +190,14 @@ func (d *driver) endSessions(ctx context.Context, account string, uid int, keys 
 			ending.Left = append(ending.Left, fmt.Sprintf("jit cannot see the processes of this machine (%v): sessions of account %q that the key opened live on", err, account))
 			return nil
 		}
+		if first == nil {
+			first = all
+		}
 		unknown := 0
 		for _, s := range sessions(all, uid) {
+			if !connected(first, all, s) {
+				continue // the key's lines were gone before it came
+			}
 			tree := append([]process{s}, below(all, s.pid)...)
 			var by []string
 			for _, p := range tree {
