@@ -66,7 +66,7 @@ func Open(path string, identity record.StoreID) (*Ledger, error) {
 	dsn := "file:" + name + "?_pragma=journal_mode(wal)&_pragma=synchronous(normal)&_pragma=busy_timeout(20000)&_pragma=temp_store(memory)&_txlock=immediate"
 	db, err := sql.Open("sqlite", dsn)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+		return nil, unreadable(err)
 	}
 	db.SetMaxOpenConns(1)
 	l := &Ledger{db: db}
@@ -78,7 +78,7 @@ func Open(path string, identity record.StoreID) (*Ledger, error) {
 
 func (l *Ledger) open(identity record.StoreID) error {
 	if _, err := l.db.Exec(schema); err != nil {
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
+		return unreadable(err)
 	}
 	if err := l.Reload(); err != nil {
 		return err
@@ -125,7 +125,7 @@ func (l *Ledger) Reload() error {
 	}
 	s, err := index{l.db}.load()
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
+		return unreadable(err)
 	}
 	if s.identity == "" {
 		s.identity = l.identity
@@ -167,7 +167,7 @@ func (l *Ledger) Fold(ctx context.Context, src Source, to gitstore.Hash) (Report
 	}
 	tx, err := l.db.BeginTx(ctx, nil)
 	if err != nil {
-		return Report{}, fmt.Errorf("%w: %w", ErrDamaged, err)
+		return Report{}, unreadable(err)
 	}
 	f := &fold{ctx: ctx, src: src, index: index{tx}, state: l.state.clone()}
 	if err := f.run(to); err != nil {
@@ -178,6 +178,20 @@ func (l *Ledger) Fold(ctx context.Context, src Source, to gitstore.Hash) (Report
 	}
 	l.state = f.state
 	return f.report, nil
+}
+
+// unreadable marks an error of an index that cannot be used, which is damaged
+// unless the disk takes nothing: then it is kept.
+func unreadable(err error) error {
+	var e *sqlite.Error
+	if errors.As(err, &e) {
+		switch e.Code() {
+		case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_TRUNCATE,
+			sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_DIR_FSYNC:
+			return fmt.Errorf("the local index could not be written: %w", err)
+		}
+	}
+	return fmt.Errorf("%w: %w", ErrDamaged, err)
 }
 
 // damage marks an error of SQLite's that says the file is broken.

@@ -22,7 +22,7 @@ type NewFile struct {
 func (l *Ledger) Try(ctx context.Context, before, files []NewFile) error {
 	tx, err := l.db.BeginTx(ctx, nil)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
+		return unreadable(err)
 	}
 	src := memory{}
 	next := gitstore.Commit{Hash: "next", Parent: l.head}
