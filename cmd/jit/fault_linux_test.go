@@ -44,9 +44,9 @@ func (m *matrix) print(t *testing.T) {
 	}
 	slices.SortFunc(rows, func(a, b [3]string) int { return slices.Compare(a[:], b[:]) })
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d runs\n%-52s %-12s %5s  %s\n", len(m.rows), "POINT", "FAULT", "TIMES", "RESULT")
+	fmt.Fprintf(&b, "%d runs\n%-66s %-28s %5s  %s\n", len(m.rows), "POINT", "FAULT", "TIMES", "RESULT")
 	for _, r := range rows {
-		fmt.Fprintf(&b, "%-52s %-12s %5d  %s\n", r[0], r[1], count[r], r[2])
+		fmt.Fprintf(&b, "%-66s %-28s %5d  %s\n", r[0], r[1], count[r], r[2])
 	}
 	t.Log(b.String())
 }
@@ -401,13 +401,6 @@ func (j *faultJob) open() int {
 		n += strings.Count(string(data), "ssh-ed25519 ")
 	}
 	return n
-}
-
-// receipts gives the outcomes of the one request.
-func (j *faultJob) receipts() string {
-	j.t.Helper()
-	return strings.Join(strings.Fields(j.clean("alice", "log", strings.TrimSpace(j.clean("alice", "list", "--template", "{{(index . 0).id}}")),
-		"--template", "{{range .}}{{if eq .kind \"receipt\"}}{{.text}}\n{{end}}{{end}}")), " ")
 }
 
 // quiet wants a reconciler that has nothing left to do.
