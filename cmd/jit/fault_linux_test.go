@@ -68,7 +68,7 @@ var syscalls = []struct {
 
 // places are which of a thread's calls of a group breaks: the first
 // three, then a spread, until a run comes to its end unharmed.
-var places = []int{1, 2, 3, 5, 9, 17}
+var places = []int{1, 2, 3, 5, 9}
 
 // job is a command in a state of the world to which it is put back before each
 // fault.
