@@ -360,6 +360,10 @@ func (p *builtinPush) send(ctx context.Context, head Hash, objects *newObjects) 
 		}
 	}
 	req.Commands = []*packp.Command{{Name: plumbing.ReferenceName(s.ref), Old: p.refs.head.git(), New: head.git()}}
+	objects, err := s.withHeld(objects)
+	if err != nil {
+		return fmt.Errorf("the pack: %w", err)
+	}
 	var pack bytes.Buffer
 	if err := objects.encode(&pack); err != nil {
 		return fmt.Errorf("the pack: %w", err)
