@@ -182,6 +182,9 @@ func (f *fold) one(c gitstore.Commit) error {
 	if err != nil {
 		return err
 	}
+	if err := f.heal(c, certs); err != nil {
+		return err
+	}
 	// What takes away is taken before the certificates, so that the revocation
 	// of a key does not undo what it revoked in the same commit. What does not
 	// count yet is tried again after them, and after all else: it may take away

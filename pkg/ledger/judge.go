@@ -48,15 +48,17 @@ func (f *fold) judge(c candidate) error {
 	}
 	// A head on this history is that of an earlier commit.
 	off := headAt == 0 || headAt >= f.position
-	if off && !h.Kind.TakesAway() {
-		return refuse(ReasonUnknownHead, "its signer %s had seen commit %s, which is not on this history before it", h.By, orNone(h.Head))
+	var unseen error
+	if off {
+		if unseen = f.offLine(v, c); reasonOf(unseen) == "" || !h.Kind.TakesAway() {
+			return unseen
+		}
 	}
 	if err := f.admit(v, c, headAt); err != nil {
 		return err
 	}
 	if off {
-		f.report.Forks++
-		if err := f.aside(c.path, ReasonHeadNoted, "it counts, since it takes away; but its signer had seen commit "+orNone(h.Head)+", which is not on this history before it"); err != nil {
+		if err := f.noteOffLine(c, reasonOf(unseen), h.Head); err != nil {
 			return err
 		}
 	}

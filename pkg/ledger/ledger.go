@@ -25,7 +25,7 @@ import (
 
 // Version names the rules by which records are judged and the form of the
 // index. An index of another version is made again.
-const Version = 1
+const Version = 2
 
 var (
 	// ErrNotFound means that there is no such request, policy version or record.
@@ -77,7 +77,7 @@ func Open(path string, identity record.StoreID) (*Ledger, error) {
 }
 
 func (l *Ledger) open(identity record.StoreID) error {
-	if _, err := l.db.Exec(schema); err != nil {
+	if _, err := l.db.Exec(schema + healSchema); err != nil {
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	if err := l.Reload(); err != nil {

@@ -318,12 +318,16 @@ func (l *Ledger) Export() ([]byte, error) {
 		Certificates []string
 		Floors       map[string]map[string]time.Time
 		SetAside     []SetAside
+		Healed       []gitstore.Hash
 	}{Identity: l.identity, Head: l.head, Position: l.position, Digest: l.digest, Floors: l.floors}
 	var err error
 	if all.Records, err = l.AllRecords(); err != nil {
 		return nil, err
 	}
 	if all.SetAside, err = l.SetAside(); err != nil {
+		return nil, err
+	}
+	if all.Healed, err = l.HealedAway(); err != nil {
 		return nil, err
 	}
 	bodies := func(into *[]json.RawMessage, query string) error {
