@@ -48,6 +48,9 @@ type fold struct {
 	// nobody asks.
 	refusals map[string]error
 
+	// healedBy is the key that signed the commit as a heal; empty where it is none.
+	healedBy record.Fingerprint
+
 	commit gitstore.Commit
 	order  int // of the next record counted in this commit
 	// cases are the requests that this fold has changed and not written yet: one
@@ -212,6 +215,9 @@ func (f *fold) one(c gitstore.Commit) error {
 		if err := f.settle(x, f.judge(x)); err != nil {
 			return err
 		}
+	}
+	if err := f.stillHealed(); err != nil {
+		return err
 	}
 	if f.policies.Latest() == nil {
 		// What the first commit does not hold, none after it can.

@@ -166,8 +166,41 @@ func (f *fold) heal(c gitstore.Commit, certs []certFile) error {
 	if _, err := mayHeal(by.Primary, f.policies.At(at)); err != nil {
 		return ignoreRefusal(err)
 	}
+	f.healedBy = by.Primary
 	for _, h := range aside {
 		if _, err := f.Exec(`INSERT OR IGNORE INTO healed VALUES (?, ?, ?)`, string(h), f.position, string(by.Primary)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stillHealed looks again at the end of a commit that is a heal: where the
+// commit itself brings what takes the healer out of office, it is none.
+func (f *fold) stillHealed() error {
+	key := f.healedBy
+	f.healedBy = ""
+	if key == "" {
+		return nil
+	}
+	_, err := mayHeal(key, f.policies.Latest())
+	if reasonOf(err) == "" {
+		return err
+	}
+	if _, err := f.Exec(`DELETE FROM healed WHERE position = ?`, f.position); err != nil {
+		return err
+	}
+	for i := range f.report.SetAside {
+		s := &f.report.SetAside[i]
+		if s.Position != f.position || s.Reason != ReasonHealedHead {
+			continue
+		}
+		f.report.Forks++
+		s.Reason = ReasonUnknownHead
+		if place, err := record.ParsePath(s.Path); err == nil && place.Kind.TakesAway() {
+			s.Reason = ReasonHeadNoted
+		}
+		if _, err := f.Exec(`UPDATE aside SET reason = ? WHERE position = ? AND path = ? AND reason = ?`, s.Reason, f.position, s.Path, ReasonHealedHead); err != nil {
 			return err
 		}
 	}
@@ -260,4 +293,26 @@ func (f *fold) unseats(v record.Verified, c candidate, key record.Fingerprint) b
 		admin = admin || slices.Contains(r.Keys, key)
 	}
 	return !admin
+}
+
+// Held gives the files of everything that counts, records, their signatures and
+// certificates, with the blobs that count: what the tree of an undamaged store
+// holds.
+func (l *Ledger) Held() (map[string]gitstore.Hash, error) {
+	x := index{l.db}
+	rows, err := x.rows(``)
+	if err != nil {
+		return nil, err
+	}
+	held := make(map[string]gitstore.Hash, 2*len(rows))
+	for _, r := range rows {
+		held[r.Path], held[record.SignaturePath(r.Path)] = r.blob, r.asc
+	}
+	err = x.each(`SELECT path, first FROM loose WHERE blob = 'held'`, func(r *sql.Rows) error {
+		var path string
+		var blob gitstore.Hash
+		defer func() { held[path] = blob }()
+		return r.Scan(&path, &blob)
+	})
+	return held, err
 }

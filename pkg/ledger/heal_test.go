@@ -268,6 +268,29 @@ func TestHealCannotUndoARemoval(t *testing.T) {
 	if _, report := w.healed("erin", fork, yes...); len(report.SetAside) != 1 || report.SetAside[0].Reason != ledger.ReasonUnknownHead {
 		t.Errorf("the agreement to her removal: %+v", report.SetAside)
 	}
+	// The change counts from the heal itself, having seen nothing of the other side.
+	for _, c := range []struct{ signer, want string }{{"erin", ledger.ReasonUnknownHead}, {"alice", ledger.ReasonHealedHead}} {
+		w := newWorld(t)
+		r, digest := w.asked()
+		fork := w.tip()
+		_, files := w.proposal("alice", func(d *policy.Document) { d.Admins.People = []string{"alice"} })
+		h := w.head(record.KindDenial, "carol")
+		h.Head = string(displaced)
+		no := w.signed(approve.Denial{Head: h, Request: r.ID, RequestDigest: digest, Reason: "no"}, "carol", record.PathOf(h, r.ID, false))
+		m, report := w.healed(c.signer, fork, append(append(files, no...), w.elsewhere(displaced)...)...)
+		var got []string
+		for _, s := range report.SetAside {
+			got = append(got, s.Reason)
+		}
+		noted := c.want
+		if noted == ledger.ReasonUnknownHead {
+			noted = ledger.ReasonHeadNoted
+		}
+		if len(got) != 2 || got[0] != noted || got[1] != c.want || w.l.Policy().IsAdmin("erin") {
+			t.Errorf("%s heals, and is removed by it: %v", c.signer, got)
+		}
+		w.sameFrom(m, 1)
+	}
 	// And her key, revoked on the other side.
 	w = newWorld(t)
 	fork = w.tip()

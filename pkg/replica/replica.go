@@ -70,6 +70,9 @@ type Replica struct {
 	store  *gitstore.Store
 	ledger *ledger.Ledger
 	lock   *flock.Flock
+	// healed is the newest heal that this process made or followed, until a Sync
+	// has reported it.
+	healed *Healed
 }
 
 // Open opens or makes the copy in c.Dir, without asking the remote. An index
@@ -194,6 +197,9 @@ type Report struct {
 	// Waiting counts those that still wait, and Cause says why.
 	Waiting int
 	Cause   error
+	// Healed says that this machine healed the history, or followed a heal; nil
+	// where neither was needed.
+	Healed *Healed
 }
 
 // Sync asks the remote, judges what is new, moves the checkpoint, and sends
@@ -205,6 +211,11 @@ func (r *Replica) Sync(ctx context.Context) (Report, error) {
 		return Report{}, err
 	}
 	defer unlock()
+	return r.sync(ctx, nil)
+}
+
+// sync is Sync under the lock, with a healer, who may be nil.
+func (r *Replica) sync(ctx context.Context, h *Healer) (Report, error) {
 	if err := r.refresh(); err != nil {
 		return Report{}, err
 	}
@@ -213,12 +224,16 @@ func (r *Replica) Sync(ctx context.Context) (Report, error) {
 		return Report{}, err
 	}
 	if tip.Empty {
-		if known, err := r.store.Checkpoint(); err != nil || known != "" {
-			return Report{}, errors.Join(err, fmt.Errorf("%w: the remote is empty now", ErrRewritten))
+		known, err := r.store.Checkpoint()
+		switch {
+		case err != nil:
+			return Report{}, err
+		case known != "":
+			return Report{}, r.gone(known)
 		}
 		return Report{}, fmt.Errorf("%w: %s is empty", ErrNoStore, r.store.URL())
 	}
-	folded, err := r.advance(ctx, tip.Hash)
+	folded, err := r.reach(ctx, tip.Hash, h)
 	if err != nil {
 		return Report{}, err
 	}
@@ -230,7 +245,8 @@ func (r *Replica) Sync(ctx context.Context) (Report, error) {
 			r.config.Log.Warn("the mirror was not packed", "error", err) // it works all the same
 		}
 	}
-	report := Report{Report: folded}
+	report := Report{Report: folded, Healed: r.healed}
+	r.healed = nil
 	waiting, err := r.spooled()
 	if err != nil || len(waiting) == 0 {
 		return report, err
@@ -278,7 +294,16 @@ func (r *Replica) advance(ctx context.Context, tip gitstore.Hash) (ledger.Report
 		return ledger.Report{}, err
 	}
 	if relation != gitstore.Same && relation != gitstore.Ahead {
-		return ledger.Report{}, &RewriteError{Relation: relation, Checkpoint: checkpoint, Tip: tip}
+		rewrite := &RewriteError{Relation: relation, Checkpoint: checkpoint, Tip: tip}
+		if relation != gitstore.OffChain {
+			return ledger.Report{}, rewrite
+		}
+		report, ok, why, err := r.follow(ctx, checkpoint, tip)
+		if err != nil || ok {
+			return report, err
+		}
+		rewrite.Cause = why
+		return ledger.Report{}, rewrite
 	}
 	if r.config.At != "" && checkpoint == "" {
 		if ok, err := r.store.ChainContains(tip, r.config.At); err != nil || !ok {
@@ -333,17 +358,27 @@ func (r *Replica) forks() error {
 // RewriteError is a head that does not extend the checkpoint. It is
 // ErrRewritten.
 type RewriteError struct {
-	Relation        gitstore.Relation
+	Relation gitstore.Relation
+	// Tip is the remote's head, empty where the branch is gone.
 	Checkpoint, Tip gitstore.Hash
+	// Cause says why it was not healed here, where something was in the way. It is
+	// no part of the chain of errors: whatever it was, the history is rewritten.
+	Cause error
 }
 
 func (e *RewriteError) Error() string {
+	if e.Tip == "" {
+		return fmt.Sprintf("%v: the store's branch is gone, and this machine has verified %s", ErrRewritten, e.Checkpoint)
+	}
 	what := "it does not contain it"
 	switch e.Relation {
 	case gitstore.Behind:
 		what = "it is older"
 	case gitstore.OffChain:
 		what = "a merge put it on a side branch"
+	}
+	if e.Cause != nil {
+		what += "; " + e.Cause.Error()
 	}
 	return fmt.Sprintf("%v: the store shows head %s, and this machine has verified %s: %s", ErrRewritten, e.Tip, e.Checkpoint, what)
 }
