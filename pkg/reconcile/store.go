@@ -18,8 +18,10 @@ import (
 // book is the machine's copy of the store, as far as a run needs it. The real
 // one is a replica; tests put failures before it.
 type book interface {
-	// Sync sends what waits, fetches, verifies and folds.
-	Sync(ctx context.Context) error
+	// Sync sends what waits, fetches, verifies and folds. With a healer it heals a
+	// history that a push has displaced; healed says that it did, or that it
+	// followed a heal.
+	Sync(ctx context.Context, h *replica.Healer) (healed *replica.Healed, err error)
 	// Policy gives the version in force, or nil.
 	Policy() *policy.Policy
 	// Requests gives requests, decided at now.
@@ -83,9 +85,13 @@ func openReplica(ctx context.Context, c Config, now func() time.Time, log *slog.
 	return replicaBook{r}, nil
 }
 
-func (b replicaBook) Sync(ctx context.Context) error {
-	_, err := b.Replica.Sync(ctx)
-	return err
+func (b replicaBook) Sync(ctx context.Context, h *replica.Healer) (*replica.Healed, error) {
+	if h == nil {
+		report, err := b.Replica.Sync(ctx)
+		return report.Healed, err
+	}
+	report, err := b.SyncAndHeal(ctx, *h)
+	return report.Healed, err
 }
 
 func (b replicaBook) Policy() *policy.Policy { return b.Ledger().Policy() }
