@@ -4,7 +4,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/jitaccess/jit/pkg/gitstore"
@@ -19,10 +18,10 @@ import (
 const ReasonHealedHead = "healed-head"
 
 // healSchema is the part of the index that heals need: the commits that were
-// healed away, with the position of the heal and the key that signed it.
+// healed away, with the position of the heal.
 const healSchema = `
 CREATE TABLE IF NOT EXISTS healed (
-	hash TEXT PRIMARY KEY, position INTEGER NOT NULL, key TEXT NOT NULL) WITHOUT ROWID;
+	hash TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
 `
 
 // MergeSource is a Source that can tell about merges. A history that holds a
@@ -168,7 +167,7 @@ func (f *fold) heal(c gitstore.Commit, certs []certFile) error {
 	}
 	f.healedBy = by.Primary
 	for _, h := range aside {
-		if _, err := f.Exec(`INSERT OR IGNORE INTO healed VALUES (?, ?, ?)`, string(h), f.position, string(by.Primary)); err != nil {
+		if _, err := f.Exec(`INSERT OR IGNORE INTO healed VALUES (?, ?)`, string(h), f.position); err != nil {
 			return err
 		}
 	}
@@ -241,17 +240,18 @@ func (f *fold) keyringWith(certs []certFile) (*record.Keyring, error) {
 }
 
 // offLine says why a record whose head is not on this history before it does not
-// count, unless it takes away.
+// count, unless it takes away. A change of the policy is never healed away in
+// silence: who comes anew must not miss that somebody was removed, so it stays
+// evidence of a fork.
 func (f *fold) offLine(v record.Verified, c candidate) error {
 	h := v.Head()
-	var key record.Fingerprint
 	var position int
-	err := f.QueryRow(`SELECT key, position FROM healed WHERE hash = ?`, h.Head).Scan(&key, &position)
+	err := f.QueryRow(`SELECT position FROM healed WHERE hash = ?`, h.Head).Scan(&position)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 	case err != nil:
 		return err
-	case !f.unseats(v, c, key):
+	case !f.changesPolicy(v, c):
 		return refuse(ReasonHealedHead, "its signer %s had seen commit %s, which the heal at position %d took off the history: it must be signed again", h.By, h.Head, position)
 	}
 	return refuse(ReasonUnknownHead, "its signer %s had seen commit %s, which is not on this history before it", h.By, orNone(h.Head))
@@ -266,33 +266,11 @@ func (f *fold) noteOffLine(c candidate, reason, head string) error {
 	return f.aside(c.path, ReasonHeadNoted, "it counts, since it takes away; but its signer had seen commit "+orNone(head)+", which is not on this history before it")
 }
 
-// unseats reports whether a record by an admin is part of a policy change after
-// which key could not have healed. A removed admin could else undo the removal by
-// a heal that begins before it; so such a record stays evidence of a fork.
-func (f *fold) unseats(v record.Verified, c candidate, key record.Fingerprint) bool {
+// changesPolicy reports whether a record is an admin's part of a change of the
+// policy.
+func (f *fold) changesPolicy(v record.Verified, c candidate) bool {
 	h := v.Head()
-	if !f.policies.Latest().IsAdmin(h.By) {
-		return false
-	}
-	var doc policy.Document
-	var err error
-	switch {
-	case h.Kind == record.KindPolicy:
-		doc, err = record.Decode[policy.Document](v, record.KindPolicy)
-	case c.place.Policy:
-		proposal, missing := f.proposal(c.place.Request)
-		doc, err = proposal.Policy.Record, missing
-	default:
-		return false
-	}
-	if err != nil {
-		return false // it would not count anywhere
-	}
-	admin := slices.ContainsFunc(doc.Admins.People, func(name string) bool { return slices.Contains(doc.People[name].Keys, key) })
-	for _, r := range doc.Reconcilers {
-		admin = admin || slices.Contains(r.Keys, key)
-	}
-	return !admin
+	return (h.Kind == record.KindPolicy || c.place.Policy) && f.policies.Latest().IsAdmin(h.By)
 }
 
 // Held gives the files of everything that counts, records, their signatures and

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/ledger"
+	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/record"
 )
 
@@ -178,6 +180,11 @@ func (r *Replica) follow(ctx context.Context, checkpoint, tip gitstore.Hash) (re
 			continue
 		}
 		report, err = r.takeOver(ctx, checkpoint, tip, fork)
+		var loss *lossError
+		if errors.As(err, &loss) {
+			// However many heals there are, the line is the same.
+			return ledger.Report{}, false, fmt.Errorf("the heal %s by %s is not followed: %w", j.Hash, j.by, err), nil
+		}
 		if err == nil {
 			r.healed = &Healed{Commit: j.Hash, By: j.by}
 			r.config.Log.Warn("the history was healed; this machine had taken the other order", "by", j.by, "commit", string(j.Hash))
@@ -219,13 +226,33 @@ func (r *Replica) takeOver(ctx context.Context, checkpoint, tip gitstore.Hash, f
 	return report, nil
 }
 
+// lossError means that a heal would undo a change of the policy that this
+// machine knows to be in force. No heal is followed so far: else one reconciler
+// could bring back whom the admins have removed.
+type lossError struct {
+	lost record.ID
+	// conflict says that the other line has changed the policy too.
+	conflict bool
+}
+
+func (e *lossError) Error() string {
+	if e.conflict {
+		return fmt.Sprintf("both sides have changed the policy, and it would undo version %s", e.lost)
+	}
+	return fmt.Sprintf("it would undo policy version %s", e.lost)
+}
+
 func (r *Replica) refold(ctx context.Context, checkpoint, tip gitstore.Hash) (ledger.Report, error) {
+	mine := r.ledger.Policies()
 	if err := r.remakeIndex(errors.New("a heal put the history in another order")); err != nil {
 		return ledger.Report{}, err
 	}
 	report, err := r.ledger.Fold(ctx, r.store, tip)
 	if err != nil {
 		return report, err
+	}
+	if lost := without(mine, r.ledger.Policies()); lost != "" {
+		return report, &lossError{lost: lost, conflict: without(r.ledger.Policies(), mine) != ""}
 	}
 	away, err := r.ledger.HealedAway()
 	if err != nil {
@@ -238,6 +265,17 @@ func (r *Replica) refold(ctx context.Context, checkpoint, tip gitstore.Hash) (le
 	}
 	// By the line's own word its signer may not heal.
 	return report, &RewriteError{Relation: gitstore.OffChain, Checkpoint: checkpoint, Tip: tip}
+}
+
+// without gives the first policy version of a that was never in force in b; ""
+// when there is none.
+func without(a, b policy.History) record.ID {
+	for _, v := range a {
+		if !slices.ContainsFunc(b, func(o policy.InForce) bool { return o.Digest() == v.Digest() }) {
+			return v.ID()
+		}
+	}
+	return ""
 }
 
 // ErrNotHealer means that the one who would heal is neither admin nor
@@ -270,6 +308,10 @@ func (r *Replica) heal(ctx context.Context, rewrite *RewriteError, h Healer, ask
 		if err := r.mayHeal(h.Name); err != nil {
 			return Healed{}, err
 		}
+	}
+	var loss *lossError
+	if errors.As(rewrite.Cause, &loss) && loss.conflict && !asked {
+		return Healed{}, fmt.Errorf("%w; which of them holds is for the admins to say", rewrite.Cause)
 	}
 	signer, err := h.Signer(ctx)
 	if err != nil {

@@ -33,7 +33,7 @@ func (w *world) swap(rev string) (dir string) {
 	w.t.Helper()
 	dir = w.clone()
 	w.git(dir, "checkout", "-q", "-b", "side", rev)
-	w.write(dir, "README", "eve was here")
+	w.write(dir, "SIDE-"+strings.Trim(rev, "main~"), "eve was here")
 	w.git(dir, "add", "-A")
 	w.git(dir, "commit", "-q", "-m", "side")
 	w.git(dir, "merge", "-q", "--no-ff", "-m", "Merge branch 'main'", "origin/main")
@@ -195,12 +195,8 @@ func TestForgedHeals(t *testing.T) {
 			w.ask(alice)
 			w.sync(robot)
 			honest := w.tip()
-			dir := w.clone()
-			w.git(dir, "checkout", "-q", "--detach", fork)
-			w.write(dir, "README", "x")
-			w.git(dir, "add", "-A")
-			w.git(dir, "commit", "-q", "-m", "side")
-			forged := w.forge(dir, c.signer, "HEAD", honest)
+			dir, side := w.side(fork)
+			forged := w.forge(dir, c.signer, side, honest)
 			rewrite := w.displaced(alice, gitstore.OffChain)
 			if got := fmt.Sprint(rewrite.Cause); !strings.Contains(got, c.want) || c.want == "" && rewrite.Cause != nil {
 				t.Errorf("why it is not followed: %s", got)
@@ -270,13 +266,8 @@ func TestHealOfTheWrongSide(t *testing.T) {
 	_, req := w.ask(bob)
 	w.ask(bob) // on top: its head is off the other line
 	honest := w.tip()
-	dir := w.clone()
-	w.git(dir, "checkout", "-q", "--detach", "main~2")
-	w.write(dir, "README", "x")
-	w.git(dir, "add", "-A")
-	w.git(dir, "commit", "-q", "-m", "side")
-	w.git(dir, "merge", "-q", "--no-ff", "-m", "m", "main")
-	w.forge(dir, "alice", "HEAD^1", honest)
+	dir, side := w.side("main~2")
+	w.forge(dir, "alice", side, honest)
 	report := w.sync(bob)
 	if report.Healed == nil || report.Healed.Made || report.Healed.By != "alice" {
 		t.Fatalf("%+v", report.Healed)
@@ -333,12 +324,8 @@ func TestHealersUnknownAtTheFork(t *testing.T) {
 	w.dave(alice, true) // an admin, but not yet at the fork
 	daves := w.machine()
 	honest := w.tip()
-	dir := w.clone()
-	w.git(dir, "checkout", "-q", "--detach", root)
-	w.write(dir, "README", "x")
-	w.git(dir, "add", "-A")
-	w.git(dir, "commit", "-q", "-m", "side")
-	w.forge(dir, "dave", "HEAD", honest)
+	dir, side := w.side(root)
+	w.forge(dir, "dave", side, honest)
 	before := w.tip()
 	_, err := daves.SyncAndHeal(ctx, w.healer("dave"))
 	if !errors.Is(err, replica.ErrRewritten) || !strings.Contains(err.Error(), "for an admin to say") || w.tip() != before {
@@ -490,4 +477,121 @@ func TestRepairPutsFilesBack(t *testing.T) {
 	if d, _, err := alice.Damage(ctx); err != nil || !d.None() {
 		t.Errorf("afterwards: %+v, %v", d, err)
 	}
+}
+
+// side pushes a commit of eve's on rev, beside the branch, and gives it.
+func (w *world) side(rev string) (dir, commit string) {
+	w.t.Helper()
+	dir = w.clone()
+	w.git(dir, "checkout", "-q", "--detach", rev)
+	w.write(dir, "README", "x")
+	w.git(dir, "add", "-A")
+	w.git(dir, "commit", "-q", "-m", "side")
+	return dir, w.git(dir, "rev-parse", "HEAD")
+}
+
+// TestHealUndoesNoPolicy: a reconciler that heals to before a change of the
+// policy, to bring back whom it has removed, is followed by nobody who knows.
+func TestHealUndoesNoPolicy(t *testing.T) {
+	w, ctx := newWorld(t), context.Background()
+	alice := w.machine()
+	w.dave(alice, true)
+	fork := w.tip()
+	bob := w.machine()
+	w.ask(bob)
+	w.sync(alice)
+	w.dave(alice, false) // having seen bob's request
+	w.sync(bob)
+	honest := w.tip()
+	dir, side := w.side(fork)
+	forged := w.forge(dir, "robot", side, honest)
+	for _, r := range []*replica.Replica{alice, bob} {
+		if got := fmt.Sprint(w.displaced(r, gitstore.OffChain).Cause); !strings.Contains(got, "by robot is not followed: it would undo policy version") {
+			t.Error(got)
+		}
+		if r.Ledger().Policy().IsAdmin("dave") {
+			t.Error("dave is an admin again")
+		}
+	}
+	if _, err := w.open(t.TempDir()).Sync(ctx); !errors.Is(err, replica.ErrForked) {
+		t.Errorf("a cold machine: %v", err)
+	}
+	report, err := alice.SyncAndHeal(ctx, w.healer("alice"))
+	w.must(err)
+	if h := report.Healed; h == nil || !h.Made {
+		t.Fatalf("%+v", h)
+	}
+	if got := w.git(w.url, "log", "-1", "--format=%P", "main"); got != honest+" "+forged {
+		t.Errorf("parents %s", got)
+	}
+	w.sync(bob)
+	w.sound(alice, bob)
+}
+
+// TestBothSidesChangedThePolicy: then no machine decides which of them holds.
+func TestBothSidesChangedThePolicy(t *testing.T) {
+	w, ctx := newWorld(t), context.Background()
+	alice := w.machine()
+	fork := w.tip()
+	w.ask(alice)
+	w.dave(alice, true)
+	honest := w.tip()
+	// The other side has one as well, and a heal of its own.
+	w.git(w.url, "config", "receive.denyNonFastForwards", "false")
+	w.git(w.url, "update-ref", "refs/heads/main", fork)
+	other := w.machine()
+	w.ask(other)
+	w.dave(other, true)
+	dir := w.clone()
+	w.git(dir, "fetch", "-q", w.url, honest)
+	w.forge(dir, "robot", "origin/main", honest)
+	before := w.tip()
+	_, err := alice.SyncAndHeal(ctx, w.healer("alice"))
+	if !errors.Is(err, replica.ErrRewritten) || !strings.Contains(err.Error(), "both sides have changed the policy") || w.tip() != before {
+		t.Fatalf("%v", err)
+	}
+	w.sync(other)
+	// A person decides.
+	d, _, err := alice.Damage(ctx)
+	w.must(err)
+	_, err = alice.Repair(ctx, d, w.healer("alice"))
+	w.must(err)
+	after := w.tip()
+	_, err = other.SyncAndHeal(ctx, w.healer("alice"))
+	if !errors.Is(err, replica.ErrRewritten) || w.tip() != after {
+		t.Errorf("the other side undoes it: %v", err)
+	}
+	if head, _ := alice.Ledger().Head(); string(head) != after {
+		t.Errorf("alice is at %s", head)
+	}
+}
+
+// TestHealSpeaksForThoseItPutAside: a reconciler that came when the past was
+// swapped heals a second swap, in good faith. Who has the honest past was put
+// aside by eve before, and not by that heal.
+func TestHealSpeaksForThoseItPutAside(t *testing.T) {
+	w, ctx := newWorld(t), context.Background()
+	bob, alice := w.machine(), w.machine()
+	w.ask(bob)
+	w.sync(alice)
+	w.swap("main~1")
+	robot := w.machine() // in eve's order
+	w.ask(robot)
+	w.swap("main~3")
+	report, err := robot.SyncAndHeal(ctx, w.healer("robot"))
+	w.must(err)
+	if report.Healed == nil || !report.Healed.Made {
+		t.Fatalf("%+v", report.Healed)
+	}
+	w.displaced(bob, gitstore.OffChain)
+	report, err = alice.SyncAndHeal(ctx, w.healer("alice"))
+	w.must(err)
+	if report.Healed == nil || !report.Healed.Made {
+		t.Fatalf("%+v", report.Healed)
+	}
+	w.sync(bob)
+	if report := w.sync(robot); report.Healed == nil || report.Healed.By != "alice" {
+		t.Errorf("%+v", report.Healed)
+	}
+	w.sound(alice, bob, robot)
 }
