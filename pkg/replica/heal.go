@@ -119,15 +119,33 @@ type judged struct {
 	standing bool
 }
 
-// heals gives the commits of tip's line after the fork that are signed as heals
-// by keys that this ledger knows, newest first, and the fork's position.
-func (r *Replica) heals(tip gitstore.Hash) (all []judged, fork int, err error) {
-	merges, at, err := r.store.Merges(tip, r.known)
+// remoteLine is the remote's line, from its head back to the fork.
+type remoteLine struct {
+	// fork is the position of the newest commit that is on this machine's history
+	// too; 0 where there is none.
+	fork int
+	// after are the commits of the line after the fork.
+	after map[gitstore.Hash]bool
+	// heals are those of them that are signed as heals by keys that this ledger
+	// knows, newest first.
+	heals []judged
+}
+
+// line reads the remote's line that ends in tip.
+func (r *Replica) line(tip gitstore.Hash) (line remoteLine, err error) {
+	line.after = map[gitstore.Hash]bool{}
+	merges, at, err := r.store.Merges(tip, func(h gitstore.Hash) (bool, error) {
+		known, err := r.known(h)
+		if !known {
+			line.after[h] = true
+		}
+		return known, err
+	})
 	if err != nil || at == "" {
-		return nil, 0, err
+		return line, err
 	}
-	if fork, err = r.ledger.PositionOf(at); err != nil {
-		return nil, 0, err
+	if line.fork, err = r.ledger.PositionOf(at); err != nil {
+		return line, err
 	}
 	for _, m := range merges {
 		if !ledger.CallsItselfHeal(m.Message) {
@@ -138,7 +156,7 @@ func (r *Replica) heals(tip gitstore.Hash) (all []judged, fork int, err error) {
 			continue
 		}
 		if err != nil {
-			return nil, 0, err
+			return line, err
 		}
 		by, err := r.ledger.Keyring().VerifyBytes(payload, sig)
 		if err != nil {
@@ -148,10 +166,21 @@ func (r *Replica) heals(tip gitstore.Hash) (all []judged, fork int, err error) {
 		if j.by, err = r.ledger.MayHeal(by.Primary, 0); err == nil {
 			j.standing = true
 		}
-		_, j.refused = r.ledger.Healer(payload, sig, fork)
-		all = append(all, j)
+		_, j.refused = r.ledger.Healer(payload, sig, line.fork)
+		line.heals = append(line.heals, j)
 	}
-	return all, fork, nil
+	return line, nil
+}
+
+// putAside reports whether a heal took a commit off the line: whether it can be
+// reached from the other side without passing the line itself. A heal speaks for
+// no others.
+func (r *Replica) putAside(line remoteLine, heal judged, commit gitstore.Hash) (bool, error) {
+	_, aside, err := r.store.Aside(heal.Second, func(h gitstore.Hash) (bool, error) {
+		at, err := r.ledger.PositionOf(h)
+		return line.after[h] || at > 0 && at <= line.fork, err
+	})
+	return slices.Contains(aside, commit), err
 }
 
 // follow takes this machine over to the line of tip, where a heal on it took off
@@ -162,24 +191,23 @@ func (r *Replica) follow(ctx context.Context, checkpoint, tip gitstore.Hash) (re
 	if err := r.foldTo(ctx, checkpoint); err != nil {
 		return report, false, nil, err
 	}
-	all, fork, err := r.heals(tip)
+	line, err := r.line(tip)
 	if err != nil {
 		return report, false, nil, err
 	}
-	for _, j := range all {
+	for _, j := range line.heals {
 		if j.refused != nil {
 			why = fmt.Errorf("the heal %s is not followed: %w", j.Hash, j.refused)
 			continue
 		}
-		// A heal speaks for those alone whose line its signer saw and put aside.
-		aside, err := r.store.ChainContains(j.Second, checkpoint)
+		aside, err := r.putAside(line, j, checkpoint)
 		if err != nil {
 			return report, false, nil, err
 		}
 		if !aside {
 			continue
 		}
-		report, err = r.takeOver(ctx, checkpoint, tip, fork)
+		report, err = r.takeOver(ctx, checkpoint, tip, line.fork)
 		var loss *lossError
 		if errors.As(err, &loss) {
 			// However many heals there are, the line is the same.
@@ -291,7 +319,7 @@ func (r *Replica) heal(ctx context.Context, rewrite *RewriteError, h Healer, ask
 	if err := r.mayHeal(h.Name); err != nil {
 		return Healed{}, err
 	}
-	all, fork, err := r.heals(rewrite.Tip)
+	line, err := r.line(rewrite.Tip)
 	if err != nil {
 		return Healed{}, err
 	}
@@ -322,8 +350,8 @@ func (r *Replica) heal(ctx context.Context, rewrite *RewriteError, h Healer, ask
 	} else if owner != h.Name {
 		return Healed{}, fmt.Errorf("key %s is %s's in the policy, not %s's", signer.Fingerprint(), owner, h.Name)
 	}
-	if _, err := r.ledger.MayHeal(signer.Fingerprint(), fork); err != nil && !asked {
-		for _, j := range all {
+	if _, err := r.ledger.MayHeal(signer.Fingerprint(), line.fork); err != nil && !asked {
+		for _, j := range line.heals {
 			if j.standing {
 				// Two who are not known at the fork would undo each other for ever.
 				return Healed{}, fmt.Errorf("%s has healed it in another order (%s), and who is right is for an admin to say: %w", j.by, j.Hash, err)

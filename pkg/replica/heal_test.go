@@ -595,3 +595,22 @@ func TestHealSpeaksForThoseItPutAside(t *testing.T) {
 	}
 	w.sound(alice, bob, robot)
 }
+
+// TestHealTakesInAllItPutAside: who came between two swaps is not on the line of
+// the second one, and follows all the same.
+func TestHealTakesInAllItPutAside(t *testing.T) {
+	w, ctx := newWorld(t), context.Background()
+	alice := w.machine()
+	w.ask(alice)
+	w.swap("main~1")
+	carol := w.machine()
+	w.ask(carol)
+	w.swap("main~3")
+	w.displaced(carol, gitstore.OffChain)
+	_, err := alice.SyncAndHeal(ctx, w.healer("alice"))
+	w.must(err)
+	if report := w.sync(carol); report.Healed == nil || report.Healed.By != "alice" {
+		t.Errorf("%+v", report.Healed)
+	}
+	w.sound(alice, carol)
+}

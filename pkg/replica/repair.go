@@ -94,11 +94,11 @@ func (r *Replica) displaced(ctx context.Context, rewrite *RewriteError) (d Damag
 	if d.Theirs, d.TheirsCount, err = r.store.Lines(d.Remote, d.Honest, maxLines); err != nil || d.Gone || d.Relation == gitstore.Behind {
 		return d, err
 	}
-	all, _, err := r.heals(d.Remote)
+	line, err := r.line(d.Remote)
 	if err != nil {
 		return d, err
 	}
-	for _, j := range all {
+	for _, j := range line.heals {
 		if j.standing && j.refused != nil {
 			d.Heals = append(d.Heals, fmt.Sprintf("%s by %s: %v", j.Hash, j.by, j.refused))
 		}

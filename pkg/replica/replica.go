@@ -306,8 +306,8 @@ func (r *Replica) advance(ctx context.Context, tip gitstore.Hash) (ledger.Report
 		return ledger.Report{}, rewrite
 	}
 	if r.config.At != "" && checkpoint == "" {
-		if ok, err := r.store.ChainContains(tip, r.config.At); err != nil || !ok {
-			return ledger.Report{}, errors.Join(&RewriteError{Relation: gitstore.Rewritten, Checkpoint: r.config.At, Tip: tip}, err)
+		if relation, err := r.store.Relation(r.config.At, tip); err != nil || relation != gitstore.Same && relation != gitstore.Ahead {
+			return ledger.Report{}, errors.Join(&RewriteError{Relation: relation, Checkpoint: r.config.At, Tip: tip}, err)
 		}
 	}
 	if position > 0 {
