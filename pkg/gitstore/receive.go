@@ -180,8 +180,10 @@ func (s *Store) unpack(r io.Reader, want Hash) error {
 func (s *Store) storePack(r io.Reader) error {
 	s.objMu.Lock()
 	defer s.objMu.Unlock()
-	defer s.objects.Reindex()
-	return packfile.UpdateObjectStorage(s.objects, r)
+	if err := packfile.UpdateObjectStorage(s.objects, r); err != nil {
+		return err
+	}
+	return s.db.Refresh()
 }
 
 // indexByProgram stores a pack by `git index-pack`, which reads large objects
@@ -193,10 +195,7 @@ func (s *Store) indexByProgram(ctx context.Context, r io.Reader) error {
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("git index-pack: %w: %s", err, plain(talk.String()))
 	}
-	s.objMu.Lock()
-	defer s.objMu.Unlock()
-	s.objects.Reindex()
-	return nil
+	return s.db.Refresh()
 }
 
 // Maintenance thresholds: git's own for single objects (gc.auto) and packs
@@ -237,8 +236,5 @@ func (s *Store) Maintain(ctx context.Context) error {
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("git repack: %w: %s", err, plain(talk.String()))
 	}
-	s.objMu.Lock()
-	defer s.objMu.Unlock()
-	s.objects.Reindex()
-	return nil
+	return s.db.Refresh()
 }
