@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,6 +40,11 @@ type Filter struct {
 	Limit int
 }
 
+// onlyOpen reports whether nothing that is settled is picked.
+func (f Filter) onlyOpen() bool {
+	return f.Open || len(f.States) > 0 && !slices.ContainsFunc(f.States, approve.State.Settled)
+}
+
 func (f Filter) wants(e Entry) bool {
 	if f.By != "" && e.Request.Record.By != f.By || f.Open && e.State.Settled() {
 		return false
@@ -59,8 +65,13 @@ func (l *Ledger) Requests(f Filter, now time.Time) ([]Entry, error) {
 	query := `SELECT body, settled FROM requests`
 	var args []any
 	var where []string
-	if f.Open {
-		where = append(where, `settled IS NULL`)
+	if f.onlyOpen() {
+		where = append(where, `state IS NULL`)
+	} else if len(f.States) > 0 {
+		where = append(where, `(state IS NULL OR state IN (?`+strings.Repeat(`, ?`, len(f.States)-1)+`))`)
+		for _, s := range f.States {
+			args = append(args, string(s))
+		}
 	}
 	if f.By != "" {
 		where, args = append(where, `person = ?`), append(args, f.By)
@@ -77,12 +88,12 @@ func (l *Ledger) Requests(f Filter, now time.Time) ([]Entry, error) {
 			return err
 		}
 		var e Entry
-		if err := json.Unmarshal(body, &e.Case); err != nil {
+		if err := unpack(body, &e.Case); err != nil {
 			return err
 		}
 		ok := false
 		if known != nil {
-			if err := json.Unmarshal(known, &e.Decision); err != nil {
+			if err := unpack(known, &e.Decision); err != nil {
 				return err
 			}
 			ok = !e.Closed.After(now) // else the clock was set back since
@@ -123,13 +134,20 @@ func (l *Ledger) remember(settled []Entry) {
 		return
 	}
 	defer func() { _ = tx.Rollback() }() // after Commit it does nothing
+	x := prepare(tx)
 	for _, e := range settled {
-		known, err := json.Marshal(e.Decision)
+		known, err := pack(e.Decision)
 		if err != nil {
 			return
 		}
-		if _, err := tx.Exec(`UPDATE requests SET settled = ? WHERE id = ? AND (SELECT value FROM meta WHERE key = 'head') = ?`,
-			known, string(e.Request.Record.ID), string(l.head)); err != nil {
+		quiet := e.Closed
+		for _, t := range []time.Time{e.Request.Record.Expires.Time, e.Ends} {
+			if t.After(quiet) {
+				quiet = t
+			}
+		}
+		if _, err := x.Exec(`UPDATE requests SET state = ?, quiet = ?, settled = ? WHERE id = ? AND (SELECT value FROM meta WHERE key = 'head') = ?`,
+			string(e.State), quiet.Unix(), known, idBytes(e.Request.Record.ID), string(l.head)); err != nil {
 			return
 		}
 	}
@@ -223,14 +241,15 @@ const minID = 6
 // Lookup gives the records whose id begins or ends with text, in any case.
 func (l *Ledger) Lookup(text string) ([]Ref, error) {
 	text = strings.ToUpper(text)
-	if len(text) < minID || len(text) > 26 || strings.Trim(text, "0123456789ABCDEFGHJKMNPQRSTVWXYZ") != "" {
+	if len(text) < minID || len(text) > idLength || strings.Trim(text, "0123456789ABCDEFGHJKMNPQRSTVWXYZ") != "" {
 		return nil, nil
 	}
-	found, err := refs(index{l.db}.rows(`WHERE r.id >= ? AND r.id < ? ORDER BY r.id LIMIT 20`, text, text+"~"))
+	first, last := idRange(text)
+	found, err := refs(index{l.db}.rows(`WHERE r.id >= ? AND r.id <= ? ORDER BY r.id LIMIT 20`, first, last))
 	if err != nil {
 		return nil, err
 	}
-	ends, err := refs(index{l.db}.rows(`WHERE r.tail = ? ORDER BY r.id LIMIT 20`, tail(text)))
+	ends, err := refs(index{l.db}.rows(`WHERE r.tail = ? ORDER BY r.id LIMIT 20`, tailOfText(text)))
 	for _, r := range ends {
 		if strings.HasSuffix(string(r.ID), text) && !strings.HasPrefix(string(r.ID), text) {
 			found = append(found, r)
@@ -242,7 +261,7 @@ func (l *Ledger) Lookup(text string) ([]Ref, error) {
 // Records gives the whole story of a request or policy version, in the order
 // of the history.
 func (l *Ledger) Records(request record.ID) ([]Ref, error) {
-	return refs(index{l.db}.rows(`WHERE r.beside = ? ORDER BY r.position, r.ord`, string(request)))
+	return refs(index{l.db}.rows(`WHERE r.beside = ? ORDER BY r.position, r.ord`, idBytes(request)))
 }
 
 // AllRecords gives every counted record, in the order of the history.
@@ -252,7 +271,7 @@ func (l *Ledger) AllRecords() ([]Ref, error) {
 
 // Blobs gives where a record's bytes and its signature stand in the git store.
 func (l *Ledger) Blobs(id record.ID) (data, signature gitstore.Hash, err error) {
-	rows, err := index{l.db}.rows(`WHERE r.id = ?`, string(id))
+	rows, err := index{l.db}.rows(`WHERE r.id = ?`, idBytes(id))
 	if err != nil {
 		return "", "", err
 	}
@@ -326,17 +345,22 @@ func (l *Ledger) Export() ([]byte, error) {
 	if all.SetAside, err = l.SetAside(); err != nil {
 		return nil, err
 	}
-	bodies := func(into *[]json.RawMessage, query string) error {
+	bodies := func(into *[]json.RawMessage, query string, text func([]byte) ([]byte, error)) error {
 		return index{l.db}.each(query, func(r *sql.Rows) error {
 			var body []byte
-			defer func() { *into = append(*into, body) }()
-			return r.Scan(&body)
+			if err := r.Scan(&body); err != nil {
+				return err
+			}
+			body, err := text(body)
+			*into = append(*into, body)
+			return err
 		})
 	}
-	if err := bodies(&all.Requests, `SELECT body FROM requests ORDER BY id`); err != nil {
+	if err := bodies(&all.Requests, `SELECT body FROM requests ORDER BY id`, unpackText); err != nil {
 		return nil, err
 	}
-	if err := bodies(&all.Proposals, `SELECT body FROM proposals ORDER BY id`); err != nil {
+	plain := func(body []byte) ([]byte, error) { return body, nil }
+	if err := bodies(&all.Proposals, `SELECT body FROM proposals ORDER BY id`, plain); err != nil {
 		return nil, err
 	}
 	for _, c := range l.keyring.All() {
