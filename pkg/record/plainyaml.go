@@ -222,7 +222,7 @@ func plainTag(v string) string {
 		return "!!str"
 	case !digit(v[0]):
 		return ""
-	case isTime(v):
+	case isPlainTime(v):
 		return "!!timestamp"
 	case len(v) > 4 && v[4] == '-':
 		return "" // perhaps another form of a time
@@ -234,10 +234,10 @@ func plainTag(v string) string {
 	return ""
 }
 
-// isTime reports whether v is a time of the one form that records use.
-func isTime(v string) bool {
-	_, err := ParseTimestamp(v)
-	return err == nil
+// isPlainTime reports whether v is a time of the one form that records use.
+func isPlainTime(v string) bool {
+	_, ok := parseTime(v)
+	return ok
 }
 
 // isInteger reports whether v is a decimal integer that fits every reader's.
