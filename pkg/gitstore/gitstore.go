@@ -47,7 +47,7 @@ const (
 // DefaultBranch is the branch that holds the store where none is named.
 const DefaultBranch = "main"
 
-// DefaultTimeout bounds one network operation.
+// DefaultTimeout is how long a remote may be silent.
 const DefaultTimeout = 60 * time.Second
 
 // SSHOptions says how the in-process ssh logs in, and, where set, with which
@@ -86,8 +86,11 @@ type Options struct {
 	// Isolated means that git reads no configuration of the system or the
 	// user, runs no hook or credential helper of theirs and never asks.
 	Isolated bool
-	// Timeout bounds each network operation. 0 means DefaultTimeout.
+	// Timeout is how long a remote may be silent. 0 means DefaultTimeout.
 	Timeout time.Duration
+	// Progress, where set, is told what a long fetch is at: what it does, how
+	// much of it is done, and of how much.
+	Progress func(what string, done, total int)
 	// Logger hears of retries and maintenance. nil means nobody does.
 	Logger *slog.Logger
 }
