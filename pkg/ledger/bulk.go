@@ -235,7 +235,7 @@ func (l *Ledger) foldBulk(ctx context.Context, src Source, to gitstore.Hash, n i
 	if err != nil {
 		return Report{}, err
 	}
-	f := &fold{ctx: ctx, src: src, index: index{prepare(tx)}, state: l.state.clone()}
+	f := &fold{ctx: ctx, src: src, index: index{prepare(tx)}, state: l.state.clone(), now: l.Settle}
 	done := 0
 	err = func() error {
 		if l.position == 0 {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jitaccess/jit/pkg/approve"
 	"github.com/jitaccess/jit/pkg/gitstore"
@@ -55,6 +56,8 @@ type fold struct {
 	cases map[record.ID]approve.Case
 	// again says that the rest of the history is to be walked anew.
 	again bool
+	// now is the time at which what is settled is remembered; zero for later.
+	now time.Time
 	// bulk is what makes the fold of a long history fast; nil for a short one.
 	bulk *bulk
 	// ahead are the records of this commit that were verified ahead of it.
@@ -130,7 +133,7 @@ func (f *fold) keep(c approve.Case) error {
 
 func (f *fold) writeCases() error {
 	for _, c := range f.cases {
-		if err := f.saveRequest(c); err != nil {
+		if err := f.saveRequest(c, f.policies, f.now); err != nil {
 			return err
 		}
 	}

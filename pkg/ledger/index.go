@@ -40,7 +40,7 @@ CREATE TABLE IF NOT EXISTS floors (
 	PRIMARY KEY (resource, reconciler)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS requests (
 	id BLOB PRIMARY KEY, person TEXT NOT NULL, body BLOB NOT NULL,
-	state TEXT, quiet INTEGER, settled BLOB);
+	state TEXT, quiet INTEGER);
 CREATE TABLE IF NOT EXISTS proposals (
 	id BLOB PRIMARY KEY, body BLOB NOT NULL, forced INTEGER NOT NULL, since INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS aside (
@@ -327,14 +327,21 @@ func (x index) request(id record.ID) (c approve.Case, err error) {
 	return c, unpack(body, &c)
 }
 
-// saveRequest writes a case; what was known of its end is judged anew.
-func (x index) saveRequest(c approve.Case) error {
+// saveRequest writes a case, with where it stands where that is settled at now.
+// With a zero now that is left to be judged.
+func (x index) saveRequest(c approve.Case, h policy.History, now time.Time) error {
 	body, err := pack(c)
 	if err != nil {
 		return err
 	}
-	_, err = x.Exec(`INSERT INTO requests VALUES (?, ?, ?, NULL, NULL, NULL) ON CONFLICT (id) DO UPDATE
-		SET body = excluded.body, state = NULL, quiet = NULL, settled = NULL`, idBytes(c.Request.Record.ID), c.Request.Record.By, body)
+	var state, quiet any
+	if !now.IsZero() {
+		if d := approve.Decide(h, c, now); d.State.Settled() {
+			state, quiet = string(d.State), quietFrom(c, d)
+		}
+	}
+	_, err = x.Exec(`INSERT INTO requests VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE
+		SET body = excluded.body, state = excluded.state, quiet = excluded.quiet`, idBytes(c.Request.Record.ID), c.Request.Record.By, body, state, quiet)
 	return err
 }
 
@@ -356,6 +363,6 @@ func (x index) saveProposal(p approve.Proposal, forced int, since time.Time) err
 // since a time may change. One that had ended, and could not be decided any more
 // either, is as it was: a policy decides nothing from before it.
 func (x index) forget(since time.Time) error {
-	_, err := x.Exec(`UPDATE requests SET state = NULL, quiet = NULL, settled = NULL WHERE quiet > ?`, since.Unix())
+	_, err := x.Exec(`UPDATE requests SET state = NULL, quiet = NULL WHERE quiet > ?`, since.Unix())
 	return err
 }

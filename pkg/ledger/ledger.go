@@ -44,6 +44,9 @@ type Ledger struct {
 	// Progress, where set, is told how many commits of a long fold are done, of
 	// how many.
 	Progress func(done, total int)
+	// Settle is the time at which a long fold judges which requests are settled,
+	// so that the first question afterwards need not; zero leaves it to that.
+	Settle time.Time
 
 	db *sql.DB
 	state

@@ -59,16 +59,16 @@ func (f Filter) wants(e Entry) bool {
 	return state && resource
 }
 
-// Requests gives the requests that f picks, decided at now, newest first. What
-// is settled is remembered, so that later calls cost what is open.
+// Requests gives the requests that f picks, decided at now, newest first. That
+// one is settled is remembered, so that later calls cost what is open.
 func (l *Ledger) Requests(f Filter, now time.Time) ([]Entry, error) {
-	query := `SELECT body, settled FROM requests`
 	var args []any
 	var where []string
+	// What is settled may not have been yet at now: then the clock was set back.
 	if f.onlyOpen() {
-		where = append(where, `state IS NULL`)
+		where, args = append(where, `(state IS NULL OR quiet > ?)`), append(args, now.Unix())
 	} else if len(f.States) > 0 {
-		where = append(where, `(state IS NULL OR state IN (?`+strings.Repeat(`, ?`, len(f.States)-1)+`))`)
+		where, args = append(where, `(state IS NULL OR quiet > ? OR state IN (?`+strings.Repeat(`, ?`, len(f.States)-1)+`))`), append(args, now.Unix())
 		for _, s := range f.States {
 			args = append(args, string(s))
 		}
@@ -76,14 +76,15 @@ func (l *Ledger) Requests(f Filter, now time.Time) ([]Entry, error) {
 	if f.By != "" {
 		where, args = append(where, `person = ?`), append(args, f.By)
 	}
+	query := `SELECT body, state IS NOT NULL FROM requests`
 	if len(where) > 0 {
 		query += ` WHERE ` + strings.Join(where, ` AND `)
 	}
-	var picked []Entry
-	var settled []Entry
+	var picked, settled []Entry
 	stop := fmt.Errorf("enough")
 	err := index{l.db}.each(query+` ORDER BY id DESC`, func(r *sql.Rows) error {
-		var body, known []byte
+		var body []byte
+		var known bool
 		if err := r.Scan(&body, &known); err != nil {
 			return err
 		}
@@ -91,18 +92,9 @@ func (l *Ledger) Requests(f Filter, now time.Time) ([]Entry, error) {
 		if err := unpack(body, &e.Case); err != nil {
 			return err
 		}
-		ok := false
-		if known != nil {
-			if err := unpack(known, &e.Decision); err != nil {
-				return err
-			}
-			ok = !e.Closed.After(now) // else the clock was set back since
-		}
-		if !ok {
-			e.Decision = approve.Decide(l.policies, e.Case, now)
-			if known == nil && e.State.Settled() {
-				settled = append(settled, e)
-			}
+		e.Decision = approve.Decide(l.policies, e.Case, now)
+		if !known && e.State.Settled() {
+			settled = append(settled, e)
 		}
 		if f.wants(e) {
 			picked = append(picked, e)
@@ -121,7 +113,19 @@ func (l *Ledger) Requests(f Filter, now time.Time) ([]Entry, error) {
 
 func isStop(err, stop error) bool { return err == stop } //nolint:errorlint // the very value, passed through
 
-// remember keeps where settled requests ended. It is only to save work, so what
+// quietFrom gives the time from which no policy that comes into force changes
+// where a settled request stands, in seconds since 1970.
+func quietFrom(c approve.Case, d approve.Decision) int64 {
+	quiet := d.Closed
+	for _, t := range []time.Time{c.Request.Record.Expires.Time, d.Ends} {
+		if t.After(quiet) {
+			quiet = t
+		}
+	}
+	return quiet.Unix()
+}
+
+// remember keeps that requests are settled. It is only to save work, so what
 // goes wrong here goes unsaid: a full disk must not keep anybody from reading
 // what is to be ended. Where another process has moved the index on, what was
 // decided here may be out of date, and is not kept.
@@ -136,18 +140,8 @@ func (l *Ledger) remember(settled []Entry) {
 	defer func() { _ = tx.Rollback() }() // after Commit it does nothing
 	x := prepare(tx)
 	for _, e := range settled {
-		known, err := pack(e.Decision)
-		if err != nil {
-			return
-		}
-		quiet := e.Closed
-		for _, t := range []time.Time{e.Request.Record.Expires.Time, e.Ends} {
-			if t.After(quiet) {
-				quiet = t
-			}
-		}
-		if _, err := x.Exec(`UPDATE requests SET state = ?, quiet = ?, settled = ? WHERE id = ? AND (SELECT value FROM meta WHERE key = 'head') = ?`,
-			string(e.State), quiet.Unix(), known, idBytes(e.Request.Record.ID), string(l.head)); err != nil {
+		if _, err := x.Exec(`UPDATE requests SET state = ?, quiet = ? WHERE id = ? AND (SELECT value FROM meta WHERE key = 'head') = ?`,
+			string(e.State), quietFrom(e.Case, e.Decision), idBytes(e.Request.Record.ID), string(l.head)); err != nil {
 			return
 		}
 	}
@@ -267,6 +261,12 @@ func (l *Ledger) Records(request record.ID) ([]Ref, error) {
 // AllRecords gives every counted record, in the order of the history.
 func (l *Ledger) AllRecords() ([]Ref, error) {
 	return refs(index{l.db}.rows(`ORDER BY r.position, r.ord`))
+}
+
+// Counts gives how many records count, and how much is set aside.
+func (l *Ledger) Counts() (records, aside int, err error) {
+	err = l.db.QueryRow(`SELECT (SELECT count(*) FROM records), (SELECT count(*) FROM aside)`).Scan(&records, &aside)
+	return records, aside, err
 }
 
 // Blobs gives where a record's bytes and its signature stand in the git store.
