@@ -3,6 +3,7 @@ package ledger
 import (
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -81,7 +82,7 @@ func (l *Ledger) Requests(f Filter, now time.Time) ([]Entry, error) {
 		query += ` WHERE ` + strings.Join(where, ` AND `)
 	}
 	var picked, settled []Entry
-	stop := fmt.Errorf("enough")
+	stop := errors.New("enough")
 	err := index{l.db}.each(query+` ORDER BY id DESC`, func(r *sql.Rows) error {
 		var body []byte
 		var known bool
@@ -104,14 +105,12 @@ func (l *Ledger) Requests(f Filter, now time.Time) ([]Entry, error) {
 		}
 		return nil
 	}, args...)
-	if err != nil && !isStop(err, stop) {
+	if err != nil && !errors.Is(err, stop) {
 		return nil, err
 	}
 	l.remember(settled)
 	return picked, nil
 }
-
-func isStop(err, stop error) bool { return err == stop } //nolint:errorlint // the very value, passed through
 
 // quietFrom gives the time from which no policy that comes into force changes
 // where a settled request stands, in seconds since 1970.
