@@ -28,7 +28,7 @@ func TestRequestsAreRemembered(t *testing.T) {
 	filters := map[string]ledger.Filter{
 		"all": {}, "two": {Limit: 2}, "open": {Open: true}, "bob's": {By: "bob"}, "nobody's": {By: "carol"},
 		"revoked": {States: []approve.State{approve.Revoked}}, "pending or active": {States: []approve.State{approve.Pending, approve.Active}},
-		"one that is over": {States: []approve.State{approve.Expired, approve.Lapsed}, Limit: 1}, "of db": {Resource: "db", Limit: 4}, "of other": {Resource: "other"},
+		"one that is over": {States: []approve.State{approve.Expired, approve.Lapsed}, Limit: 1}, "expired": {States: []approve.State{approve.Expired}}, "of db": {Resource: "db", Limit: 4}, "of other": {Resource: "other"},
 	}
 	fresh := func(f ledger.Filter, now time.Time) []ledger.Entry {
 		l := w.ledger()
