@@ -18,8 +18,12 @@ func (a *App) replicaConfig(s Settings) (replica.Config, error) {
 	if err != nil {
 		return replica.Config{}, err
 	}
+	if a.progress == nil {
+		a.progress = a.newProgress()
+	}
 	return replica.Config{
-		Dir: f.storeDir(s.Store.Identity), URL: s.Store.URL, Identity: s.Store.Identity, Branch: s.Store.Branch,
+		Progress: a.progress.report,
+		Dir:      f.storeDir(s.Store.Identity), URL: s.Store.URL, Identity: s.Store.Identity, Branch: s.Store.Branch,
 		Transport: gitstore.Transport(s.Store.Transport), Log: slog.New(slog.DiscardHandler),
 	}, nil
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
+
+	"github.com/jitaccess/jit/pkg/gitstore/internal/odb"
 )
 
 // HonestTip gives the commit from which a heal takes up the history again: of
@@ -182,7 +184,7 @@ func (s *Store) PlanHeal(ctx context.Context, honest, remote Hash) (HealPlan, er
 	limits := Limits{}.orDefault()
 	most := limits.Changes
 	limits.Changes = maxHealChanges
-	d := differ{s: s, ctx: ctx, limits: limits, gone: map[string]Hash{}}
+	d := differ{s: s, ctx: ctx, limits: limits, gone: map[string]Hash{}, trees: &treeMemo{}}
 	if err := d.dir("", 1, ours.tree, theirs.tree); err != nil {
 		return p, fmt.Errorf("the other side's tree: %w", err)
 	}
@@ -305,6 +307,12 @@ func (s *Store) pushFrom(ctx context.Context, old, head Hash, objects *newObject
 	return s.adopt(head, objects)
 }
 
+// readTypes gives the types of objects as they are read by those as they are
+// written.
+var readTypes = map[plumbing.ObjectType]odb.Type{
+	plumbing.CommitObject: odb.Commit, plumbing.TreeObject: odb.Tree, plumbing.BlobObject: odb.Blob,
+}
+
 // heldObject is an object of the mirror.
 type heldObject struct {
 	typ  plumbing.ObjectType
@@ -397,7 +405,7 @@ func (s *Store) withHeld(objects *newObjects) (*newObjects, error) {
 	}
 	all := &newObjects{}
 	for _, o := range objects.held {
-		data, err := s.object(o.typ, o.hash, maxObject)
+		data, err := s.object(readTypes[o.typ], o.hash, maxObject)
 		if err != nil {
 			return nil, err
 		}
@@ -426,7 +434,7 @@ func (s *Store) withHeld(objects *newObjects) (*newObjects, error) {
 // it. A commit that is not signed, or that has other headers than those that
 // jit writes, is ErrUnsigned.
 func (s *Store) CommitSignature(h Hash) (payload, signature []byte, err error) {
-	data, err := s.object(plumbing.CommitObject, h, maxCommitBytes)
+	data, err := s.object(odb.Commit, h, maxCommitBytes)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -120,6 +121,7 @@ func (s *Store) Walk(ctx context.Context, from, to Hash, o WalkOptions, fn func(
 		parentTree = c.tree
 	}
 	gone := map[string]Hash{}
+	trees := &treeMemo{}
 	parent := from
 	for _, h := range list {
 		if err := ctx.Err(); err != nil {
@@ -129,7 +131,7 @@ func (s *Store) Walk(ctx context.Context, from, to Hash, o WalkOptions, fn func(
 		if err != nil {
 			return err
 		}
-		d := differ{s: s, ctx: ctx, limits: o.Limits, known: o.Known, gone: gone}
+		d := differ{s: s, ctx: ctx, limits: o.Limits, known: o.Known, gone: gone, trees: trees}
 		if err := d.dir("", 1, parentTree, c.tree); err != nil {
 			return fmt.Errorf("commit %s: %w", h, err)
 		}
@@ -141,6 +143,32 @@ func (s *Store) Walk(ctx context.Context, from, to Hash, o WalkOptions, fn func(
 	return nil
 }
 
+// maxRemembered is the most entries of a folder that is remembered: many times
+// an honest one's, and little memory.
+const maxRemembered = 4096
+
+// treeMemo remembers the folders that were read last: what a commit makes of a
+// folder is what the next one is compared with.
+type treeMemo struct {
+	names   [16]Hash
+	entries [16][]treeEntry
+	next    int
+}
+
+func (m *treeMemo) read(s *Store, h Hash) ([]treeEntry, error) {
+	for i, name := range m.names {
+		if name == h && h != "" {
+			return m.entries[i], nil
+		}
+	}
+	entries, err := s.tree(h)
+	if err == nil && len(entries) <= maxRemembered {
+		m.names[m.next], m.entries[m.next] = h, entries
+		m.next = (m.next + 1) % len(m.names)
+	}
+	return entries, err
+}
+
 // differ compares the trees of a commit and of its first parent. Folders with
 // the same hash are not opened.
 type differ struct {
@@ -149,6 +177,7 @@ type differ struct {
 	limits  Limits
 	known   func(path string) (Hash, error)
 	gone    map[string]Hash // what this walk saw deleted or changed, with its first blob
+	trees   *treeMemo
 	files   []File
 	bad     []Violation
 	changes int
@@ -182,7 +211,7 @@ func (d *differ) room() bool {
 // violation and counts as empty; one that is missing is an error, for that is
 // the mirror's fault and not the history's.
 func (d *differ) readTree(path string, h Hash, report bool) ([]treeEntry, error) {
-	entries, err := d.s.tree(h)
+	entries, err := d.trees.read(d.s, h)
 	if errors.Is(err, ErrTooLarge) || errors.Is(err, ErrCorrupt) {
 		if report && d.room() {
 			d.violation(path, BadTree, err.Error())
@@ -193,6 +222,7 @@ func (d *differ) readTree(path string, h Hash, report bool) ([]treeEntry, error)
 		return nil, err
 	}
 	if !sort.SliceIsSorted(entries, func(i, j int) bool { return entries[i].key() < entries[j].key() }) {
+		entries = slices.Clone(entries) // others remember them as they are
 		sort.SliceStable(entries, func(i, j int) bool { return entries[i].key() < entries[j].key() })
 		if report && d.room() {
 			d.violation(path, BadTree, "its entries are not in order")

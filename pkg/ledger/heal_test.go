@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -331,5 +332,36 @@ func TestHealNeedsASourceThatKnowsMerges(t *testing.T) {
 	m.merge = w.commit()
 	if _, err := w.l.Fold(t.Context(), struct{ ledger.Source }{m}, w.tip()); err == nil {
 		t.Error("folded without asking who signed")
+	}
+}
+
+// counting is merges for a fold in bulk.
+type counting struct{ *merges }
+
+func (c counting) Count(_ context.Context, from, to gitstore.Hash) (int, error) {
+	return slices.Index(c.commits, to) - slices.Index(c.commits, from), nil
+}
+
+// TestHealInBulk: a long history is folded otherwise, to the same result.
+func TestHealInBulk(t *testing.T) {
+	w := newWorld(t)
+	fork := w.tip()
+	for range 1100 {
+		w.commit()
+	}
+	_, err := w.l.Fold(t.Context(), w, w.tip())
+	w.must(err)
+	m, report := w.healed("alice", fork, w.elsewhere(displaced)...)
+	w.refused(report, ledger.ReasonHealedHead)
+	l := w.ledger()
+	bulk, err := l.Fold(t.Context(), counting{m}, w.tip())
+	w.must(err)
+	if bulk.Forks != 0 {
+		t.Errorf("%+v", bulk)
+	}
+	want, err := w.l.Export()
+	w.must(err)
+	if got, err := l.Export(); err != nil || string(got) != string(want) {
+		t.Errorf("%v\n%s\nwant\n%s", err, got, want)
 	}
 }

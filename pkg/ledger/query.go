@@ -3,7 +3,9 @@ package ledger
 import (
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,6 +41,11 @@ type Filter struct {
 	Limit int
 }
 
+// onlyOpen reports whether nothing that is settled is picked.
+func (f Filter) onlyOpen() bool {
+	return f.Open || len(f.States) > 0 && !slices.ContainsFunc(f.States, approve.State.Settled)
+}
+
 func (f Filter) wants(e Entry) bool {
 	if f.By != "" && e.Request.Record.By != f.By || f.Open && e.State.Settled() {
 		return false
@@ -53,45 +60,42 @@ func (f Filter) wants(e Entry) bool {
 	return state && resource
 }
 
-// Requests gives the requests that f picks, decided at now, newest first. What
-// is settled is remembered, so that later calls cost what is open.
+// Requests gives the requests that f picks, decided at now, newest first. That
+// one is settled is remembered, so that later calls cost what is open.
 func (l *Ledger) Requests(f Filter, now time.Time) ([]Entry, error) {
-	query := `SELECT body, settled FROM requests`
 	var args []any
 	var where []string
-	if f.Open {
-		where = append(where, `settled IS NULL`)
+	// What is settled may not have been yet at now: then the clock was set back.
+	if f.onlyOpen() {
+		where, args = append(where, `(state IS NULL OR quiet > ?)`), append(args, now.Unix())
+	} else if len(f.States) > 0 {
+		where, args = append(where, `(state IS NULL OR quiet > ? OR state IN (?`+strings.Repeat(`, ?`, len(f.States)-1)+`))`), append(args, now.Unix())
+		for _, s := range f.States {
+			args = append(args, string(s))
+		}
 	}
 	if f.By != "" {
 		where, args = append(where, `person = ?`), append(args, f.By)
 	}
+	query := `SELECT body, state IS NOT NULL FROM requests`
 	if len(where) > 0 {
 		query += ` WHERE ` + strings.Join(where, ` AND `)
 	}
-	var picked []Entry
-	var settled []Entry
-	stop := fmt.Errorf("enough")
+	var picked, settled []Entry
+	stop := errors.New("enough")
 	err := index{l.db}.each(query+` ORDER BY id DESC`, func(r *sql.Rows) error {
-		var body, known []byte
+		var body []byte
+		var known bool
 		if err := r.Scan(&body, &known); err != nil {
 			return err
 		}
 		var e Entry
-		if err := json.Unmarshal(body, &e.Case); err != nil {
+		if err := unpack(body, &e.Case); err != nil {
 			return err
 		}
-		ok := false
-		if known != nil {
-			if err := json.Unmarshal(known, &e.Decision); err != nil {
-				return err
-			}
-			ok = !e.Closed.After(now) // else the clock was set back since
-		}
-		if !ok {
-			e.Decision = approve.Decide(l.policies, e.Case, now)
-			if known == nil && e.State.Settled() {
-				settled = append(settled, e)
-			}
+		e.Decision = approve.Decide(l.policies, e.Case, now)
+		if !known && e.State.Settled() {
+			settled = append(settled, e)
 		}
 		if f.wants(e) {
 			picked = append(picked, e)
@@ -101,16 +105,26 @@ func (l *Ledger) Requests(f Filter, now time.Time) ([]Entry, error) {
 		}
 		return nil
 	}, args...)
-	if err != nil && !isStop(err, stop) {
+	if err != nil && !errors.Is(err, stop) {
 		return nil, err
 	}
 	l.remember(settled)
 	return picked, nil
 }
 
-func isStop(err, stop error) bool { return err == stop } //nolint:errorlint // the very value, passed through
+// quietFrom gives the time from which no policy that comes into force changes
+// where a settled request stands, in seconds since 1970.
+func quietFrom(c approve.Case, d approve.Decision) int64 {
+	quiet := d.Closed
+	for _, t := range []time.Time{c.Request.Record.Expires.Time, d.Ends} {
+		if t.After(quiet) {
+			quiet = t
+		}
+	}
+	return quiet.Unix()
+}
 
-// remember keeps where settled requests ended. It is only to save work, so what
+// remember keeps that requests are settled. It is only to save work, so what
 // goes wrong here goes unsaid: a full disk must not keep anybody from reading
 // what is to be ended. Where another process has moved the index on, what was
 // decided here may be out of date, and is not kept.
@@ -123,13 +137,10 @@ func (l *Ledger) remember(settled []Entry) {
 		return
 	}
 	defer func() { _ = tx.Rollback() }() // after Commit it does nothing
+	x := prepare(tx)
 	for _, e := range settled {
-		known, err := json.Marshal(e.Decision)
-		if err != nil {
-			return
-		}
-		if _, err := tx.Exec(`UPDATE requests SET settled = ? WHERE id = ? AND (SELECT value FROM meta WHERE key = 'head') = ?`,
-			known, string(e.Request.Record.ID), string(l.head)); err != nil {
+		if _, err := x.Exec(`UPDATE requests SET state = ?, quiet = ? WHERE id = ? AND (SELECT value FROM meta WHERE key = 'head') = ?`,
+			string(e.State), quietFrom(e.Case, e.Decision), idBytes(e.Request.Record.ID), string(l.head)); err != nil {
 			return
 		}
 	}
@@ -223,14 +234,15 @@ const minID = 6
 // Lookup gives the records whose id begins or ends with text, in any case.
 func (l *Ledger) Lookup(text string) ([]Ref, error) {
 	text = strings.ToUpper(text)
-	if len(text) < minID || len(text) > 26 || strings.Trim(text, "0123456789ABCDEFGHJKMNPQRSTVWXYZ") != "" {
+	if len(text) < minID || len(text) > idLength || strings.Trim(text, "0123456789ABCDEFGHJKMNPQRSTVWXYZ") != "" {
 		return nil, nil
 	}
-	found, err := refs(index{l.db}.rows(`WHERE r.id >= ? AND r.id < ? ORDER BY r.id LIMIT 20`, text, text+"~"))
+	first, last := idRange(text)
+	found, err := refs(index{l.db}.rows(`WHERE r.id >= ? AND r.id <= ? ORDER BY r.id LIMIT 20`, first, last))
 	if err != nil {
 		return nil, err
 	}
-	ends, err := refs(index{l.db}.rows(`WHERE r.tail = ? ORDER BY r.id LIMIT 20`, tail(text)))
+	ends, err := refs(index{l.db}.rows(`WHERE r.tail = ? ORDER BY r.id LIMIT 20`, tailOfText(text)))
 	for _, r := range ends {
 		if strings.HasSuffix(string(r.ID), text) && !strings.HasPrefix(string(r.ID), text) {
 			found = append(found, r)
@@ -242,7 +254,7 @@ func (l *Ledger) Lookup(text string) ([]Ref, error) {
 // Records gives the whole story of a request or policy version, in the order
 // of the history.
 func (l *Ledger) Records(request record.ID) ([]Ref, error) {
-	return refs(index{l.db}.rows(`WHERE r.beside = ? ORDER BY r.position, r.ord`, string(request)))
+	return refs(index{l.db}.rows(`WHERE r.beside = ? ORDER BY r.position, r.ord`, idBytes(request)))
 }
 
 // AllRecords gives every counted record, in the order of the history.
@@ -250,9 +262,15 @@ func (l *Ledger) AllRecords() ([]Ref, error) {
 	return refs(index{l.db}.rows(`ORDER BY r.position, r.ord`))
 }
 
+// Counts gives how many records count, and how much is set aside.
+func (l *Ledger) Counts() (records, aside int, err error) {
+	err = l.db.QueryRow(`SELECT (SELECT count(*) FROM records), (SELECT count(*) FROM aside)`).Scan(&records, &aside)
+	return records, aside, err
+}
+
 // Blobs gives where a record's bytes and its signature stand in the git store.
 func (l *Ledger) Blobs(id record.ID) (data, signature gitstore.Hash, err error) {
-	rows, err := index{l.db}.rows(`WHERE r.id = ?`, string(id))
+	rows, err := index{l.db}.rows(`WHERE r.id = ?`, idBytes(id))
 	if err != nil {
 		return "", "", err
 	}
@@ -330,17 +348,22 @@ func (l *Ledger) Export() ([]byte, error) {
 	if all.Healed, err = l.HealedAway(); err != nil {
 		return nil, err
 	}
-	bodies := func(into *[]json.RawMessage, query string) error {
+	bodies := func(into *[]json.RawMessage, query string, text func([]byte) ([]byte, error)) error {
 		return index{l.db}.each(query, func(r *sql.Rows) error {
 			var body []byte
-			defer func() { *into = append(*into, body) }()
-			return r.Scan(&body)
+			if err := r.Scan(&body); err != nil {
+				return err
+			}
+			body, err := text(body)
+			*into = append(*into, body)
+			return err
 		})
 	}
-	if err := bodies(&all.Requests, `SELECT body FROM requests ORDER BY id`); err != nil {
+	if err := bodies(&all.Requests, `SELECT body FROM requests ORDER BY id`, unpackText); err != nil {
 		return nil, err
 	}
-	if err := bodies(&all.Proposals, `SELECT body FROM proposals ORDER BY id`); err != nil {
+	plain := func(body []byte) ([]byte, error) { return body, nil }
+	if err := bodies(&all.Proposals, `SELECT body FROM proposals ORDER BY id`, plain); err != nil {
 		return nil, err
 	}
 	for _, c := range l.keyring.All() {

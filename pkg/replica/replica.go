@@ -57,7 +57,11 @@ type Config struct {
 	Env      []string
 	// Timeout bounds each network operation; 0 is gitstore's default.
 	Timeout time.Duration
-	Log     *slog.Logger
+	// Progress, where set, is told how far a long fetch or verification is:
+	// what is counted ("commits", or git's own words), how many are done, and of
+	// how many.
+	Progress func(what string, done, total int)
+	Log      *slog.Logger
 	// Now is the clock for noting when the remote was last asked; nil is
 	// time.Now.
 	Now func() time.Time
@@ -90,6 +94,7 @@ func Open(ctx context.Context, c Config) (*Replica, error) {
 	store, err := gitstore.Open(ctx, gitstore.Options{
 		Dir: c.Dir, URL: c.URL, Branch: c.Branch, Transport: c.Transport, SSH: c.SSH,
 		Isolated: c.Isolated, Env: c.Env, Timeout: c.Timeout, Logger: c.Log,
+		Progress: c.Progress,
 	})
 	if err != nil {
 		return nil, err
@@ -142,6 +147,9 @@ func (r *Replica) openLedger() (err error) {
 			return err
 		}
 		r.ledger, err = ledger.Open(r.indexPath(), r.config.Identity)
+	}
+	if report := r.config.Progress; err == nil && report != nil {
+		r.ledger.Progress = func(done, total int) { report("commits", done, total) }
 	}
 	return err
 }
@@ -318,6 +326,7 @@ func (r *Replica) advance(ctx context.Context, tip gitstore.Hash) (ledger.Report
 			}
 		}
 	}
+	r.ledger.Settle = r.config.Now()
 	report, err := r.ledger.Fold(ctx, r.store, tip)
 	if errors.Is(err, ledger.ErrDamaged) {
 		if err := r.remakeIndex(err); err != nil {
