@@ -27,7 +27,28 @@ func (l *Ledger) Request(id record.ID, now time.Time) (Entry, error) {
 	if err != nil {
 		return Entry{}, fmt.Errorf("request %s: %w", id, err)
 	}
-	return Entry{c, approve.Decide(l.policies, c, now)}, nil
+	return l.Decide(c, now), nil
+}
+
+// Decide says where a case stands at now.
+func (l *Ledger) Decide(c approve.Case, now time.Time) Entry {
+	return Entry{c, approve.Decide(l.policies, c, now)}
+}
+
+// Cases calls fn for every request, newest first, undecided, and stops with its
+// first error.
+func (l *Ledger) Cases(fn func(approve.Case) error) error {
+	return index{l.db}.each(`SELECT body FROM requests ORDER BY id DESC`, func(r *sql.Rows) error {
+		var body []byte
+		if err := r.Scan(&body); err != nil {
+			return err
+		}
+		var c approve.Case
+		if err := unpack(body, &c); err != nil {
+			return err
+		}
+		return fn(c)
+	})
 }
 
 // Filter picks requests. The zero value picks all.
@@ -79,7 +100,7 @@ func (l *Ledger) Requests(f Filter, now time.Time) ([]Entry, error) {
 	}
 	// What is settled may not have been yet at now: then the clock was set back.
 	if f.onlyOpen() && from == "" {
-		from, args = `(SELECT id FROM requests WHERE state IS NULL UNION SELECT id FROM requests WHERE quiet > ?)`, append(args, now.Unix())
+		from, args = `(SELECT id FROM requests WHERE state IS NULL UNION ALL SELECT id FROM requests WHERE quiet > ?)`, append(args, now.Unix())
 	} else if len(f.States) > 0 {
 		where, args = append(where, `(state IS NULL OR quiet > ? OR state IN (?`+strings.Repeat(`, ?`, len(f.States)-1)+`))`), append(args, now.Unix())
 		for _, s := range f.States {
@@ -91,8 +112,9 @@ func (l *Ledger) Requests(f Filter, now time.Time) ([]Entry, error) {
 	}
 	query := `SELECT body, state IS NOT NULL FROM requests r`
 	if from != "" {
-		// The order of a CROSS JOIN is the one that is written: SQLite would
-		// rather go through all requests, which saves it the sorting.
+		// The order of a CROSS JOIN is the one that is written, and UNION ALL
+		// needs none: SQLite would rather go through all requests, which saves it
+		// the sorting.
 		query = `SELECT body, state IS NOT NULL FROM ` + from + ` few CROSS JOIN requests r ON r.id = few.id`
 	}
 	if len(where) > 0 {
