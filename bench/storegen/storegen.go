@@ -463,3 +463,26 @@ func inParallel(n int, f func(i int) error) error {
 	}
 	return nil
 }
+
+// SecretKey gives somebody's secret key, armoured, without a passphrase.
+func (s *Store) SecretKey(name string) ([]byte, error) {
+	p, ok := s.people[name]
+	if !ok {
+		return nil, fmt.Errorf("nobody is named %q", name)
+	}
+	return p.secret, nil
+}
+
+// Heads gives the head of a new record: a machine's copy of the store.
+type Heads interface {
+	NewHead(kind record.Kind, by string, now time.Time) (record.Head, error)
+}
+
+// NewRequest makes a request of today, as by would ask for it.
+func (s *Store) NewRequest(heads Heads, by string, now time.Time) (request.Request, error) {
+	h, err := heads.NewHead(record.KindRequest, by, now)
+	return request.Request{
+		Head: h, Grants: []request.Grant{{Resource: resourceName(0), Role: "readonly"}}, Duration: record.Duration{Duration: time.Hour},
+		Reason: "look into order 4711", Expires: record.At(now.Add(time.Hour)),
+	}, err
+}

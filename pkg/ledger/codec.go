@@ -50,6 +50,11 @@ func idRange(text string) (first, last []byte) {
 	return pad("0"), pad("Z")
 }
 
+// isIDText reports whether text can be a part of an id.
+func isIDText(text string) bool {
+	return len(text) <= idLength && strings.Trim(text, "0123456789ABCDEFGHJKMNPQRSTVWXYZ") == ""
+}
+
 // tailLength is how many of an id's last characters people type.
 const tailLength = 6
 
@@ -66,6 +71,16 @@ func tailOf(id record.ID) int64 {
 func tailOfText(text string) int64 {
 	end := text[max(0, len(text)-tailLength):]
 	return tailOf(record.ID(strings.Repeat("0", idLength-len(end)) + end))
+}
+
+// tailRange gives the numbers of the ends that begin with text; none where it is
+// longer than an end.
+func tailRange(text string) (low, high int64) {
+	if len(text) > tailLength {
+		return 0, -1
+	}
+	missing := tailLength - len(text)
+	return tailOfText(text + strings.Repeat("0", missing)), tailOfText(text + strings.Repeat("Z", missing))
 }
 
 func hashBytes(h gitstore.Hash) []byte {

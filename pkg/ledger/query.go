@@ -27,7 +27,28 @@ func (l *Ledger) Request(id record.ID, now time.Time) (Entry, error) {
 	if err != nil {
 		return Entry{}, fmt.Errorf("request %s: %w", id, err)
 	}
-	return Entry{c, approve.Decide(l.policies, c, now)}, nil
+	return l.Decide(c, now), nil
+}
+
+// Decide says where a case stands at now.
+func (l *Ledger) Decide(c approve.Case, now time.Time) Entry {
+	return Entry{c, approve.Decide(l.policies, c, now)}
+}
+
+// Cases calls fn for every request, newest first, undecided, and stops with its
+// first error.
+func (l *Ledger) Cases(fn func(approve.Case) error) error {
+	return index{l.db}.each(`SELECT body FROM requests ORDER BY id DESC`, func(r *sql.Rows) error {
+		var body []byte
+		if err := r.Scan(&body); err != nil {
+			return err
+		}
+		var c approve.Case
+		if err := unpack(body, &c); err != nil {
+			return err
+		}
+		return fn(c)
+	})
 }
 
 // Filter picks requests. The zero value picks all.
@@ -37,6 +58,8 @@ type Filter struct {
 	Resource string
 	// Open picks what is pending, scheduled or active.
 	Open bool
+	// Named picks those whose short name, or whose id, begins with it.
+	Named string
 	// Limit is the most that are given; 0 is no limit.
 	Limit int
 }
@@ -65,9 +88,19 @@ func (f Filter) wants(e Entry) bool {
 func (l *Ledger) Requests(f Filter, now time.Time) ([]Entry, error) {
 	var args []any
 	var where []string
+	var from string // the ids that are looked at, where few are
+	if f.Named != "" {
+		text := strings.ToUpper(f.Named)
+		if !isIDText(text) {
+			return nil, nil
+		}
+		first, last := idRange(text)
+		low, high := tailRange(text)
+		from, args = `(SELECT id FROM records WHERE tail BETWEEN ? AND ? UNION SELECT id FROM records WHERE id BETWEEN ? AND ?)`, append(args, low, high, first, last)
+	}
 	// What is settled may not have been yet at now: then the clock was set back.
-	if f.onlyOpen() {
-		where, args = append(where, `(state IS NULL OR quiet > ?)`), append(args, now.Unix())
+	if f.onlyOpen() && from == "" {
+		from, args = `(SELECT id FROM requests WHERE state IS NULL UNION ALL SELECT id FROM requests WHERE quiet > ?)`, append(args, now.Unix())
 	} else if len(f.States) > 0 {
 		where, args = append(where, `(state IS NULL OR quiet > ? OR state IN (?`+strings.Repeat(`, ?`, len(f.States)-1)+`))`), append(args, now.Unix())
 		for _, s := range f.States {
@@ -77,13 +110,19 @@ func (l *Ledger) Requests(f Filter, now time.Time) ([]Entry, error) {
 	if f.By != "" {
 		where, args = append(where, `person = ?`), append(args, f.By)
 	}
-	query := `SELECT body, state IS NOT NULL FROM requests`
+	query := `SELECT body, state IS NOT NULL FROM requests r`
+	if from != "" {
+		// The order of a CROSS JOIN is the one that is written, and UNION ALL
+		// needs none: SQLite would rather go through all requests, which saves it
+		// the sorting.
+		query = `SELECT body, state IS NOT NULL FROM ` + from + ` few CROSS JOIN requests r ON r.id = few.id`
+	}
 	if len(where) > 0 {
 		query += ` WHERE ` + strings.Join(where, ` AND `)
 	}
 	var picked, settled []Entry
 	stop := errors.New("enough")
-	err := index{l.db}.each(query+` ORDER BY id DESC`, func(r *sql.Rows) error {
+	err := index{l.db}.each(query+` ORDER BY r.id DESC`, func(r *sql.Rows) error {
 		var body []byte
 		var known bool
 		if err := r.Scan(&body, &known); err != nil {
@@ -234,7 +273,7 @@ const minID = 6
 // Lookup gives the records whose id begins or ends with text, in any case.
 func (l *Ledger) Lookup(text string) ([]Ref, error) {
 	text = strings.ToUpper(text)
-	if len(text) < minID || len(text) > idLength || strings.Trim(text, "0123456789ABCDEFGHJKMNPQRSTVWXYZ") != "" {
+	if len(text) < minID || !isIDText(text) {
 		return nil, nil
 	}
 	first, last := idRange(text)

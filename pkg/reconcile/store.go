@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/jitaccess/jit/pkg/approve"
 	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/policy"
@@ -26,6 +27,10 @@ type book interface {
 	Policy() *policy.Policy
 	// Requests gives requests, decided at now.
 	Requests(f ledger.Filter, now time.Time) ([]ledger.Entry, error)
+	// Cases calls fn for every request, newest first; Decide says where one
+	// stands.
+	Cases(fn func(approve.Case) error) error
+	Decide(c approve.Case, now time.Time) ledger.Entry
 	// Request gives one request; the error is ledger.ErrNotFound where there is
 	// none.
 	Request(id record.ID, now time.Time) (ledger.Entry, error)
@@ -100,6 +105,12 @@ func (b replicaBook) Digest() record.Digest { return b.Ledger().Digest() }
 
 func (b replicaBook) Requests(f ledger.Filter, now time.Time) ([]ledger.Entry, error) {
 	return b.Ledger().Requests(f, now)
+}
+
+func (b replicaBook) Cases(fn func(approve.Case) error) error { return b.Ledger().Cases(fn) }
+
+func (b replicaBook) Decide(c approve.Case, now time.Time) ledger.Entry {
+	return b.Ledger().Decide(c, now)
 }
 
 func (b replicaBook) Request(id record.ID, now time.Time) (ledger.Entry, error) {
