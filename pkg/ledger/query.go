@@ -178,10 +178,9 @@ func (l *Ledger) decided(p approve.Proposal, now time.Time) ProposalEntry {
 		if v.ID() != doc.ID {
 			continue
 		}
-		state = approve.Accepted
-		if i > 0 {
-			before = l.policies[i-1].Policy
-		}
+		// The first replaces none, and is measured by its own threshold: by that of
+		// today it would change with every version after it.
+		state, before = approve.Accepted, l.policies[max(0, i-1)].Policy
 	}
 	switch {
 	case state == approve.Accepted:
