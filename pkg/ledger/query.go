@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,11 +86,11 @@ func (l *Ledger) Requests(f Filter, now time.Time) ([]Entry, error) {
 			if err := json.Unmarshal(known, &e.Decision); err != nil {
 				return err
 			}
-			ok = !e.Closed.After(now) // else the clock was set back since
+			ok = e.final(now) // else the clock was set back since
 		}
 		if !ok {
 			e.Decision = approve.Decide(l.policies, e.Case, now)
-			if known == nil && e.State.Settled() {
+			if known == nil && e.final(now) {
 				settled = append(settled, e)
 			}
 		}
@@ -106,6 +107,14 @@ func (l *Ledger) Requests(f Filter, now time.Time) ([]Entry, error) {
 	}
 	l.remember(settled)
 	return picked, nil
+}
+
+// final reports whether every later time gives the same decision, and every
+// earlier one since the request was closed. What claims a time that has not come
+// yet still moves: an ending then counts as of now, whenever that is.
+func (e Entry) final(now time.Time) bool {
+	return e.State.Settled() && e.Closed.Before(now) &&
+		!slices.ContainsFunc(e.Case.Approvals, func(a approve.Placed[approve.Approval]) bool { return a.Record.Created.After(now) })
 }
 
 func isStop(err, stop error) bool { return err == stop } //nolint:errorlint // the very value, passed through

@@ -1,10 +1,15 @@
 package ledger_test
 
 import (
+	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/jitaccess/jit/pkg/approve"
+	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/revoke"
 )
 
 // TestFirstVersionKeepsItsThreshold: that the first version has all agreements it
@@ -20,4 +25,37 @@ func TestFirstVersionKeepsItsThreshold(t *testing.T) {
 	if p.State != approve.Accepted || !p.Reached || p.Changes || p.Old.Count != 1 {
 		t.Errorf("%s, %+v", p.State, p.ProposalDecision)
 	}
+}
+
+// TestNothingIsRememberedTooEarly: what is remembered of an end that claims a time
+// to come does not depend on when somebody asked for the first time.
+func TestNothingIsRememberedTooEarly(t *testing.T) {
+	for _, first := range []time.Duration{0, 30 * time.Minute, 2 * time.Hour} {
+		w := newWorld(t)
+		r, d := w.asked()
+		later := w.approval(r, d, "carol", func(a *approve.Approval) { w.now = noon.Add(90 * time.Minute); a.Created = record.At(w.now) })
+		w.now = noon
+		w.counted(w.push(later...), 1)
+		ahead := revocation(w, r, d, "erin", func(x *revoke.Revocation) { w.now = noon.Add(time.Hour); x.Created = record.At(w.now) })
+		w.now = noon
+		w.counted(w.push(ahead...), 1)
+		for _, at := range []time.Duration{first, 45 * time.Minute, 3 * time.Hour, 70 * time.Minute} {
+			now := noon.Add(at)
+			all, err := w.l.Requests(ledger.Filter{}, now)
+			w.must(err)
+			one, err := w.l.Request(r.ID, now)
+			w.must(err)
+			if len(all) != 1 || asJSON(all[0].Decision) != asJSON(one.Decision) {
+				t.Errorf("asked first at +%s, the list says at +%s\n%s\nand the request itself\n%s", first, at, asJSON(all[0].Decision), asJSON(one.Decision))
+			}
+		}
+	}
+}
+
+func asJSON(v any) string {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return string(data)
 }
