@@ -53,29 +53,16 @@ type fold struct {
 	// cases are the requests that this fold has changed and not written yet: one
 	// with many records beside it is read and written once.
 	cases map[record.ID]approve.Case
-	// again says that the rest of the history is to be walked anew.
-	again bool
 }
 
 func (f *fold) run(to gitstore.Hash) error {
-	for {
-		err := f.src.Walk(f.ctx, f.head, to, gitstore.WalkOptions{Known: f.known}, func(c gitstore.Commit) error {
-			if err := f.one(c); err != nil || !f.again {
-				return err
-			}
-			return errAgain
-		})
-		if !errors.Is(err, errAgain) {
-			if err != nil {
-				return err
-			}
-			if err := f.writeCases(); err != nil {
-				return err
-			}
-			return f.saveMeta(f.state)
-		}
-		f.again = false
+	if err := f.src.Walk(f.ctx, f.head, to, gitstore.WalkOptions{Known: f.known}, f.one); err != nil {
+		return err
 	}
+	if err := f.writeCases(); err != nil {
+		return err
+	}
+	return f.saveMeta(f.state)
 }
 
 // maxCases is how many changed requests are held in memory.
@@ -109,23 +96,6 @@ func (f *fold) writeCases() error {
 	}
 	clear(f.cases)
 	return nil
-}
-
-// errAgain ends a walk so that another goes on from there.
-var errAgain = errors.New("walk again")
-
-// displaced notes that a path is held from here by other bytes than those that
-// lay there first. A walk goes by the bytes that it saw changed or deleted, and
-// would take those for the first ones ever after; one that begins here asks
-// what is known, as on a machine that folds in other portions.
-func (f *fold) displaced(path string, blob gitstore.Hash) error {
-	var first string
-	err := f.QueryRow(`SELECT first FROM loose WHERE path = ?`, path).Scan(&first)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil
-	}
-	f.again = f.again || gitstore.Hash(first) != blob
-	return err
 }
 
 // candidate is a record's file with its signature, before it is judged.
@@ -162,17 +132,14 @@ func (f *fold) one(c gitstore.Commit) error {
 	f.report.Commits++
 	files := c.Inserted
 	for _, v := range c.Violations {
-		held, err := f.held(v.Path)
+		holder, err := f.known(v.Path)
 		if err != nil {
 			return err
 		}
 		// Garbage that was laid at a path before holds nothing.
-		if v.Kind == gitstore.Changed && !held && v.Blob != "" {
+		if v.Kind == gitstore.Changed && holder == "" && v.Blob != "" {
 			files = append(files, gitstore.File{Path: v.Path, Blob: v.Blob, Size: v.Size})
 			continue
-		}
-		if err := f.seen(v, held); err != nil {
-			return err
 		}
 		if err := f.aside(v.Path, string(v.Kind), v.Detail); err != nil {
 			return err
@@ -369,7 +336,8 @@ func reasonOf(err error) string {
 	return ""
 }
 
-// known gives the first blob that a path held; see gitstore.WalkOptions.
+// known gives the blob that holds a path, since it is part of something that
+// counts; see gitstore.WalkOptions.
 func (f *fold) known(path string) (gitstore.Hash, error) {
 	if r, asc, err := f.counted(path); err != nil || r != nil {
 		if err != nil {
@@ -380,12 +348,12 @@ func (f *fold) known(path string) (gitstore.Hash, error) {
 		}
 		return r.blob, nil
 	}
-	var first string
-	err := f.QueryRow(`SELECT first FROM loose WHERE path = ?`, path).Scan(&first)
+	var held string
+	err := f.QueryRow(`SELECT blob FROM loose WHERE path = ? AND holds`, path).Scan(&held)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil
 	}
-	return gitstore.Hash(first), err
+	return gitstore.Hash(held), err
 }
 
 // counted gives the counted record whose file or signature path is.
@@ -403,39 +371,15 @@ func (f *fold) counted(path string) (*row, bool, error) {
 	return &rows[0], asc, nil
 }
 
-// held reports whether the path belongs to something that counts.
-func (f *fold) held(path string) (bool, error) {
-	if r, _, err := f.counted(path); err != nil || r != nil {
-		return r != nil, err
-	}
-	var n int
-	err := f.QueryRow(`SELECT count(*) FROM loose WHERE path = ? AND blob = 'held'`, path).Scan(&n)
-	return n > 0, err
-}
-
 // loose remembers a file that is not, or not yet, part of something counted.
 func (f *fold) loose(path string, blob gitstore.Hash) error {
-	_, err := f.Exec(`INSERT INTO loose VALUES (?, ?, ?) ON CONFLICT (path) DO UPDATE SET blob = excluded.blob`, path, string(blob), string(blob))
+	_, err := f.Exec(`INSERT OR REPLACE INTO loose VALUES (?, ?, 0)`, path, string(blob))
 	return err
 }
 
 // hold marks a certificate's path as one that counts, with its bytes.
 func (f *fold) hold(path string, blob gitstore.Hash) error {
-	if err := f.displaced(path, blob); err != nil {
-		return err
-	}
-	_, err := f.Exec(`INSERT OR REPLACE INTO loose VALUES (?, ?, 'held')`, path, string(blob))
-	return err
-}
-
-// seen remembers what a path held first that breaks the rules, so that the next
-// fold judges it as this one would.
-func (f *fold) seen(v gitstore.Violation, held bool) error {
-	first := cmp.Or(v.Old, v.Blob)
-	if held || first == "" {
-		return nil
-	}
-	_, err := f.Exec(`INSERT OR IGNORE INTO loose VALUES (?, ?, '')`, v.Path, string(first))
+	_, err := f.Exec(`INSERT OR REPLACE INTO loose VALUES (?, ?, 1)`, path, string(blob))
 	return err
 }
 
@@ -453,10 +397,7 @@ func (f *fold) count(v record.Verified, c candidate) error {
 	if err := f.insertRecord(v, c.place, c.blob, c.asc, f.position, f.order); err != nil {
 		return err
 	}
-	for path, blob := range map[string]gitstore.Hash{c.path: c.blob, record.SignaturePath(c.path): c.asc} {
-		if err := f.displaced(path, blob); err != nil {
-			return err
-		}
+	for _, path := range []string{c.path, record.SignaturePath(c.path)} {
 		if _, err := f.Exec(`DELETE FROM loose WHERE path = ?`, path); err != nil {
 			return err
 		}
