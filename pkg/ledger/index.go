@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"strings"
 	"time"
 
@@ -39,8 +40,8 @@ CREATE TABLE IF NOT EXISTS floors (
 	resource TEXT NOT NULL, reconciler TEXT NOT NULL, at INTEGER NOT NULL,
 	PRIMARY KEY (resource, reconciler)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS requests (
-	id TEXT PRIMARY KEY, person TEXT NOT NULL, body BLOB NOT NULL, settled BLOB) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS requests_open ON requests (id) WHERE settled IS NULL;
+	id TEXT PRIMARY KEY, person TEXT NOT NULL, body BLOB NOT NULL, settled BLOB, final INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS requests_final ON requests (final);
 CREATE TABLE IF NOT EXISTS proposals (
 	id TEXT PRIMARY KEY, body BLOB NOT NULL, forced INTEGER NOT NULL, since INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS aside (
@@ -263,13 +264,17 @@ func (x index) request(id record.ID) (c approve.Case, err error) {
 	return c, err
 }
 
+// notFinal stands for the time from which a decision is final where none is
+// remembered: later than any other.
+const notFinal = math.MaxInt64
+
 // saveRequest writes a case; what was known of its end is judged anew.
 func (x index) saveRequest(c approve.Case) error {
 	body, err := json.Marshal(c)
 	if err != nil {
 		return err
 	}
-	_, err = x.Exec(`INSERT OR REPLACE INTO requests VALUES (?, ?, ?, NULL)`, string(c.Request.Record.ID), c.Request.Record.By, body)
+	_, err = x.Exec(`INSERT OR REPLACE INTO requests VALUES (?, ?, ?, NULL, ?)`, string(c.Request.Record.ID), c.Request.Record.By, body, notFinal)
 	return err
 }
 
@@ -290,6 +295,6 @@ func (x index) saveProposal(p approve.Proposal, forced int, since time.Time) err
 // forget drops what is known of the ends of requests, where a new policy or a
 // compromised key may have changed them.
 func (x index) forget() error {
-	_, err := x.Exec(`UPDATE requests SET settled = NULL WHERE settled IS NOT NULL`)
+	_, err := x.Exec(`UPDATE requests SET settled = NULL, final = ? WHERE settled IS NOT NULL`, notFinal)
 	return err
 }

@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
@@ -48,6 +49,55 @@ func TestNothingIsRememberedTooEarly(t *testing.T) {
 			if len(all) != 1 || asJSON(all[0].Decision) != asJSON(one.Decision) {
 				t.Errorf("asked first at +%s, the list says at +%s\n%s\nand the request itself\n%s", first, at, asJSON(all[0].Decision), asJSON(one.Decision))
 			}
+		}
+	}
+}
+
+// TestClockSetBack: a run of a clock that was ahead hides nothing from the later ones.
+func TestClockSetBack(t *testing.T) {
+	w := newWorld(t)
+	r, d := w.asked()
+	w.counted(w.push(w.approval(r, d, "carol")...), 1)
+	pending, _ := w.asked()
+	open := func(now time.Time) (ids []record.ID) {
+		t.Helper()
+		all, err := w.l.Requests(ledger.Filter{Open: true}, now)
+		w.must(err)
+		for _, e := range all {
+			ids = append(ids, e.Request.Record.ID)
+		}
+		slices.Sort(ids)
+		return ids
+	}
+	both := []record.ID{r.ID, pending.ID}
+	slices.Sort(both)
+	for _, c := range []struct {
+		after time.Duration
+		want  []record.ID
+	}{{0, both}, {365 * 24 * time.Hour, nil}, {0, both}, {time.Hour, []record.ID{pending.ID}}, {2 * time.Hour, nil}, {2*time.Hour - time.Second, []record.ID{pending.ID}}} {
+		if got := open(noon.Add(c.after)); !slices.Equal(got, c.want) {
+			t.Errorf("after %s open: %s, want %s", c.after, got, c.want)
+		}
+	}
+}
+
+// TestClockSetBackBeforeAnApproval: what ended a request may claim a time before
+// the approval that it rests on, and so before the request was anything but pending.
+func TestClockSetBackBeforeAnApproval(t *testing.T) {
+	w := newWorld(t)
+	r, d := w.asked()
+	approved := w.approval(r, d, "carol", func(a *approve.Approval) { w.now = noon.Add(30 * time.Minute); a.Created = record.At(w.now) })
+	w.now = noon
+	w.counted(w.push(approved...), 1)
+	w.push(w.revoked("carol", record.RevokedHard))
+	for _, c := range []struct {
+		after time.Duration
+		open  int
+	}{{time.Hour, 0}, {10 * time.Minute, 1}, {time.Hour, 0}} {
+		all, err := w.l.Requests(ledger.Filter{Open: true}, noon.Add(c.after))
+		w.must(err)
+		if len(all) != c.open {
+			t.Errorf("after %s %d are open, want %d", c.after, len(all), c.open)
 		}
 	}
 }
