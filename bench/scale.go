@@ -539,4 +539,3 @@ func size(dir string) (n int64, err error) {
 	})
 	return n, err
 }
-

@@ -92,12 +92,13 @@ func (l Limits) orDefault() Limits {
 // WalkOptions says how Walk judges what it sees.
 type WalkOptions struct {
 	Limits Limits
-	// Known gives the first blob that a path held in the history up to the
-	// commit before the one being looked at, "" when it held none. It is asked
-	// only for paths that a commit adds, so that a file which comes back with
-	// other bytes after its deletion is Changed, however long ago it was
-	// deleted. With nil, Walk remembers deletions of its own walk alone: enough
-	// where every walk begins at the root.
+	// Known gives the blob that holds a path in the history up to the commit
+	// before the one being looked at, "" when none does: only its bytes are
+	// restored without a word, and all else is added or Changed. It is asked for
+	// every path that a commit adds, changes or deletes, and its word is the only
+	// one, so that it makes no difference where a walk began. With nil, the first
+	// blob of a path holds it, as far as this walk has seen: enough where every
+	// walk begins at the root.
 	Known func(path string) (Hash, error)
 }
 
@@ -176,7 +177,7 @@ type differ struct {
 	ctx     context.Context
 	limits  Limits
 	known   func(path string) (Hash, error)
-	gone    map[string]Hash // what this walk saw deleted or changed, with its first blob
+	gone    map[string]Hash // without known: what this walk saw deleted or changed, with its first blob
 	trees   *treeMemo
 	files   []File
 	bad     []Violation
@@ -342,12 +343,9 @@ func (d *differ) file(path string, e treeEntry) error {
 		d.violation(path, BadPath, fmt.Sprintf("%d bytes long, %d are allowed", len(path), d.limits.Path))
 		return nil
 	}
-	first, remembered := d.gone[path]
-	if !remembered && d.known != nil {
-		var err error
-		if first, err = d.known(path); err != nil {
-			return err
-		}
+	first, err := d.holder(path)
+	if err != nil {
+		return err
 	}
 	size, err := d.s.Size(e.object())
 	if err != nil {
@@ -430,24 +428,25 @@ func (d *differ) changed(path string, depth int, old, new treeEntry) error {
 	return nil
 }
 
-// first gives what a path held first, where a file was changed or deleted, and
-// remembers it.
-func (d *differ) first(path string, before Hash) (Hash, error) {
-	if first, ok := d.gone[path]; ok {
-		return first, nil
-	}
-	first := before
+// holder gives the blob that holds a path, "" when none does.
+func (d *differ) holder(path string) (Hash, error) {
 	if d.known != nil {
-		known, err := d.known(path)
-		if err != nil {
-			return "", err
-		}
-		if known != "" {
-			first = known
-		}
+		return d.known(path)
 	}
-	d.gone[path] = first
-	return first, nil
+	return d.gone[path], nil
+}
+
+// first gives the blob that holds a path at which a file was changed or deleted,
+// or else the one before, which a walk without Known remembers.
+func (d *differ) first(path string, before Hash) (Hash, error) {
+	first, err := d.holder(path)
+	if err != nil || first != "" {
+		return first, err
+	}
+	if d.known == nil {
+		d.gone[path] = before
+	}
+	return before, nil
 }
 
 // twinFinder gives a function that finds a name's twin among all: another name

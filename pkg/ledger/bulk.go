@@ -116,9 +116,8 @@ func (b *bulk) noLoose(path string) bool {
 	return !ok
 }
 
-// known is fold.known for the walk that runs ahead. What a record's path holds
-// never changes once it counts; and what the walk itself has seen changed or
-// deleted since, it remembers. So it does not matter how far the fold is behind.
+// known is fold.known for the walk that runs ahead, as far as the fold has come:
+// see stale.
 func (b *bulk) known(path string) (gitstore.Hash, error) {
 	if b.noLoose(path) {
 		place, err := record.ParsePath(path)
@@ -188,7 +187,16 @@ func ahead(f *fold, to gitstore.Hash, fn func(gitstore.Commit) error) error {
 		for j := range queue {
 			<-j.done
 			f.ahead = j.verdicts
-			if err := fn(j.commit); err != nil {
+			stale, err := f.stale(j.commit)
+			switch {
+			case err != nil:
+				return err
+			case stale:
+				err = f.src.Walk(ctx, f.head, j.commit.Hash, gitstore.WalkOptions{Known: f.known}, fn)
+			default:
+				err = fn(j.commit)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -198,6 +206,24 @@ func ahead(f *fold, to gitstore.Hash, fn func(gitstore.Commit) error) error {
 	all.Wait()
 	f.ahead = nil
 	return errors.Join(err, unless(err != nil, walked))
+}
+
+// stale reports whether a commit that was walked ahead may have to be walked
+// again, now that all before it is folded: something has come to hold a path
+// since then. What holds one does so for ever; so a path that nothing holds now
+// was seen rightly, and so was one that is held and is not told of at all.
+func (f *fold) stale(c gitstore.Commit) (bool, error) {
+	for _, v := range c.Violations {
+		if v.Kind == gitstore.Changed || v.Kind == gitstore.Deleted {
+			return true, nil
+		}
+	}
+	for _, file := range c.Inserted {
+		if holder, err := f.known(file.Path); err != nil || holder != "" {
+			return true, err
+		}
+	}
+	return false, nil
 }
 
 // unless gives err where not holds.
@@ -273,7 +299,7 @@ func (l *Ledger) foldBulk(ctx context.Context, src Source, to gitstore.Hash, n i
 				if l.Progress != nil && (done%100 == 0 || done == n) {
 					l.Progress(done, n)
 				}
-				if done%chunk == 0 {
+				if done%l.chunk == 0 {
 					return keep()
 				}
 				return nil

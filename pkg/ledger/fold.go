@@ -57,8 +57,6 @@ type fold struct {
 	// cases are the requests that this fold has changed and not written yet: one
 	// with many records beside it is read and written once.
 	cases map[record.ID]approve.Case
-	// again says that the rest of the history is to be walked anew.
-	again bool
 	// now is the time at which what is settled is remembered; zero for later.
 	now time.Time
 	// bulk is what makes the fold of a long history fast; nil for a short one.
@@ -69,22 +67,10 @@ type fold struct {
 
 // run folds the commits that walk gives, in turn, up to the last.
 func (f *fold) run(to gitstore.Hash, walk walker) error {
-	for {
-		f.again = false
-		err := walk(f, to, func(c gitstore.Commit) error {
-			if err := f.one(c); err != nil || !f.again {
-				return err
-			}
-			return errAgain
-		})
-		if errors.Is(err, errAgain) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		return f.save()
+	if err := walk(f, to, f.one); err != nil {
+		return err
 	}
+	return f.save()
 }
 
 // walker calls fn for each commit after the fold's head up to another.
@@ -95,20 +81,20 @@ func oneByOne(f *fold, to gitstore.Hash, fn func(gitstore.Commit) error) error {
 	return f.src.Walk(f.ctx, f.head, to, gitstore.WalkOptions{Known: f.known}, fn)
 }
 
-// save writes all that is held in memory, so that the transaction can end here.
-func (f *fold) save() error {
-	if err := f.writeCases(); err != nil {
-		return err
-	}
-	return f.saveMeta(f.state)
-}
-
 // setKeyring takes another set of certificates.
 func (f *fold) setKeyring(k *record.Keyring) {
 	f.keyring = k
 	if f.bulk != nil {
 		f.bulk.keyring.Store(k)
 	}
+}
+
+// save writes all that is held in memory, so that the transaction can end here.
+func (f *fold) save() error {
+	if err := f.writeCases(); err != nil {
+		return err
+	}
+	return f.saveMeta(f.state)
 }
 
 // maxCases is how many changed requests are held in memory.
@@ -142,26 +128,6 @@ func (f *fold) writeCases() error {
 	}
 	clear(f.cases)
 	return nil
-}
-
-// errAgain ends a walk so that another goes on from there.
-var errAgain = errors.New("walk again")
-
-// displaced notes that a path is held from here by other bytes than those that
-// lay there first. A walk goes by the bytes that it saw changed or deleted, and
-// would take those for the first ones ever after; one that begins here asks
-// what is known, as on a machine that folds in other portions.
-func (f *fold) displaced(path string, blob gitstore.Hash) error {
-	if f.bulk.noLoose(path) {
-		return nil
-	}
-	var first string
-	err := f.QueryRow(`SELECT first FROM loose WHERE path = ?`, path).Scan(&first)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil
-	}
-	f.again = f.again || gitstore.Hash(first) != blob
-	return err
 }
 
 // candidate is a record's file with its signature, before it is judged.
@@ -202,17 +168,14 @@ func (f *fold) one(c gitstore.Commit) error {
 	f.report.Commits++
 	files := c.Inserted
 	for _, v := range c.Violations {
-		held, err := f.held(v.Path)
+		holder, err := f.known(v.Path)
 		if err != nil {
 			return err
 		}
 		// Garbage that was laid at a path before holds nothing.
-		if v.Kind == gitstore.Changed && !held && v.Blob != "" {
+		if v.Kind == gitstore.Changed && holder == "" && v.Blob != "" {
 			files = append(files, gitstore.File{Path: v.Path, Blob: v.Blob, Size: v.Size})
 			continue
-		}
-		if err := f.seen(v, held); err != nil {
-			return err
 		}
 		if err := f.aside(v.Path, string(v.Kind), v.Detail); err != nil {
 			return err
@@ -436,7 +399,8 @@ func reasonOf(err error) string {
 	return ""
 }
 
-// known gives the first blob that a path held; see gitstore.WalkOptions.
+// known gives the blob that holds a path, since it is part of something that
+// counts; see gitstore.WalkOptions.
 func (f *fold) known(path string) (gitstore.Hash, error) {
 	if r, asc, err := f.counted(path); err != nil || r != nil {
 		if err != nil {
@@ -450,12 +414,12 @@ func (f *fold) known(path string) (gitstore.Hash, error) {
 	if f.bulk.noLoose(path) {
 		return "", nil
 	}
-	var first string
-	err := f.QueryRow(`SELECT first FROM loose WHERE path = ?`, path).Scan(&first)
+	var held string
+	err := f.QueryRow(`SELECT blob FROM loose WHERE path = ? AND holds`, path).Scan(&held)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil
 	}
-	return gitstore.Hash(first), err
+	return gitstore.Hash(held), err
 }
 
 // record gives the counted record with an id, as a list of at most one.
@@ -489,45 +453,17 @@ func (f *fold) counted(path string) (*row, bool, error) {
 	return &rows[0], asc, nil
 }
 
-// held reports whether the path belongs to something that counts.
-func (f *fold) held(path string) (bool, error) {
-	if r, _, err := f.counted(path); err != nil || r != nil {
-		return r != nil, err
-	}
-	if f.bulk.noLoose(path) {
-		return false, nil
-	}
-	var n int
-	err := f.QueryRow(`SELECT count(*) FROM loose WHERE path = ? AND blob = 'held'`, path).Scan(&n)
-	return n > 0, err
-}
-
 // keepLoose remembers a file that is not, or not yet, part of something counted.
 func (f *fold) keepLoose(path string, blob gitstore.Hash) error {
 	f.bulk.sawLoose(path)
-	_, err := f.Exec(`INSERT INTO loose VALUES (?, ?, ?) ON CONFLICT (path) DO UPDATE SET blob = excluded.blob`, path, string(blob), string(blob))
+	_, err := f.Exec(`INSERT OR REPLACE INTO loose VALUES (?, ?, 0)`, path, string(blob))
 	return err
 }
 
 // hold marks a certificate's path as one that counts, with its bytes.
 func (f *fold) hold(path string, blob gitstore.Hash) error {
-	if err := f.displaced(path, blob); err != nil {
-		return err
-	}
 	f.bulk.sawLoose(path)
-	_, err := f.Exec(`INSERT OR REPLACE INTO loose VALUES (?, ?, 'held')`, path, string(blob))
-	return err
-}
-
-// seen remembers what a path held first that breaks the rules, so that the next
-// fold judges it as this one would.
-func (f *fold) seen(v gitstore.Violation, held bool) error {
-	first := cmp.Or(v.Old, v.Blob)
-	if held || first == "" {
-		return nil
-	}
-	f.bulk.sawLoose(v.Path)
-	_, err := f.Exec(`INSERT OR IGNORE INTO loose VALUES (?, ?, '')`, v.Path, string(first))
+	_, err := f.Exec(`INSERT OR REPLACE INTO loose VALUES (?, ?, 1)`, path, string(blob))
 	return err
 }
 
@@ -551,10 +487,7 @@ func (f *fold) count(v record.Verified, c candidate) error {
 	}
 	f.bulk.sawRecord(c.place.ID)
 	if c.older {
-		for path, blob := range map[string]gitstore.Hash{c.path: c.blob, record.SignaturePath(c.path): c.asc} {
-			if err := f.displaced(path, blob); err != nil {
-				return err
-			}
+		for _, path := range []string{c.path, record.SignaturePath(c.path)} {
 			if _, err := f.Exec(`DELETE FROM loose WHERE path = ?`, path); err != nil {
 				return err
 			}

@@ -286,7 +286,7 @@ func (l *Ledger) Held() (map[string]gitstore.Hash, error) {
 	for _, r := range rows {
 		held[r.Path], held[record.SignaturePath(r.Path)] = r.blob, r.asc
 	}
-	err = x.each(`SELECT path, first FROM loose WHERE blob = 'held'`, func(r *sql.Rows) error {
+	err = x.each(`SELECT path, blob FROM loose WHERE holds`, func(r *sql.Rows) error {
 		var path string
 		var blob gitstore.Hash
 		defer func() { held[path] = blob }()

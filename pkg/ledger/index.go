@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS records (
 	digest BLOB NOT NULL, blob BLOB NOT NULL, asc BLOB NOT NULL,
 	position INTEGER NOT NULL, ord INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS loose (
-	path TEXT PRIMARY KEY, first TEXT NOT NULL, blob TEXT NOT NULL) WITHOUT ROWID;
+	path TEXT PRIMARY KEY, blob TEXT NOT NULL, holds INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS certificates (
 	fingerprint TEXT PRIMARY KEY, armor BLOB NOT NULL, position INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS voids (
@@ -336,7 +336,7 @@ func (x index) saveRequest(c approve.Case, h policy.History, now time.Time) erro
 	}
 	var state, quiet any
 	if !now.IsZero() {
-		if d := approve.Decide(h, c, now); d.State.Settled() {
+		if d := approve.Decide(h, c, now); quietAt(c, d, now) {
 			state, quiet = string(d.State), quietFrom(c, d)
 		}
 	}
@@ -363,6 +363,6 @@ func (x index) saveProposal(p approve.Proposal, forced int, since time.Time) err
 // since a time may change. One that had ended, and could not be decided any more
 // either, is as it was: a policy decides nothing from before it.
 func (x index) forget(since time.Time) error {
-	_, err := x.Exec(`UPDATE requests SET state = NULL, quiet = NULL WHERE quiet > ?`, since.Unix())
+	_, err := x.Exec(`UPDATE requests SET state = NULL, quiet = NULL WHERE quiet >= ?`, since.Unix())
 	return err
 }

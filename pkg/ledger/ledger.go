@@ -25,7 +25,7 @@ import (
 
 // Version names the rules by which records are judged and the form of the
 // index. An index of another version is made again.
-const Version = 3
+const Version = 4
 
 var (
 	// ErrNotFound means that there is no such request, policy version or record.
@@ -50,6 +50,7 @@ type Ledger struct {
 
 	db *sql.DB
 	state
+	bulkFrom, chunk int // the constants, but in tests
 }
 
 // state is the part that is held in memory: what every record is judged by.
@@ -76,7 +77,7 @@ func Open(path string, identity record.StoreID) (*Ledger, error) {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	db.SetMaxOpenConns(1)
-	l := &Ledger{db: db}
+	l := &Ledger{db: db, bulkFrom: bulkFrom, chunk: chunk}
 	if err := l.open(identity); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -195,7 +196,7 @@ func (l *Ledger) Fold(ctx context.Context, src Source, to gitstore.Hash) (Report
 		if err != nil {
 			return Report{}, err
 		}
-		if n >= bulkFrom {
+		if n >= l.bulkFrom {
 			return l.foldBulk(ctx, src, to, n)
 		}
 	}

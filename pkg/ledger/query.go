@@ -100,9 +100,9 @@ func (l *Ledger) Requests(f Filter, now time.Time) ([]Entry, error) {
 	}
 	// What is settled may not have been yet at now: then the clock was set back.
 	if f.onlyOpen() && from == "" {
-		from, args = `(SELECT id FROM requests WHERE state IS NULL UNION ALL SELECT id FROM requests WHERE quiet > ?)`, append(args, now.Unix())
+		from, args = `(SELECT id FROM requests WHERE state IS NULL UNION ALL SELECT id FROM requests WHERE quiet >= ?)`, append(args, now.Unix())
 	} else if len(f.States) > 0 {
-		where, args = append(where, `(state IS NULL OR quiet > ? OR state IN (?`+strings.Repeat(`, ?`, len(f.States)-1)+`))`), append(args, now.Unix())
+		where, args = append(where, `(state IS NULL OR quiet >= ? OR state IN (?`+strings.Repeat(`, ?`, len(f.States)-1)+`))`), append(args, now.Unix())
 		for _, s := range f.States {
 			args = append(args, string(s))
 		}
@@ -133,7 +133,7 @@ func (l *Ledger) Requests(f Filter, now time.Time) ([]Entry, error) {
 			return err
 		}
 		e.Decision = approve.Decide(l.policies, e.Case, now)
-		if !known && e.State.Settled() {
+		if !known && quietAt(e.Case, e.Decision, now) {
 			settled = append(settled, e)
 		}
 		if f.wants(e) {
@@ -151,16 +151,28 @@ func (l *Ledger) Requests(f Filter, now time.Time) ([]Entry, error) {
 	return picked, nil
 }
 
-// quietFrom gives the time from which no policy that comes into force changes
-// where a settled request stands, in seconds since 1970.
+// quietFrom gives the time, in seconds since 1970, from which a settled request
+// stands for ever as it does: no record of it claims a later time, and no policy
+// that comes into force after it changes anything. An ending that claims a time to
+// come counts as of now, whenever that is, and an approval does not count yet.
 func quietFrom(c approve.Case, d approve.Decision) int64 {
 	quiet := d.Closed
-	for _, t := range []time.Time{c.Request.Record.Expires.Time, d.Ends} {
+	later := func(t time.Time) {
 		if t.After(quiet) {
 			quiet = t
 		}
 	}
+	later(c.Request.Record.Expires.Time)
+	later(d.Ends)
+	for _, a := range c.Approvals {
+		later(a.Record.Created.Time)
+	}
 	return quiet.Unix()
+}
+
+// quietAt reports whether a request is settled for ever at now.
+func quietAt(c approve.Case, d approve.Decision, now time.Time) bool {
+	return d.State.Settled() && quietFrom(c, d) < now.Unix()
 }
 
 // remember keeps that requests are settled. It is only to save work, so what
@@ -228,10 +240,9 @@ func (l *Ledger) decided(p approve.Proposal, now time.Time) ProposalEntry {
 		if v.ID() != doc.ID {
 			continue
 		}
-		state = approve.Accepted
-		if i > 0 {
-			before = l.policies[i-1].Policy
-		}
+		// The first replaces none, and is measured by its own threshold: by that of
+		// today it would change with every version after it.
+		state, before = approve.Accepted, l.policies[max(0, i-1)].Policy
 	}
 	switch {
 	case state == approve.Accepted:
