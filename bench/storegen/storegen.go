@@ -90,7 +90,7 @@ func Generate(ctx context.Context, dir string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{s: s, imp: imp, dice: rand.New(dice(o.Seed, "what is asked for"))} //nolint:gosec // the same every time is the point
+	w := &writer{s: s, imp: imp, dice: rand.New(dice(o.Seed, "what is asked for"))}
 	err = w.write(ctx)
 	if e := imp.close(); err == nil {
 		err = e

@@ -122,7 +122,7 @@ func (b *bulk) known(path string) (gitstore.Hash, error) {
 	if b.noLoose(path) {
 		place, err := record.ParsePath(path)
 		if err != nil || b.noRecord(place.ID) {
-			return "", nil //nolint:nilerr // not a record's path, so no record's
+			return "", nil
 		}
 	}
 	b.mu.RLock()

@@ -97,7 +97,7 @@ func (p *prepared) stmt(query string) (*sql.Stmt, error) {
 }
 
 func (p *prepared) Exec(query string, args ...any) (sql.Result, error) {
-	s, err := p.stmt(query)
+	s, err := p.stmt(query) //nolint:sqlclosecheck // it ends with the transaction
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func (p *prepared) Exec(query string, args ...any) (sql.Result, error) {
 }
 
 func (p *prepared) Query(query string, args ...any) (*sql.Rows, error) {
-	s, err := p.stmt(query)
+	s, err := p.stmt(query) //nolint:sqlclosecheck // it ends with the transaction
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +113,7 @@ func (p *prepared) Query(query string, args ...any) (*sql.Rows, error) {
 }
 
 func (p *prepared) QueryRow(query string, args ...any) *sql.Row {
-	s, err := p.stmt(query)
+	s, err := p.stmt(query) //nolint:sqlclosecheck // it ends with the transaction
 	if err != nil {
 		return p.tx.QueryRow(query, args...) // which meets the same error, and can give it
 	}

@@ -11,7 +11,7 @@ package odb
 import (
 	"bytes"
 	"compress/zlib"
-	"crypto/sha1" //nolint:gosec // git's own names; they are compared with, not trusted for, anything else
+	"crypto/sha1"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -208,7 +208,7 @@ func (db *DB) look(n Name, packed func(p *pack, at int64) error, loose func() er
 
 // nameOf gives the name of an object with these bytes.
 func nameOf(t Type, data []byte) Name {
-	h := sha1.New() //nolint:gosec // git's names are SHA-1
+	h := sha1.New()
 	head := make([]byte, 0, 32)
 	head = append(append(head, t.String()...), ' ')
 	head = append(strconv.AppendInt(head, int64(len(data)), 10), 0)

@@ -148,7 +148,7 @@ func (p *pack) offset(i int) int64 {
 	if v&largeFlag == 0 {
 		return int64(v)
 	}
-	return int64(binary.BigEndian.Uint64(p.idx[small+4*p.n+8*int(v&^largeFlag):])) //nolint:gosec // checked where it is used
+	return int64(binary.BigEndian.Uint64(p.idx[small+4*p.n+8*int(v&^largeFlag):]))
 }
 
 // Types of entries that only packs have.
