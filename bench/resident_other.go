@@ -3,15 +3,19 @@
 package main
 
 import (
-	"os"
+	"os/exec"
 	"syscall"
 )
 
-// maxResident gives the largest resident size of an ended process, in MiB.
-func maxResident(p *os.ProcessState) float64 {
-	usage, ok := p.SysUsage().(*syscall.Rusage)
-	if !ok {
-		return 0
+// maxResident runs a command and gives the largest resident size of its
+// process, in MiB.
+func maxResident(cmd *exec.Cmd) (float64, error) {
+	if err := cmd.Run(); err != nil {
+		return 0, err
 	}
-	return float64(usage.Maxrss) / (1 << 20) // in bytes on macOS
+	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	if !ok {
+		return 0, nil
+	}
+	return float64(usage.Maxrss) / (1 << 20), nil // in bytes on macOS
 }

@@ -365,10 +365,7 @@ func resident(jit string, p *plant) (float64, error) {
 		return 0, err
 	}
 	cmd := exec.Command(jit, "reconcile", "--config", config)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return 0, fmt.Errorf("jit reconcile: %w\n%s", err, out)
-	}
-	return maxResident(cmd.ProcessState), nil
+	return maxResident(cmd)
 }
 
 // news compares runs that bring ten new records.

@@ -96,7 +96,7 @@ func (l *Ledger) Requests(f Filter, now time.Time) ([]Entry, error) {
 		}
 		first, last := idRange(text)
 		low, high := tailRange(text)
-		from, args = `(SELECT id FROM records WHERE tail BETWEEN ? AND ? UNION SELECT id FROM records WHERE id BETWEEN ? AND ?)`, append(args, low, high, first, last)
+		from, args = `(SELECT id FROM records WHERE tail BETWEEN ? AND ? UNION SELECT id FROM records WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT -1)`, append(args, low, high, first, last)
 	}
 	// What is settled may not have been yet at now: then the clock was set back.
 	if f.onlyOpen() && from == "" {
@@ -120,9 +120,12 @@ func (l *Ledger) Requests(f Filter, now time.Time) ([]Entry, error) {
 	if len(where) > 0 {
 		query += ` WHERE ` + strings.Join(where, ` AND `)
 	}
+	if f.Named == "" {
+		query += ` ORDER BY r.id DESC` // else they come in that order, and only those that are looked at are read
+	}
 	var picked, settled []Entry
 	stop := errors.New("enough")
-	err := index{l.db}.each(query+` ORDER BY r.id DESC`, func(r *sql.Rows) error {
+	err := index{l.db}.each(query, func(r *sql.Rows) error {
 		var body []byte
 		var known bool
 		if err := r.Scan(&body, &known); err != nil {

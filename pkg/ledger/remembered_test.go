@@ -26,7 +26,7 @@ func TestRequestsAreRemembered(t *testing.T) {
 		w.now = w.now.Add(20 * time.Minute)
 	}
 	filters := map[string]ledger.Filter{
-		"all": {}, "two": {Limit: 2}, "open": {Open: true}, "bob's": {By: "bob"}, "nobody's": {By: "carol"},
+		"all": {}, "two": {Limit: 2}, "named": {Named: "0"}, "named, two": {Named: "1", Limit: 2}, "named whole": {Named: "01J", Open: true}, "open": {Open: true}, "bob's": {By: "bob"}, "nobody's": {By: "carol"},
 		"revoked": {States: []approve.State{approve.Revoked}}, "pending or active": {States: []approve.State{approve.Pending, approve.Active}},
 		"one that is over": {States: []approve.State{approve.Expired, approve.Lapsed}, Limit: 1}, "expired": {States: []approve.State{approve.Expired}}, "of db": {Resource: "db", Limit: 4}, "of other": {Resource: "other"},
 	}

@@ -109,14 +109,15 @@ func Open(ctx context.Context, c Config) (*Replica, error) {
 	return r, nil
 }
 
-// restore makes an index that is empty again from the mirror, up to the
-// checkpoint: what must end is known even while the remote is away.
+// restore folds what the index lacks of the mirror, up to the checkpoint: what
+// must end is known even while the remote is away. The index was lost, is of
+// another version, or its making was stopped.
 func (r *Replica) restore(ctx context.Context) error {
-	if _, position := r.ledger.Head(); position > 0 {
-		return nil
-	}
 	checkpoint, err := r.store.Checkpoint()
 	if err != nil || checkpoint == "" {
+		return err
+	}
+	if on, err := r.known(checkpoint); err != nil || on {
 		return err
 	}
 	unlock, err := r.exclusive(ctx)
@@ -127,8 +128,8 @@ func (r *Replica) restore(ctx context.Context) error {
 	if err := r.refresh(); err != nil {
 		return err
 	}
-	if _, position := r.ledger.Head(); position > 0 {
-		return nil // another process was faster
+	if on, err := r.known(checkpoint); err != nil || on {
+		return err // another process was faster
 	}
 	if _, err := r.ledger.Fold(ctx, r.store, checkpoint); err != nil {
 		// The mirror may be gone too; then the next Sync brings both.
