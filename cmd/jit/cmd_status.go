@@ -34,6 +34,7 @@ type statusView struct {
 	Age       *int64         `json:"age"`
 	AgeText   *string        `json:"ageText"`
 	Spooled   []string       `json:"spooled"`
+	Refused   []string       `json:"refused"`
 	SetAside  []setAsideView `json:"setAside"`
 	Join      string         `json:"join"`
 }
@@ -71,7 +72,7 @@ shows cannot be trusted; what is known is printed all the same.`,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
 	}
 	o.out.add(cmd, []string{"store", "url", "transport", "head", "position", "digest", "policy", "reachable", "problem", "next",
-		"fetched", "age", "ageText", "spooled", "setAside", "join"})
+		"fetched", "age", "ageText", "spooled", "refused", "setAside", "join"})
 	return cmd
 }
 
@@ -104,7 +105,7 @@ func viewStatus(rep *replica.Replica, s Settings, now time.Time, problem error) 
 	l := rep.Ledger()
 	head, position := l.Head()
 	v := statusView{Store: string(s.Store.Identity), URL: gitstore.Redact(s.Store.URL), Transport: rep.TransportInUse(),
-		Head: string(head), Position: position, Digest: string(l.Digest()), Spooled: []string{},
+		Head: string(head), Position: position, Digest: string(l.Digest()), Spooled: []string{}, Refused: []string{},
 		Join: joinLine(s, head)}
 	if p := l.Policies().Latest(); p != nil {
 		v.Policy = orNull(string(p.ID()))
@@ -122,6 +123,11 @@ func viewStatus(rep *replica.Replica, s Settings, now time.Time, problem error) 
 		return v, err
 	}
 	v.Spooled = append(v.Spooled, spool...)
+	refused, err := rep.Refused()
+	if err != nil {
+		return v, err
+	}
+	v.Refused = append(v.Refused, refused...)
 	aside, err := l.SetAside()
 	v.SetAside = viewSetAside(aside)
 	return v, err
@@ -160,6 +166,12 @@ func (a *App) renderStatus(w io.Writer, v statusView) error {
 		}
 	}
 	fmt.Fprintf(w, "waiting   %s to be sent\n", count(len(v.Spooled), "submission"))
+	for _, line := range v.Spooled {
+		fmt.Fprintf(w, "  %s\n", clean(line))
+	}
+	for _, line := range v.Refused {
+		fmt.Fprintf(w, "refused   %s\n", st.Warn(clean(line)))
+	}
 	if n := len(v.SetAside); n > 0 {
 		fmt.Fprintf(w, "set aside %s; see: jit verify\n", st.Warn(count(n, "record")))
 	}

@@ -131,6 +131,11 @@ func (d *desk) send(ctx context.Context, l letter) error {
 	if err != nil {
 		return err
 	}
+	if res.Refused > 0 {
+		if err := d.app.reportRefused(d.rep); err != nil {
+			return err
+		}
+	}
 	if res.Spooled {
 		d.app.Warn("it could not be sent now: %v", res.Cause)
 		d.app.Say("The signed record waits on this machine and goes out with the next command that reaches the store, or: jit sync")

@@ -66,6 +66,12 @@ func (a *App) Synced(ctx context.Context) (*replica.Replica, Settings, error) {
 		return nil, s, err
 	}
 	a.reportSync(report)
+	if report.Refused > 0 {
+		if err := a.reportRefused(rep); err != nil {
+			rep.Close()
+			return nil, s, err
+		}
+	}
 	return rep, s, nil
 }
 

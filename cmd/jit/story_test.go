@@ -24,9 +24,11 @@ type company struct {
 	store  string
 	people map[string]*member
 	config string // the reconciler's
+	env    []string
 }
 
-// member is one person: JIT_HOME, GNUPGHOME, and their gpg key.
+// member is one person: JIT_HOME, GNUPGHOME, and their gpg key; gpg is nil for
+// who has a key file.
 type member struct {
 	home string
 	gpg  *testenv.GPG
@@ -39,9 +41,12 @@ func (s *company) run(who, program string, args ...string) (stdout, stderr strin
 	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir, "LC_ALL=C.UTF-8"}
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir, "LC_ALL=C.UTF-8"}, s.env...)
 	if m := s.people[who]; m != nil {
-		cmd.Env = append(cmd.Env, "JIT_HOME="+m.home, "GNUPGHOME="+m.gpg.Home)
+		cmd.Env = append(cmd.Env, "JIT_HOME="+m.home)
+		if m.gpg != nil {
+			cmd.Env = append(cmd.Env, "GNUPGHOME="+m.gpg.Home)
+		}
 	}
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"time"
@@ -46,15 +45,9 @@ type Tip struct {
 	Empty bool // the branch does not exist; Hash is ""
 }
 
-const (
-	// maxTries bounds the lost races of one append. With the pauses below that
-	// is several minutes, in which hundreds of writers have had their turn.
-	maxTries = 400
-	// Pauses after a lost race: the first is about as long as a push to a folder, the
-	// longest keeps a waiting person's patience. Each is drawn from zero up.
-	firstPause = 25 * time.Millisecond
-	lastPause  = 800 * time.Millisecond
-)
+// maxTries bounds the lost races of one append. With the pauses between them
+// that is several minutes, in which hundreds of writers have had their turn.
+const maxTries = 400
 
 // Fetch asks the remote for its head and brings what the mirror lacks. A
 // remote whose head is the known tip costs no object. The new tip is recorded
@@ -105,18 +98,21 @@ func (s *Store) Append(ctx context.Context, a Append, onTip OnTip) (Result, erro
 // AppendFunc is Append with files that depend on the head. make is called for
 // every head that is built on, after onTip, and like it under the lock.
 func (s *Store) AppendFunc(ctx context.Context, make func(tip Hash) (Append, error), onTip OnTip) (Result, error) {
-	longest := firstPause
-	result, err := s.appendLocked(ctx, make, onTip, &longest)
-	if err == nil && longest > firstPause {
-		// The winner of a contended race pauses too: it would win the next one
-		// as well, having the newest head. What was appended stands already.
-		_ = pause(ctx, longest)
+	waited, err := s.turns.wait(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	c := s.contest()
+	result, err := s.appendLocked(ctx, make, onTip, c, waited)
+	if err == nil && result.Tries > 0 && !c.queued {
+		s.turns.won(c.landed(), time.Since(c.begun))
 	}
 	return result, err
 }
 
-// appendLocked appends under the lock; longest grows with each lost race.
-func (s *Store) appendLocked(ctx context.Context, make func(tip Hash) (Append, error), onTip OnTip, longest *time.Duration) (Result, error) {
+// appendLocked appends under the lock. behind says that others have most likely
+// appended since the remote was last asked.
+func (s *Store) appendLocked(ctx context.Context, make func(tip Hash) (Append, error), onTip OnTip, c *contest, behind bool) (Result, error) {
 	unlock, err := s.lock(ctx)
 	if err != nil {
 		return Result{}, err
@@ -124,11 +120,12 @@ func (s *Store) appendLocked(ctx context.Context, make func(tip Hash) (Append, e
 	defer unlock()
 	leave, first := s.queue(ctx)
 	defer func() { leave() }()
+	c.queued = first
 	var result Result
 	var unsure Hash // a commit that was sent without an answer
 	var cause error
 	for rounds := 0; result.Tries < maxTries && rounds < 2*maxTries; rounds++ {
-		if cause != nil {
+		if cause != nil || behind {
 			arrived, err := s.catchUp(ctx, unsure)
 			if err != nil {
 				return result, errors.Join(err, cause)
@@ -137,7 +134,8 @@ func (s *Store) appendLocked(ctx context.Context, make func(tip Hash) (Append, e
 				result.Commit = unsure
 				return result, nil
 			}
-			unsure, cause = "", nil
+			unsure, cause, behind = "", nil, false
+			c.saw(s.Tip())
 		}
 		push, err := s.remote.openPush(ctx)
 		if err != nil {
@@ -145,8 +143,17 @@ func (s *Store) appendLocked(ctx context.Context, make func(tip Hash) (Append, e
 		}
 		tip := push.tip()
 		if tip == "" || tip != s.Tip() {
-			push.close()
+			// The session stays open meanwhile: another one would show a newer head
+			// again where many write.
 			if _, err := s.catchUp(ctx, ""); err != nil {
+				push.close()
+				return result, err
+			}
+		}
+		c.saw(s.Tip())
+		if tip != s.Tip() {
+			push.close()
+			if err := c.pause(ctx); err != nil {
 				return result, err
 			}
 			continue
@@ -178,11 +185,11 @@ func (s *Store) appendLocked(ctx context.Context, make func(tip Hash) (Append, e
 		s.log.Debug("push did not get through", "try", result.Tries, "error", err)
 		if first {
 			// Those behind in the queue wait too: no long pause before them.
-			err = pause(ctx, firstPause)
+			err = sleep(ctx, between(firstPause))
 		} else {
-			err = pause(ctx, *longest)
-			*longest = min(2**longest, lastPause)
+			err = c.pause(ctx)
 			leave, first = s.queue(ctx)
+			c.queued = c.queued && first
 		}
 		if err != nil {
 			return result, errors.Join(err, cause)
@@ -238,18 +245,6 @@ func (s *Store) adopt(head Hash, objects *newObjects) error {
 		return err
 	}
 	return s.writeRef(trackedRef, head)
-}
-
-// pause waits for a random time up to longest, or until ctx ends.
-func pause(ctx context.Context, longest time.Duration) error {
-	t := time.NewTimer(rand.N(longest) + time.Millisecond) //nolint:gosec // a pause between tries, no secret
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // Init makes a store: it pushes a's files as the root commit of a remote whose

@@ -84,7 +84,8 @@ func lockFile(ctx context.Context, path string) (*flock.Flock, error) {
 	return file, nil
 }
 
-// queuePatience bounds the waiting in a queue that is only a courtesy.
+// queuePatience bounds the waiting in a queue that is only a courtesy, since the
+// head last moved: whoever holds the place may be stopped.
 const queuePatience = 3 * time.Second
 
 // queue lets the writers to a folder on this machine go one after another, by a
@@ -96,20 +97,47 @@ func (s *Store) queue(ctx context.Context) (leave func(), first bool) {
 	if s.url.scheme != schemePath {
 		return leave, false
 	}
-	ctx, cancel := context.WithTimeout(ctx, queuePatience)
-	defer cancel()
 	for _, dir := range []string{filepath.Join(s.url.path, ".git"), s.url.path} {
 		head := filepath.Join(dir, "HEAD")
-		if _, err := os.Stat(head); err != nil {
-			continue
+		if _, err := os.Stat(head); err == nil {
+			file := flock.New(head, flock.SetFlag(os.O_RDONLY))
+			if s.waitInQueue(ctx, file) {
+				return func() { _ = file.Close() }, true
+			}
+			break
 		}
-		file := flock.New(head, flock.SetFlag(os.O_RDONLY))
-		if locked, err := file.TryLockContext(ctx, lockPoll); locked && err == nil {
-			return func() { _ = file.Close() }, true
-		}
-		break
 	}
 	return leave, false
+}
+
+// waitInQueue takes the lock, as a blocking call, for then the kernel keeps the
+// order of those who wait. Who asked again and again would get it by luck.
+func (s *Store) waitInQueue(ctx context.Context, file *flock.Flock) bool {
+	mine := make(chan error, 1)
+	go func() { mine <- file.Lock() }()
+	last, _ := s.peekPath()
+	since := time.Now()
+	for {
+		select {
+		case err := <-mine:
+			return err == nil
+		case <-time.After(queuePatience / 10):
+		case <-ctx.Done():
+		}
+		head, _ := s.peekPath()
+		if head != last {
+			last, since = head, time.Now()
+		}
+		if ctx.Err() != nil || time.Since(since) > queuePatience {
+			// The call cannot be taken back: what it still gets is given on.
+			go func() {
+				if err := <-mine; err == nil {
+					_ = file.Close()
+				}
+			}()
+			return false
+		}
+	}
 }
 
 // Checkpoint gives the last head that was verified on this machine; "" where

@@ -109,6 +109,7 @@ type Store struct {
 	objMu   sync.Mutex          // go-git's object storage is not safe for concurrent use
 	objects *filesystem.Storage // writes objects
 	turn    chan struct{}       // one goroutine of this process at a time takes the lock
+	turns   turns
 }
 
 // Refs of the mirror. The second keeps the checkpoint's objects alive whatever

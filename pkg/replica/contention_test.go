@@ -1,14 +1,22 @@
 package replica_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/jitaccess/jit/internal/testenv"
+	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/record"
 	"github.com/jitaccess/jit/pkg/replica"
 	"github.com/jitaccess/jit/pkg/request"
@@ -16,8 +24,8 @@ import (
 
 // TestMain lets the tests run this binary again as one of many writers.
 func TestMain(m *testing.M) {
-	if os.Getenv("JIT_TEST_WRITER") != "" {
-		if err := writer(); err != nil {
+	if job := os.Getenv("JIT_TEST_WRITER"); job != "" {
+		if err := writer(job); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -28,15 +36,36 @@ func TestMain(m *testing.M) {
 
 const writers = 16
 
-// writer makes requests from a copy of its own.
-func writer() (err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+// fairness is how many times the median append the slowest may take.
+const fairness = 5
+
+// job is what a writer is told: the store, and whose key to sign with.
+type job struct {
+	Dir, URL, Key string
+	Records       int
+	Store         record.StoreID
+	Transport     gitstore.Transport
+	SSH           gitstore.SSHOptions
+}
+
+func (j job) open(ctx context.Context) (*replica.Replica, error) {
+	return replica.Open(ctx, replica.Config{Dir: j.Dir, URL: j.URL, Identity: j.Store, Transport: j.Transport, SSH: j.SSH, Isolated: true})
+}
+
+// writer makes requests from a copy of its own, and prints a line for each: its
+// id and how long the sending took.
+func writer(text string) (err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	signer, err := record.OpenKeyFile(os.Getenv("JIT_TEST_KEY"), nil)
+	var j job
+	if err := json.Unmarshal([]byte(text), &j); err != nil {
+		return err
+	}
+	signer, err := record.OpenKeyFile(j.Key, nil)
 	if err != nil {
 		return err
 	}
-	r, err := replica.Open(ctx, replica.Config{Dir: os.Getenv("JIT_TEST_WRITER"), URL: os.Getenv("JIT_TEST_URL"), Identity: record.StoreID(os.Getenv("JIT_TEST_STORE"))})
+	r, err := j.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -48,7 +77,12 @@ func writer() (err error) {
 	if _, err := r.Sync(ctx); err != nil {
 		return err
 	}
-	for range each {
+	// All are ready before any begins: starting is not what is measured.
+	fmt.Println("ready")
+	if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
+		return err
+	}
+	for range j.Records {
 		now := time.Now()
 		h, err := r.NewHead(record.KindRequest, "bob", now)
 		if err != nil {
@@ -60,60 +94,141 @@ func writer() (err error) {
 		if err != nil {
 			return err
 		}
+		begun := time.Now()
 		res, err := r.Submit(ctx, replica.Message{Subject: "bob asks"}, out)
 		if err != nil || res.Spooled {
 			return fmt.Errorf("%+v: %w", res, err)
 		}
-		fmt.Println(h.ID)
+		fmt.Println(h.ID, time.Since(begun).Microseconds())
 	}
 	return nil
 }
 
 // TestManyWriters: processes with copies of their own append through one remote
-// at once. Each record is there, once.
+// at once. Each record is there, once, and nobody starves. The git program, which
+// starts several processes for each try, has a share of the records only.
 func TestManyWriters(t *testing.T) {
-	w := newWorldAt(t, time.Now())
-	key := t.TempDir() + "/bob.asc"
-	w.must(os.WriteFile(key, w.secrets["bob"], 0o600))
+	for _, via := range []struct {
+		name      string
+		transport gitstore.Transport
+		records   int
+		serve     func(w *world) (url string, ssh gitstore.SSHOptions)
+	}{
+		{"path", gitstore.Builtin, each, (*world).servePath},
+		{"ssh", gitstore.Builtin, each, (*world).serveSSH},
+		{"ssh by git", gitstore.Git, max(each/5, 1), (*world).serveSSH},
+		{"http", gitstore.Builtin, each, (*world).serveHTTP},
+	} {
+		t.Run(via.name, func(t *testing.T) {
+			w := newWorldAt(t, time.Now())
+			key := filepath.Join(t.TempDir(), "bob.asc")
+			w.must(os.WriteFile(key, w.secrets["bob"], 0o600))
+			j := job{Store: w.identity, Key: key, Transport: via.transport, Records: via.records}
+			j.URL, j.SSH = via.serve(w)
+			took := w.writeAll(j)
+			w.wantEachOnce(took, writers*via.records)
+			var times []time.Duration
+			for _, d := range took {
+				times = append(times, d)
+			}
+			slices.Sort(times)
+			median, slowest := times[len(times)/2], times[len(times)-1]
+			ratio := float64(slowest) / float64(median)
+			t.Logf("%s: %d writers x %d records, each there once; median %v, slowest %v, ratio %.1f",
+				via.name, writers, via.records, median.Round(time.Millisecond), slowest.Round(time.Millisecond), ratio)
+			if ratio > fairness {
+				t.Errorf("the slowest took %.1f times the median, more than %d: %v", ratio, fairness, times[max(0, len(times)-20):])
+			}
+		})
+	}
+}
+
+func (w *world) servePath() (string, gitstore.SSHOptions) { return w.url, gitstore.SSHOptions{} }
+
+func (w *world) serveHTTP() (string, gitstore.SSHOptions) {
+	w.t.Helper()
+	dir, name := filepath.Split(w.url)
+	return testenv.StartGitHTTP(w.t, dir, testenv.GitHTTPOptions{}) + "/" + name, gitstore.SSHOptions{}
+}
+
+func (w *world) serveSSH() (string, gitstore.SSHOptions) {
+	w.t.Helper()
+	s := testenv.StartSSHD(w.t, testenv.SSHDOptions{HideAuthInfo: true})
+	return "ssh://" + s.User + "@" + s.Addr + w.url, gitstore.SSHOptions{KnownHosts: []string{s.KnownHosts}, IdentityFile: s.ClientKey}
+}
+
+// writeAll lets the writers do their job, all at once, and gives how long each
+// record took.
+func (w *world) writeAll(j job) map[record.ID]time.Duration {
+	w.t.Helper()
 	self, err := os.Executable()
 	w.must(err)
-	var running []*exec.Cmd
-	outs := make([]bytes.Buffer, writers)
-	for i := range writers {
+	type process struct {
+		*exec.Cmd
+		start func()
+		lines *bufio.Scanner
+		talk  *bytes.Buffer
+	}
+	var all []process
+	for range writers {
+		j.Dir = w.t.TempDir()
+		text, err := json.Marshal(j)
+		w.must(err)
 		cmd := exec.Command(self)
-		cmd.Env = append(os.Environ(), "JIT_TEST_WRITER="+t.TempDir(), "JIT_TEST_URL="+w.url, "JIT_TEST_STORE="+string(w.identity), "JIT_TEST_KEY="+key)
-		cmd.Stdout, cmd.Stderr = &outs[i], &outs[i]
+		cmd.Env = append(os.Environ(), "JIT_TEST_WRITER="+string(text))
+		talk := &bytes.Buffer{}
+		cmd.Stderr = talk
+		in, err := cmd.StdinPipe()
+		w.must(err)
+		out, err := cmd.StdoutPipe()
+		w.must(err)
 		w.must(cmd.Start())
-		running = append(running, cmd)
-		t.Cleanup(func() {
+		w.t.Cleanup(func() {
 			if cmd.ProcessState == nil {
 				_ = cmd.Process.Kill() // this test failed before it ended
 				_ = cmd.Wait()
 			}
 		})
+		all = append(all, process{cmd, func() { _ = in.Close() }, bufio.NewScanner(out), talk})
 	}
-	want := map[string]bool{}
-	for i, cmd := range running {
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("writer %d: %v\n%s", i, err, outs[i].String())
-		}
-		for _, id := range bytes.Fields(outs[i].Bytes()) {
-			want[string(id)] = true
+	for _, p := range all {
+		if !p.lines.Scan() {
+			w.t.Fatalf("a writer did not get ready: %v\n%s", p.Wait(), p.talk)
 		}
 	}
+	for _, p := range all {
+		p.start()
+	}
+	took := map[record.ID]time.Duration{}
+	for i, p := range all {
+		for p.lines.Scan() {
+			id, text, _ := strings.Cut(p.lines.Text(), " ")
+			d, err := time.ParseDuration(text + "us")
+			w.must(err)
+			took[record.ID(id)] = d
+		}
+		if err := p.Wait(); err != nil {
+			w.t.Errorf("writer %d: %v\n%s", i, err, p.talk)
+		}
+	}
+	return took
+}
+
+func (w *world) wantEachOnce(took map[record.ID]time.Duration, want int) {
+	w.t.Helper()
 	r := w.machine()
 	refs, err := r.Ledger().AllRecords()
 	w.must(err)
 	found := 0
 	for _, ref := range refs {
-		if ref.Kind == record.KindRequest && want[string(ref.ID)] {
+		if _, ok := took[ref.ID]; ok && ref.Kind == record.KindRequest {
 			found++
 		}
 	}
-	if found != writers*each || len(want) != writers*each || len(refs) != 1+writers*each {
-		t.Errorf("%d of %d requests are there; %d records in all, %d said to be sent", found, writers*each, len(refs), len(want))
+	if found != want || len(took) != want || len(refs) != 1+want {
+		w.t.Fatalf("%d of %d requests are there; %d records in all, %d said to be sent", found, want, len(refs), len(took))
 	}
 	if aside, err := r.Ledger().SetAside(); err != nil || len(aside) > 0 {
-		t.Errorf("%+v %v", aside, err)
+		w.t.Errorf("%+v %v", aside, err)
 	}
 }

@@ -38,6 +38,9 @@ type Result struct {
 	// Spooled says that it waits in the spool, and Cause why.
 	Spooled bool
 	Cause   error
+	// Refused counts those that waited before it and that the history refuses by
+	// now; see [Replica.Refused].
+	Refused int
 }
 
 // NewHead gives the head of a record that is about to be made: a new id, this
@@ -134,13 +137,13 @@ func (r *Replica) submit(ctx context.Context, s submission) (Result, error) {
 		}
 	}
 	if commit == "" {
-		return Result{Spooled: true, Cause: err}, nil
+		return Result{Spooled: true, Cause: err, Refused: len(refused)}, nil
 	}
 	if err != nil {
 		// It is sent; that it still lies in the spool does no harm.
 		r.config.Log.Warn("what was sent could not be taken from the spool", "error", err)
 	}
-	return Result{Commit: commit}, nil
+	return Result{Commit: commit, Refused: len(refused)}, nil
 }
 
 func files(waiting []submission) []ledger.NewFile {
