@@ -63,6 +63,7 @@ func command(args []string) error {
 	requests := flags.Int("requests", 1000, "generate: the number of requests")
 	seed := flags.Uint64("seed", 1, "generate: what chooses keys, ids and texts")
 	largest := flags.Int("largest", large, "scale: the number of requests of the largest store, for a shorter try")
+	profile := flags.String("profile", "", "scale: a file for the profile of the first verification of the largest store")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -75,7 +76,7 @@ func command(args []string) error {
 			return err
 		}
 		defer os.RemoveAll(dir)
-		return scale(dir, *runs, map[string]int{"1k": min(small, *largest), "10k": min(middle, *largest), "100k": *largest})
+		return scale(dir, *runs, map[string]int{"1k": min(small, *largest), "10k": min(middle, *largest), "100k": *largest}, *profile)
 	case "generate":
 		if flags.NArg() != 1 {
 			return errors.New("generate: name the folder of the new repository")

@@ -152,9 +152,9 @@ func (w *world) serveHTTP() (string, gitstore.SSHOptions) {
 }
 
 func (w *world) serveSSH() (string, gitstore.SSHOptions) {
+	w.t.Helper()
 	// Hundreds of sessions of this user would disturb the tests that end some.
 	testenv.Alone(w.t, "ssh-sessions")
-	w.t.Helper()
 	s := testenv.StartSSHD(w.t, testenv.SSHDOptions{HideAuthInfo: true})
 	return "ssh://" + s.User + "@" + s.Addr + w.url, gitstore.SSHOptions{KnownHosts: []string{s.KnownHosts}, IdentityFile: s.ClientKey}
 }
