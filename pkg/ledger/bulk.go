@@ -130,11 +130,19 @@ func (b *bulk) known(path string) (gitstore.Hash, error) {
 	return (&fold{index: index{b.tx}}).known(path)
 }
 
-// next goes on in another transaction.
-func (b *bulk) next(tx *sql.Tx) {
+// turn ends a transaction and goes on in the next, in which the walk ahead asks
+// from then on.
+func (b *bulk) turn(end func() error, next func() (*sql.Tx, error)) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.tx = tx
+	if err := end(); err != nil {
+		return err
+	}
+	tx, err := next()
+	if err == nil {
+		b.tx = tx
+	}
+	return err
 }
 
 // verdict is a record verified ahead of the fold, with what it was verified by.
@@ -265,7 +273,7 @@ func (l *Ledger) foldBulk(ctx context.Context, src Source, to gitstore.Hash, n i
 	done := 0
 	err = func() error {
 		if l.position == 0 {
-			// They are made anew below, or when the index is opened again.
+			// They are made anew below, or by the fold that goes on from here.
 			if _, err := tx.Exec(noIndices); err != nil {
 				return err
 			}
@@ -277,17 +285,15 @@ func (l *Ledger) foldBulk(ctx context.Context, src Source, to gitstore.Hash, n i
 			if err := f.save(); err != nil {
 				return err
 			}
-			if err := tx.Commit(); err != nil {
-				return err
-			}
-			l.state = f.state.clone()
-			next, err := l.begin(ctx)
+			err := f.bulk.turn(tx.Commit, func() (*sql.Tx, error) {
+				l.state = f.state.clone()
+				return l.begin(ctx)
+			})
 			if err != nil {
 				return err
 			}
-			tx = next
+			tx = f.bulk.tx
 			f.index = index{prepare(tx)}
-			f.bulk.next(tx)
 			return nil
 		}
 		return f.run(to, func(f *fold, to gitstore.Hash, fn func(gitstore.Commit) error) error {
