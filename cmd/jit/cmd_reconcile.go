@@ -167,7 +167,7 @@ func (o *reconcileOptions) conclude(res reconcile.Result) error {
 		a.Warn("%v", err)
 	}
 	if n := res.ReceiptsSpooled + res.ReceiptsOwed; n > 0 {
-		a.Say("%s waits for the store; the next run sends what is left", count(n, "receipt"))
+		a.Say("%s for the store; the next run sends what is left", count(n, "receipt")+" "+waits(n))
 	}
 	code := res.ExitCode()
 	switch code {

@@ -49,6 +49,11 @@ type Tip struct {
 // that is several minutes, in which hundreds of writers have had their turn.
 const maxTries = 400
 
+// maxUnmoved bounds the lost races in a row that nobody has won: the branch's lock
+// may be held by a push that is under way, but a server that cannot write, as
+// with a full disk, says the same.
+const maxUnmoved = 10
+
 // Fetch asks the remote for its head and brings what the mirror lacks. A
 // remote whose head is the known tip costs no object. The new tip is recorded
 // whatever its relation to the checkpoint is: that is the caller's to judge.
@@ -124,6 +129,7 @@ func (s *Store) appendLocked(ctx context.Context, make func(tip Hash) (Append, e
 	var result Result
 	var unsure Hash // a commit that was sent without an answer
 	var cause error
+	unmoved, last := 0, Hash("")
 	for rounds := 0; result.Tries < maxTries && rounds < 2*maxTries; rounds++ {
 		if cause != nil || behind {
 			arrived, err := s.catchUp(ctx, unsure)
@@ -179,6 +185,12 @@ func (s *Store) appendLocked(ctx context.Context, make func(tip Hash) (Append, e
 			unsure, cause = head, err
 		case errors.Is(err, errRaced):
 			cause = err
+			if unmoved++; tip != last {
+				unmoved, last = 0, tip
+			}
+			if refused := (*RefusedError)(nil); unmoved >= maxUnmoved && errors.As(err, &refused) {
+				return result, refused
+			}
 		default:
 			return result, err
 		}

@@ -82,7 +82,9 @@ func (e *RemoteError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s: ", e.Op, e.URL)
 	for _, k := range e.Kind {
-		fmt.Fprintf(&b, "%v: ", k)
+		if !errors.Is(e.Err, k) { // else the cause says it
+			fmt.Fprintf(&b, "%v: ", k)
+		}
 	}
 	fmt.Fprintf(&b, "%v", e.Err)
 	if e.Said != "" && !strings.Contains(e.Err.Error(), e.Said) {

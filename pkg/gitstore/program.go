@@ -137,6 +137,9 @@ func (p *program) said() string { return p.talk.String() }
 func (p *program) request(body func(io.Writer) error) (io.Reader, error) {
 	p.asked = true
 	if err := body(p.in); err != nil {
+		// Without an end of its input the program would wait for more, and close
+		// for the program.
+		_ = p.in.Close()
 		return nil, err
 	}
 	return p.out, p.in.Close()

@@ -187,6 +187,30 @@ func TestHookRefuses(t *testing.T) {
 	}
 }
 
+// TestNobodyWinsTheRace: a lock that is left behind looks like another push that is
+// under way, and is no reason to try for minutes.
+func TestNobodyWinsTheRace(t *testing.T) {
+	for _, transport := range []Transport{Builtin, Git} {
+		t.Run(string(transport), func(t *testing.T) {
+			t.Parallel()
+			path := bare(t)
+			s, root := initStore(t, Options{URL: path, Isolated: true, Transport: transport})
+			lock := filepath.Join(path, "refs", "heads", "main.lock")
+			if err := os.WriteFile(lock, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			result, err := s.Append(testContext(t), add("a", "1"), nil)
+			if !errors.Is(err, ErrRefused) || result.Tries > maxUnmoved+1 || mustFetch(t, s) != root {
+				t.Fatalf("%+v, %v", result, err)
+			}
+			if err := os.Remove(lock); err != nil {
+				t.Fatal(err)
+			}
+			mustAppend(t, s, "a", "1")
+		})
+	}
+}
+
 func TestOnTipStopsTheAppend(t *testing.T) {
 	path := bare(t)
 	s, root := initStore(t, Options{URL: path, Isolated: true})

@@ -405,12 +405,14 @@ var lostRace = []string{
 }
 
 // refusal tells a lost race from a refusal by the status that the server gives.
+// A lost race holds the refusal too, for who finds that nobody has won it.
 func (s *Store) refusal(status, talk string) error {
+	refused := &RefusedError{URL: s.url.identity(), Reason: plain(status), Said: plain(talk)}
 	lower := strings.ToLower(status)
 	for _, w := range lostRace {
 		if strings.Contains(lower, w) {
-			return fmt.Errorf("%w: %s", errRaced, plain(status))
+			return fmt.Errorf("%w: %w", errRaced, refused)
 		}
 	}
-	return &RefusedError{URL: s.url.identity(), Reason: plain(status), Said: plain(talk)}
+	return refused
 }

@@ -196,7 +196,7 @@ func (r *run) end(ctx context.Context, s *site, t task, ending map[string]bool) 
 	}
 	reach("revoked")
 	if err := r.record(event{Kind: ended, Grant: g.ID, Cause: t.cause, Ending: &e}); err != nil {
-		r.log.Warn("the ending is not in the journal; the next run will do it again", "grant", g.ID, "error", err)
+		r.note(fmt.Errorf("the ending of grant %s is not in the journal, and the next run does it again: %w", g.ID, err))
 	}
 	reach("ended")
 	return e, nil

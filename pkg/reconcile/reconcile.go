@@ -92,7 +92,8 @@ const (
 // ExitCode gives the code with which a program that made this run ends: 4 when
 // the store's history was rewritten or is another store's; else 6 when a target
 // failed, could not be fully ended, or a part of the work could not be done;
-// else 5 when the store could not be reached; else 0. The worst comes first:
+// else 5 when the store could not be reached or did not take what was sent; else
+// 0. The worst comes first:
 // what a person must look at soonest.
 func (r Result) ExitCode() int {
 	left := false
@@ -104,7 +105,8 @@ func (r Result) ExitCode() int {
 		return exitTampered
 	case r.Failed > 0, left, len(r.Problems) > 0:
 		return exitPartly
-	case errors.Is(r.SyncErr, replica.ErrUnreachable):
+	case errors.Is(r.SyncErr, replica.ErrUnreachable), errors.Is(r.SyncErr, gitstore.ErrBadRemote),
+		errors.Is(r.SyncErr, gitstore.ErrRefused), errors.Is(r.SyncErr, gitstore.ErrContention):
 		return exitUnreachable
 	case r.SyncErr != nil:
 		return exitUnexpected

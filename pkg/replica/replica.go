@@ -416,7 +416,10 @@ func (r *Replica) Rebuild(ctx context.Context) error {
 
 // noteFetch keeps when the remote last answered.
 func (r *Replica) noteFetch() error {
-	return writeSynced(filepath.Join(r.config.Dir, "fetched"), []byte(strconv.FormatInt(r.config.Now().Unix(), 10)+"\n"))
+	if err := writeSynced(filepath.Join(r.config.Dir, "fetched"), []byte(strconv.FormatInt(r.config.Now().Unix(), 10)+"\n")); err != nil {
+		return fmt.Errorf("noting that the store has answered: %w", err)
+	}
+	return nil
 }
 
 // Freshness gives when the remote last answered; zero when it never did.

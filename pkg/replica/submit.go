@@ -128,7 +128,7 @@ func (r *Replica) submit(ctx context.Context, s submission) (Result, error) {
 		return Result{}, err
 	}
 	if err := r.spool(&s); err != nil {
-		return Result{}, err
+		return Result{}, fmt.Errorf("nothing was sent, for what is signed could not be kept on this machine first: %w", err)
 	}
 	commit, refused, err := r.flush(ctx, append(waiting, s))
 	for _, other := range refused {
