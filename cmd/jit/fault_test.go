@@ -403,13 +403,6 @@ func (j *faultJob) open() int {
 	return n
 }
 
-// receipts gives the outcomes of the one request.
-func (j *faultJob) receipts() string {
-	j.t.Helper()
-	return strings.Join(strings.Fields(j.clean("alice", "log", strings.TrimSpace(j.clean("alice", "list", "--template", "{{(index . 0).id}}")),
-		"--template", "{{range .}}{{if eq .kind \"receipt\"}}{{.text}}\n{{end}}{{end}}")), " ")
-}
-
 // quiet wants a reconciler that has nothing left to do.
 func (j *faultJob) quiet(open int) {
 	j.t.Helper()
