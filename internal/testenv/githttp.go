@@ -1,7 +1,9 @@
 package testenv
 
 import (
+	"bytes"
 	"crypto/subtle"
+	"io"
 	"net/http"
 	"net/http/cgi"
 	"net/http/httptest"
@@ -51,6 +53,7 @@ func StartGitHTTP(t testing.TB, root string, o GitHTTPOptions) string {
 		},
 		InheritEnv: []string{"PATH"},
 	}
+	handler = wholeBody(handler)
 	if o.User != "" {
 		handler = basicAuth(handler, o.User, o.Password)
 	}
@@ -63,6 +66,20 @@ func StartGitHTTP(t testing.TB, root string, o GitHTTPOptions) string {
 		server.Close()
 	})
 	return server.URL
+}
+
+// wholeBody starts nothing for a request that is cut short: git http-backend would
+// read for ever at its end (git 2.39).
+func wholeBody(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			http.Error(w, "the request was cut short", http.StatusBadRequest)
+			return
+		}
+		r.Body, r.ContentLength, r.TransferEncoding = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
+		next.ServeHTTP(w, r)
+	})
 }
 
 func basicAuth(next http.Handler, user, password string) http.Handler {

@@ -126,7 +126,6 @@ func (l *Line) pass(to, from net.Conn, up bool) {
 		}
 		if broken && f.Stall {
 			_, _ = io.Copy(io.Discard, from) // until somebody gives up
-			return
 		}
 		if broken {
 			_ = from.Close()

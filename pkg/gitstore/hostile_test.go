@@ -317,3 +317,19 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestNumbersAreNoRefusal: what looks like a status of http may be a port, a
+// folder, a size.
+func TestNumbersAreNoRefusal(t *testing.T) {
+	for text, want := range map[string]error{
+		"kex_exchange_identification: read: Connection reset by peer banner exchange: Connection to 127.0.0.1 port 34013: invalid format": nil,
+		"fatal: unable to access 'http://127.0.0.1:40317/x.git/': The requested URL returned error: 403":                                  ErrAuth,
+		"fatal: unable to access 'http://127.0.0.1:8080/403.git/': Empty reply from server":                                               nil,
+		"git@host: Permission denied (publickey).":                                                                                        ErrAuth,
+		"Host key verification failed.": ErrHostKey,
+	} {
+		if got := kindOfWords(text); got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
+}

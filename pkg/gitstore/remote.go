@@ -128,7 +128,7 @@ func kindOfWords(said string) error {
 			return ErrHostKey
 		}
 	}
-	for _, w := range []string{"permission denied", "authentication failed", "could not read username", "could not read password", "terminal prompts disabled", "unable to authenticate", "401", "403"} {
+	for _, w := range []string{"permission denied", "authentication failed", "could not read username", "could not read password", "terminal prompts disabled", "unable to authenticate", "returned error: 401", "returned error: 403"} {
 		if strings.Contains(said, w) {
 			return ErrAuth
 		}
