@@ -10,6 +10,16 @@
 // in this process, a store's policy and a target configured. The runs of the two sides take turns, so that a busy
 // moment of the machine hits both. The last line is the time of `jit --help`,
 // process start and all. It exits with 1 when a figure is above its limit.
+//
+//	go run ./bench scale
+//
+// makes stores of 1,000, 10,000 and 100,000 requests and compares how costs grow
+// (docs/performance.md), in about ten minutes and three gigabytes of the
+// temporary folder. And
+//
+//	go run ./bench generate -requests 1000 -seed 1 FOLDER
+//
+// makes one such store.
 package main
 
 import (
@@ -21,8 +31,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sort"
+	"strings"
 	"time"
 
+	"github.com/jitaccess/jit/bench/storegen"
 	"github.com/jitaccess/jit/pkg/gitstore"
 )
 
@@ -35,12 +47,47 @@ const (
 )
 
 func main() {
-	runs := flag.Int("n", 21, "runs of each side")
-	flag.Parse()
-	if err := bench(*runs); err != nil {
+	if err := command(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+}
+
+func command(args []string) error {
+	name := ""
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		name, args = args[0], args[1:]
+	}
+	flags := flag.NewFlagSet("bench "+name, flag.ContinueOnError)
+	runs := flags.Int("n", 21, "runs of each side")
+	requests := flags.Int("requests", 1000, "generate: the number of requests")
+	seed := flags.Uint64("seed", 1, "generate: what chooses keys, ids and texts")
+	largest := flags.Int("largest", large, "scale: the number of requests of the largest store, for a shorter try")
+	profile := flags.String("profile", "", "scale: a file for the profile of the first verification of the largest store")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	switch name {
+	case "":
+		return bench(*runs)
+	case "scale":
+		dir, err := os.MkdirTemp("", "jit-scale-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		return scale(dir, *runs, map[string]int{"1k": min(small, *largest), "10k": min(middle, *largest), "100k": *largest}, *profile)
+	case "generate":
+		if flags.NArg() != 1 {
+			return errors.New("generate: name the folder of the new repository")
+		}
+		s, err := storegen.Generate(context.Background(), flags.Arg(0), storegen.Options{Requests: *requests, Seed: *seed})
+		if err == nil {
+			fmt.Printf("%d records in %d commits\nidentity %s\nhead     %s\n", s.Records, s.Commits, s.Identity, s.Head)
+		}
+		return err
+	}
+	return fmt.Errorf("there is no %q: scale or generate", name)
 }
 
 // sides are two stores with the same content: one for gitstore, one for git.

@@ -26,6 +26,7 @@ type App struct {
 	started  bool // the command line was understood, and a command runs
 	settings *Settings
 	stale    error // why the store could not be asked, where it could not
+	progress *progress
 }
 
 // globalFlags are the flags of all commands.

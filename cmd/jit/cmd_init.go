@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -221,6 +223,14 @@ func (a *App) mayReplace(force bool) error {
 		return nil //nolint:nilerr // no configuration, or one that cannot be read, is replaced
 	}
 	return failure(exitUsage, "has-store", "add --replace to use another one, or set JIT_HOME to another folder", "you already use the store %s at %s", known.Store.Identity, gitstore.Redact(known.Store.URL))
+}
+
+// joinCopy is the folder for what is fetched of a store before it is pinned. It
+// is the same one for the same address, so that a join that was stopped goes on
+// where it was.
+func (f folders) joinCopy(url, branch string) string {
+	sum := sha256.Sum256([]byte(url + "\x00" + branch))
+	return filepath.Join(f.state, "stores", "joining-"+hex.EncodeToString(sum[:8]))
 }
 
 // newCopy makes a folder for a store whose identity is not known yet.

@@ -56,7 +56,7 @@ first eight digits of the identity.`,
 	return cmd
 }
 
-func (o *joinOptions) run(ctx context.Context, args []string) error {
+func (o *joinOptions) run(ctx context.Context, args []string) (err error) {
 	a := o.app
 	url, err := a.storeURL(args, "jit join URL --as NAME")
 	if err != nil {
@@ -83,11 +83,19 @@ func (o *joinOptions) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	temp, err := f.newCopy()
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(temp)
+	temp := f.joinCopy(url, o.branch)
+	defer func() {
+		// What was fetched is of use to the next try, where this one was stopped
+		// or the network broke off. On success it has moved.
+		if _, there := os.Stat(temp); there != nil {
+			return
+		}
+		if err != nil && (ctx.Err() != nil || isUnreachable(err)) {
+			a.Say("what was fetched is kept: run the same command again to go on")
+			return
+		}
+		err = errors.Join(err, os.RemoveAll(temp))
+	}()
 	s := Settings{Name: o.name, Store: StoreSettings{URL: url, Identity: pinned, Branch: o.branch, Transport: o.trans}}
 	if s.Store.Identity, err = o.confirm(ctx, s, temp, at); err != nil {
 		return err
@@ -118,7 +126,7 @@ func (o *joinOptions) run(ctx context.Context, args []string) error {
 		return err
 	}
 	say, err := a.enroll(ctx, rep, s, cert)
-	if err := errors.Join(err, rep.Close()); err != nil {
+	if err = errors.Join(err, rep.Close()); err != nil {
 		return err
 	}
 	return a.Print(o.out, v, func(w io.Writer) error {

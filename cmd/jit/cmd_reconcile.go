@@ -40,6 +40,7 @@ type reconcileView struct {
 	Written  int          `json:"receiptsWritten"`
 	Spooled  int          `json:"receiptsSpooled"`
 	Owed     int          `json:"receiptsOwed"`
+	Healed   *string      `json:"healed"`
 }
 
 type changeView struct {
@@ -59,7 +60,7 @@ type changeView struct {
 
 var reconcileFields = []string{
 	"dryRun", "exit", "changes", "opened", "ended", "failed", "drift", "problems", "store",
-	"receiptsWritten", "receiptsSpooled", "receiptsOwed",
+	"receiptsWritten", "receiptsSpooled", "receiptsOwed", "healed",
 }
 
 func newReconcileCmd(app *App) *cobra.Command {
@@ -70,6 +71,9 @@ func newReconcileCmd(app *App) *cobra.Command {
 fetch, open what is approved, and sign a receipt of each change. cron or a
 systemd timer runs it every minute or so. A run with nothing to do changes
 nothing.
+
+Where a push has put the store's history on a side branch, the run heals it with
+the reconciler's key, by an ordinary push, before it plans.
 
 Exit codes: 0 done, 4 the store's history was rewritten, 5 the store could not
 be reached (what is over has ended all the same), 6 a target failed.`,
@@ -152,6 +156,10 @@ func configError(err error) error {
 // conclude says what the lines of the changes do not, and gives the exit code.
 func (o *reconcileOptions) conclude(res reconcile.Result) error {
 	a := o.app
+	a.reportHealed(res.Healed)
+	if res.WouldHeal {
+		a.Say("a run would heal the history first, if the policy lets this reconciler")
+	}
 	for _, line := range res.Drift {
 		a.Warn("drift: %s", line)
 	}
@@ -207,6 +215,9 @@ func (o *reconcileOptions) view(res reconcile.Result) reconcileView {
 	}
 	if res.SyncErr != nil {
 		v.Store = orNull(res.SyncErr.Error())
+	}
+	if res.Healed != nil {
+		v.Healed = orNull(string(res.Healed.Commit))
 	}
 	for _, err := range res.Problems {
 		v.Problems = append(v.Problems, err.Error())

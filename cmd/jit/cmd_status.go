@@ -29,6 +29,7 @@ type statusView struct {
 	Policy    *string        `json:"policy"`
 	Reachable bool           `json:"reachable"`
 	Problem   *string        `json:"problem"`
+	Next      *string        `json:"next"`
 	Fetched   *string        `json:"fetched"`
 	Age       *int64         `json:"age"`
 	AgeText   *string        `json:"ageText"`
@@ -70,7 +71,7 @@ shows cannot be trusted; what is known is printed all the same.`,
 		Args:    exactly(),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
 	}
-	o.out.add(cmd, []string{"store", "url", "transport", "head", "position", "digest", "policy", "reachable", "problem",
+	o.out.add(cmd, []string{"store", "url", "transport", "head", "position", "digest", "policy", "reachable", "problem", "next",
 		"fetched", "age", "ageText", "spooled", "refused", "setAside", "join"})
 	return cmd
 }
@@ -89,6 +90,9 @@ func (o *statusOptions) run(ctx context.Context) (err error) {
 	v, err := viewStatus(rep, s, a.Now(), problem)
 	if err != nil {
 		return err
+	}
+	if problem != nil {
+		v.Next = orNull(a.asExit(ctx, problem).Hint)
 	}
 	v.Reachable = !a.flags.offline && !isUnreachable(problem)
 	if err := a.Print(o.out, v, func(w io.Writer) error { return a.renderStatus(w, v) }); err != nil {
@@ -154,6 +158,12 @@ func (a *App) renderStatus(w io.Writer, v statusView) error {
 		fmt.Fprintf(w, "fetched   %s, %s ago: %s\n", *v.Fetched, *v.AgeText, st.Bad("now it failed"))
 	default:
 		fmt.Fprintf(w, "fetched   %s, %s ago\n", *v.Fetched, *v.AgeText)
+	}
+	if v.Problem != nil {
+		fmt.Fprintf(w, "problem   %s\n", clean(*v.Problem))
+		if v.Next != nil {
+			fmt.Fprintf(w, "          → %s\n", clean(*v.Next))
+		}
 	}
 	fmt.Fprintf(w, "waiting   %s to be sent\n", count(len(v.Spooled), "submission"))
 	for _, line := range v.Spooled {

@@ -6,6 +6,8 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"github.com/jitaccess/jit/pkg/replica"
 )
 
 type syncOptions struct {
@@ -15,31 +17,40 @@ type syncOptions struct {
 }
 
 type syncView struct {
-	Head     string `json:"head"`
-	Position int    `json:"position"`
-	Commits  int    `json:"commits"`
-	Records  int    `json:"records"`
-	SetAside int    `json:"setAside"`
-	Sent     int    `json:"sent"`
+	Head     string  `json:"head"`
+	Position int     `json:"position"`
+	Commits  int     `json:"commits"`
+	Records  int     `json:"records"`
+	SetAside int     `json:"setAside"`
+	Sent     int     `json:"sent"`
+	Healed   *string `json:"healed"`
 }
 
 func newSyncCmd(app *App) *cobra.Command {
 	o := &syncOptions{app: app}
 	cmd := &cobra.Command{
-		Use:     "sync",
-		Short:   "Fetch and verify what is new, and send what waits here",
+		Use:   "sync",
+		Short: "Fetch and verify what is new, and send what waits here",
+		Long: `Brings this machine's copy of the store up to date, and sends what was signed here
+and waits.
+
+Where a push has put the history on a side branch, an admin's sync heals it: it
+signs a commit that takes the history up again and brings in what the other side
+added, and pushes it without force. Everybody else stays at what they have
+verified until then, with exit code 4. What needs a person to decide is left to:
+jit repair.`,
 		GroupID: groupRun,
 		Args:    exactly(),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
 	}
 	cmd.Flags().BoolVar(&o.rebuild, "rebuild", false, "make the local index again from the copy of the store")
-	o.out.add(cmd, []string{"head", "position", "commits", "records", "setAside", "sent"})
+	o.out.add(cmd, []string{"head", "position", "commits", "records", "setAside", "sent", "healed"})
 	return cmd
 }
 
 func (o *syncOptions) run(ctx context.Context) (err error) {
 	a := o.app
-	rep, _, err := a.Open(ctx)
+	rep, s, err := a.Open(ctx)
 	if err != nil {
 		return err
 	}
@@ -49,13 +60,17 @@ func (o *syncOptions) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	report, err := rep.Sync(ctx)
+	report, err := rep.SyncAndHeal(ctx, replica.Healer{Name: s.Name, Signer: a.Signer})
 	if err != nil {
 		return err
 	}
+	a.reportHealed(report.Healed)
 	head, position := rep.Ledger().Head()
 	v := syncView{Head: string(head), Position: position, Commits: report.Commits, Records: report.Records,
 		SetAside: len(report.SetAside), Sent: report.Sent}
+	if h := report.Healed; h != nil {
+		v.Healed = orNull(string(h.Commit))
+	}
 	if report.Waiting > 0 {
 		a.Warn("%s here still, since: %v", count(report.Waiting, "submission")+" "+waits(report.Waiting), report.Cause)
 	}

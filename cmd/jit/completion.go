@@ -44,7 +44,7 @@ func (a *App) completeFrom(list func(rep *replica.Replica, s Settings, args []st
 // where its beginning was typed.
 func (a *App) completeRequests(states ...approve.State) cobra.CompletionFunc {
 	return a.completeFrom(func(rep *replica.Replica, _ Settings, args []string, typed string) []cobra.Completion {
-		entries, err := rep.Ledger().Requests(ledger.Filter{States: states, Limit: 10 * maxCompletions}, a.Now())
+		entries, err := rep.Ledger().Requests(ledger.Filter{States: states, Named: typed, Limit: maxCompletions}, a.Now())
 		if err != nil {
 			return nil
 		}

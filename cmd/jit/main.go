@@ -51,6 +51,7 @@ func (a *App) run(ctx context.Context, args []string) int {
 	if err == nil || errors.Is(err, errListed) {
 		return exitDone
 	}
+	a.progress.done()
 	e := a.asExit(ctx, err)
 	a.printError(e, wantsJSON(cmd, args))
 	return e.Exit

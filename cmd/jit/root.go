@@ -22,7 +22,7 @@ const (
 // lifeCommands, beside them, those of a request's life.
 var adminCommands = []func(*App) *cobra.Command{
 	newVerifyCmd,
-	newSyncCmd, newDoctorCmd,
+	newSyncCmd, newDoctorCmd, newRepairCmd,
 	newInitCmd, newJoinCmd, newEnrollCmd, newAdmitCmd, newWhoamiCmd, newStatusCmd,
 	newPolicyCmd, newKeyCmd, newCompletionCmd, newVersionCmd, newManCmd,
 }

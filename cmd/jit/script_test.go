@@ -25,9 +25,16 @@ func TestScript(t *testing.T) {
 	if found, err := filepath.Glob(filepath.Join(dir, "*.txtar")); err != nil || len(found) == 0 {
 		t.Fatalf("there are no scripts in %s: %v", dir, err)
 	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
-		Dir:                dir,
-		Setup:              setupScript,
+		Dir: dir,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("SCRIPTS", abs) // for what several scripts share
+			return setupScript(e)
+		},
 		RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"as": scriptAs, "code": scriptCode, "capture": scriptCapture, "snapshot": scriptSnapshot, "unchanged": scriptUnchanged,

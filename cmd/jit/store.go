@@ -18,8 +18,12 @@ func (a *App) replicaConfig(s Settings) (replica.Config, error) {
 	if err != nil {
 		return replica.Config{}, err
 	}
+	if a.progress == nil {
+		a.progress = a.newProgress()
+	}
 	return replica.Config{
-		Dir: f.storeDir(s.Store.Identity), URL: s.Store.URL, Identity: s.Store.Identity, Branch: s.Store.Branch,
+		Progress: a.progress.report,
+		Dir:      f.storeDir(s.Store.Identity), URL: s.Store.URL, Identity: s.Store.Identity, Branch: s.Store.Branch,
 		Transport: gitstore.Transport(s.Store.Transport), Log: slog.New(slog.DiscardHandler),
 	}, nil
 }
@@ -82,6 +86,7 @@ func (a *App) asOf(rep *replica.Replica) string {
 
 // reportSync says what a person should know about what came in.
 func (a *App) reportSync(r replica.Report) {
+	a.reportHealed(r.Healed)
 	if r.Sent > 0 {
 		a.Say("sent %s that waited here", count(r.Sent, "submission"))
 	}
@@ -132,8 +137,11 @@ func isUnreachable(err error) bool {
 func replicaExit(err error) *exitError {
 	switch {
 	case errors.Is(err, replica.ErrRewritten):
-		return &exitError{Exit: exitUntrusted, Code: "rewritten", Message: err.Error(), Err: err,
-			Hint: "nothing was changed here, and nothing is taken from there. Compare with a colleague: jit status. Whoever runs the git host must explain it"}
+		return rewrittenExit(err)
+	case errors.Is(err, replica.ErrNotHealer):
+		return &exitError{Exit: exitRefused, Code: "not-admin", Message: err.Error(), Err: err, Hint: "ask an admin to run: jit repair"}
+	case errors.Is(err, gitstore.ErrMoved):
+		return &exitError{Exit: exitUnreachable, Code: "moved", Message: err.Error(), Err: err, Hint: "nothing was pushed; look again: jit repair"}
 	case errors.Is(err, replica.ErrIdentity):
 		return &exitError{Exit: exitUntrusted, Code: "other-store", Message: err.Error(), Err: err,
 			Hint: "compare the identity with an admin: jit status. If the address is wrong, run: jit join URL"}

@@ -19,6 +19,9 @@ import (
 type newObjects struct {
 	order []plumbing.Hash
 	store *memory.Storage
+	// held are objects that the mirror holds and the server may lack. Only a
+	// remote that makes its packs in this process looks at them.
+	held []heldObject
 }
 
 func (n *newObjects) add(typ plumbing.ObjectType, data []byte) (Hash, error) {
@@ -221,8 +224,9 @@ func (s *Store) build(a Append, parent Hash) (Hash, *newObjects, error) {
 }
 
 // encodeCommit writes a commit, signed where a.Sign is given. The signature
-// covers the commit without its own header, as git-commit(1) has it.
-func encodeCommit(a Append, tree, parent Hash) ([]byte, error) {
+// covers the commit without its own header, as git-commit(1) has it. A parent
+// "" is none.
+func encodeCommit(a Append, tree Hash, parents ...Hash) ([]byte, error) {
 	who := func(text string) (string, error) {
 		if strings.ContainsAny(text, "<>\n\x00") {
 			return "", fmt.Errorf("%q has no place in a commit's author", text)
@@ -250,8 +254,10 @@ func encodeCommit(a Append, tree, parent Hash) ([]byte, error) {
 	person := fmt.Sprintf("%s <%s> %d +0000", name, email, when.Unix())
 	var head strings.Builder
 	fmt.Fprintf(&head, "tree %s\n", tree)
-	if parent != "" {
-		fmt.Fprintf(&head, "parent %s\n", parent)
+	for _, parent := range parents {
+		if parent != "" {
+			fmt.Fprintf(&head, "parent %s\n", parent)
+		}
 	}
 	fmt.Fprintf(&head, "author %s\ncommitter %s\n", person, person)
 	body := "\n" + strings.TrimRight(a.Message, "\n") + "\n"

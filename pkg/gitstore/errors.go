@@ -35,6 +35,12 @@ var (
 	ErrContention = errors.New("too many lost races")
 	// ErrRewritten means that the remote's head does not extend the checkpoint.
 	ErrRewritten = errors.New("history was rewritten")
+	// ErrMoved means that the remote's branch is not (any more) where a heal or a
+	// repair was made for.
+	ErrMoved = errors.New("the remote's branch has moved")
+	// ErrUnsigned means that a commit is not signed, or not in the form in which
+	// jit signs.
+	ErrUnsigned = errors.New("commit is not signed")
 	// ErrNotForward means that a checkpoint was to be moved to a commit that
 	// does not extend it.
 	ErrNotForward = errors.New("checkpoint moves only forward")

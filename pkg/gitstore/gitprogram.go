@@ -34,15 +34,15 @@ var gitOptions = []string{
 // on standard error.
 func (r *gitRemote) run(ctx context.Context, args ...string) (out, talk string, err error) {
 	s := r.s
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
-	defer cancel()
+	wait := s.patience(ctx)
+	defer wait.cancel()
 	all := append([]string{"--git-dir=" + s.mirror}, gitOptions...)
-	cmd := s.command(ctx, append(all, args...)...)
-	printed, told := &said{}, &said{}
+	cmd := s.command(wait, append(all, args...)...)
+	printed, told := &said{}, &ticker{heard: wait.heard, report: s.o.Progress}
 	cmd.Stdout, cmd.Stderr = printed, told
 	err = cmd.Run()
-	if ctx.Err() != nil {
-		err = fmt.Errorf("no answer within %v: %w", s.o.Timeout, ctx.Err())
+	if wait.Err() != nil {
+		err = fmt.Errorf("no answer within %v: %w", s.o.Timeout, wait.Err())
 	}
 	return printed.String(), told.String(), err
 }
@@ -52,7 +52,12 @@ const fetchedRef = "refs/jit/fetched"
 
 func (r *gitRemote) fetch(ctx context.Context) (Hash, error) {
 	s := r.s
-	_, talk, err := r.run(ctx, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance",
+	// Its progress shows that it is alive; only a long fetch has any.
+	loud := "--quiet"
+	if s.Tip() == "" {
+		loud = "--progress"
+	}
+	_, talk, err := r.run(ctx, "fetch", loud, "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance",
 		"--no-recurse-submodules", "--no-show-forced-updates", "--refmap=", "--", s.url.raw, "+"+s.ref+":"+fetchedRef)
 	if err != nil {
 		if strings.Contains(talk, "couldn't find remote ref") {

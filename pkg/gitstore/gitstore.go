@@ -24,6 +24,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/cache"
 	"github.com/go-git/go-git/v5/storage/filesystem"
+
+	"github.com/jitaccess/jit/pkg/gitstore/internal/odb"
 )
 
 // Transport says who speaks to the remote.
@@ -45,7 +47,7 @@ const (
 // DefaultBranch is the branch that holds the store where none is named.
 const DefaultBranch = "main"
 
-// DefaultTimeout bounds one network operation.
+// DefaultTimeout is how long a remote may be silent.
 const DefaultTimeout = 60 * time.Second
 
 // SSHOptions says how the in-process ssh logs in, and, where set, with which
@@ -84,8 +86,11 @@ type Options struct {
 	// Isolated means that git reads no configuration of the system or the
 	// user, runs no hook or credential helper of theirs and never asks.
 	Isolated bool
-	// Timeout bounds each network operation. 0 means DefaultTimeout.
+	// Timeout is how long a remote may be silent. 0 means DefaultTimeout.
 	Timeout time.Duration
+	// Progress, where set, is told what a long fetch is at: what it does, how
+	// much of it is done, and of how much.
+	Progress func(what string, done, total int)
 	// Logger hears of retries and maintenance. nil means nobody does.
 	Logger *slog.Logger
 }
@@ -100,9 +105,10 @@ type Store struct {
 	log    *slog.Logger
 	remote remote
 
-	objMu   sync.Mutex // go-git's object storage is not safe for concurrent use
-	objects *filesystem.Storage
-	turn    chan struct{} // one goroutine of this process at a time takes the lock
+	db      *odb.DB             // reads objects
+	objMu   sync.Mutex          // go-git's object storage is not safe for concurrent use
+	objects *filesystem.Storage // writes objects
+	turn    chan struct{}       // one goroutine of this process at a time takes the lock
 	turns   turns
 }
 
@@ -231,11 +237,11 @@ func (s *Store) openMirror(ctx context.Context) error {
 		}
 	}
 	s.objects = filesystem.NewStorageWithOptions(osfs.New(s.mirror), cache.NewObjectLRU(cacheBytes), filesystem.Options{})
+	s.db = odb.Open(filepath.Join(s.mirror, "objects"))
 	return nil
 }
 
-// cacheBytes bounds go-git's cache of objects. Trees of a day's folder and
-// delta bases are all that is read twice.
+// cacheBytes bounds go-git's cache of objects, for the packs that it indexes.
 const cacheBytes = 16 * cache.MiByte
 
 func (s *Store) makeMirror(config string) error {
@@ -260,7 +266,7 @@ func quoteConfig(value string) string {
 func (s *Store) Close() error {
 	s.objMu.Lock()
 	defer s.objMu.Unlock()
-	return s.objects.Close()
+	return errors.Join(s.objects.Close(), s.db.Close())
 }
 
 // TransportInUse says who speaks to the remote, for people: "builtin" or "git",

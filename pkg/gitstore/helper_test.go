@@ -13,14 +13,14 @@ import (
 	"github.com/jitaccess/jit/internal/testenv"
 )
 
-// patience bounds what a test waits for; nothing takes nearly as long.
-const patience = 2 * time.Minute
+// testPatience bounds what a test waits for; nothing takes nearly as long.
+const testPatience = 2 * time.Minute
 
 var day = time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
 
 func testContext(t testing.TB) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testPatience)
 	t.Cleanup(cancel)
 	return ctx
 }

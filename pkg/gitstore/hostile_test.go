@@ -328,7 +328,7 @@ func TestNumbersAreNoRefusal(t *testing.T) {
 		"git@host: Permission denied (publickey).":                                                                                        ErrAuth,
 		"Host key verification failed.": ErrHostKey,
 	} {
-		if got := kindOfWords(text); !errors.Is(got, want) {
+		if got := kindOfWords(text); !errors.Is(got, want) || (got == nil) != (want == nil) {
 			t.Errorf("%q: %v, want %v", text, got, want)
 		}
 	}

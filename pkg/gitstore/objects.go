@@ -5,10 +5,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
+
+	"github.com/jitaccess/jit/pkg/gitstore/internal/odb"
 )
 
 // Hash is the name of a git object: 40 lower-case hexadecimal digits. The zero
@@ -55,63 +56,39 @@ const (
 )
 
 // object reads an object of the mirror after checking its type and its size,
-// and checks that its bytes are the ones that its name stands for.
-func (s *Store) object(typ plumbing.ObjectType, h Hash, limit int64) ([]byte, error) {
-	if !isHash(string(h)) {
-		return nil, fmt.Errorf("%w: %q is no object name", ErrNotFound, h)
+// and checks that its bytes are the ones that its name stands for. The bytes
+// must not be changed.
+func (s *Store) object(typ odb.Type, h Hash, limit int64) ([]byte, error) {
+	name, err := nameOf(h)
+	if err != nil {
+		return nil, err
 	}
-	s.objMu.Lock()
-	defer s.objMu.Unlock()
-	data, err := s.readObject(typ, h.git(), limit)
-	if errors.Is(err, plumbing.ErrObjectNotFound) {
-		// The git program may have fetched or repacked since the list of packs
-		// was read.
-		s.objects.Reindex()
-		data, err = s.readObject(typ, h.git(), limit)
-	}
+	is, data, err := s.db.Read(name, limit)
 	switch {
-	case errors.Is(err, plumbing.ErrObjectNotFound):
+	case errors.Is(err, odb.ErrNotFound):
 		return nil, fmt.Errorf("%w: %s %s", ErrNotFound, typ, h)
-	case err != nil && !errors.Is(err, ErrTooLarge) && !errors.Is(err, ErrCorrupt):
-		return nil, fmt.Errorf("%w: %s %s: %w", ErrCorrupt, typ, h, err)
+	case errors.Is(err, odb.ErrTooLarge):
+		return nil, fmt.Errorf("%w: %s %w", ErrTooLarge, typ, err)
+	case err != nil:
+		return nil, fmt.Errorf("%w: %s %w", ErrCorrupt, typ, err)
+	case is != typ:
+		return nil, fmt.Errorf("%w: %s is a %s, not a %s", ErrCorrupt, h, is, typ)
 	}
-	return data, err
+	return data, nil
 }
 
-func (s *Store) readObject(typ plumbing.ObjectType, h plumbing.Hash, limit int64) ([]byte, error) {
-	size, err := s.objects.EncodedObjectSize(h)
-	if err != nil {
-		return nil, err
+func nameOf(h Hash) (n odb.Name, err error) {
+	if !isHash(string(h)) {
+		return n, fmt.Errorf("%w: %q is no object name", ErrNotFound, h)
 	}
-	if size > limit {
-		return nil, fmt.Errorf("%w: %s %s has %d bytes, %d are allowed", ErrTooLarge, typ, h, size, limit)
-	}
-	obj, err := s.objects.EncodedObject(plumbing.AnyObject, h)
-	if err != nil {
-		return nil, err
-	}
-	if obj.Type() != typ {
-		return nil, fmt.Errorf("%w: %s is a %s, not a %s", ErrCorrupt, h, obj.Type(), typ)
-	}
-	r, err := obj.Reader()
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	data := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
-	if _, err := data.ReadFrom(io.LimitReader(r, limit+1)); err != nil {
-		return nil, err
-	}
-	if plumbing.ComputeHash(typ, data.Bytes()) != h {
-		return nil, fmt.Errorf("%w: the bytes of %s %s are not its own", ErrCorrupt, typ, h)
-	}
-	return data.Bytes(), nil
+	_, err = hex.Decode(n[:], []byte(h))
+	return n, err
 }
 
 // ReadBlob gives a file's bytes. A blob of more than limit bytes is
 // ErrTooLarge and is not read. The bytes are checked against h.
 func (s *Store) ReadBlob(h Hash, limit int64) ([]byte, error) {
-	return s.object(plumbing.BlobObject, h, limit)
+	return s.object(odb.Blob, h, limit)
 }
 
 // Has reports whether the mirror holds the object h.
@@ -122,17 +99,12 @@ func (s *Store) Has(h Hash) bool {
 
 // Size gives the size of the object h in bytes without reading it.
 func (s *Store) Size(h Hash) (int64, error) {
-	if !isHash(string(h)) {
-		return 0, fmt.Errorf("%w: %q is no object name", ErrNotFound, h)
+	name, err := nameOf(h)
+	if err != nil {
+		return 0, err
 	}
-	s.objMu.Lock()
-	defer s.objMu.Unlock()
-	size, err := s.objects.EncodedObjectSize(h.git())
-	if errors.Is(err, plumbing.ErrObjectNotFound) {
-		s.objects.Reindex()
-		size, err = s.objects.EncodedObjectSize(h.git())
-	}
-	if errors.Is(err, plumbing.ErrObjectNotFound) {
+	size, err := s.db.Size(name)
+	if errors.Is(err, odb.ErrNotFound) {
 		return 0, fmt.Errorf("%w: %s", ErrNotFound, h)
 	}
 	return size, err
@@ -147,7 +119,7 @@ type commitObject struct {
 
 // commit reads a commit.
 func (s *Store) commit(h Hash) (commitObject, error) {
-	data, err := s.object(plumbing.CommitObject, h, maxCommitBytes)
+	data, err := s.object(odb.Commit, h, maxCommitBytes)
 	if err != nil {
 		return commitObject{}, err
 	}
@@ -233,7 +205,7 @@ func (s *Store) tree(h Hash) ([]treeEntry, error) {
 	if h == "" || h == emptyTree {
 		return nil, nil
 	}
-	data, err := s.object(plumbing.TreeObject, h, maxTreeBytes)
+	data, err := s.object(odb.Tree, h, maxTreeBytes)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package gitstore
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -34,7 +35,28 @@ const (
 // receive stores the pack that r gives. It is written to a file first, and
 // looked through with little memory before anything unpacks it. want is what
 // was asked for; it becomes visible last.
-func (s *Store) receive(ctx context.Context, r io.Reader, want Hash) error {
+func (s *Store) receive(wait *patience, r io.Reader, want Hash) error {
+	b := bufio.NewReaderSize(r, 1<<16)
+	if head, err := b.Peek(packHeader); err == nil && s.git != "" && s.Tip() == "" && binary.BigEndian.Uint32(head[8:]) >= programFrom {
+		// The first fetch of a large store: git indexes what comes as it comes,
+		// on all processors.
+		if err := s.indexByProgram(wait, io.LimitReader(b, maxPack)); err != nil {
+			return fmt.Errorf("storing the pack: %w", err)
+		}
+		return s.mustHave(want)
+	}
+	return s.receiveSmall(wait, b, want)
+}
+
+const (
+	packHeader = 12
+	// programFrom is the number of objects from which a first fetch is the git
+	// program's work.
+	programFrom = 10000
+)
+
+// receiveSmall is receive for what this process can look through first.
+func (s *Store) receiveSmall(wait *patience, r io.Reader, want Hash) error {
 	f, err := os.CreateTemp(s.o.Dir, ".pack-*")
 	if err != nil {
 		return err
@@ -58,7 +80,7 @@ func (s *Store) receive(ctx context.Context, r io.Reader, want Hash) error {
 	case objects < unpackObjects && total <= unpackBytes:
 		err = s.unpack(f, want)
 	case largest > streamBytes && s.git != "":
-		err = s.indexByProgram(ctx, f)
+		err = s.indexByProgram(wait, f)
 	case largest > maxObject:
 		return fmt.Errorf("%w: the pack holds an object of %d bytes, which needs the git program", ErrBadRemote, largest)
 	default:
@@ -67,6 +89,10 @@ func (s *Store) receive(ctx context.Context, r io.Reader, want Hash) error {
 	if err != nil {
 		return fmt.Errorf("storing the pack: %w", err)
 	}
+	return s.mustHave(want)
+}
+
+func (s *Store) mustHave(want Hash) error {
 	if !s.Has(want) {
 		return fmt.Errorf("%w: the pack does not hold %s", ErrBadRemote, want)
 	}
@@ -180,23 +206,23 @@ func (s *Store) unpack(r io.Reader, want Hash) error {
 func (s *Store) storePack(r io.Reader) error {
 	s.objMu.Lock()
 	defer s.objMu.Unlock()
-	defer s.objects.Reindex()
-	return packfile.UpdateObjectStorage(s.objects, r)
+	if err := packfile.UpdateObjectStorage(s.objects, r); err != nil {
+		return err
+	}
+	return s.db.Refresh()
 }
 
 // indexByProgram stores a pack by `git index-pack`, which reads large objects
 // piece by piece.
-func (s *Store) indexByProgram(ctx context.Context, r io.Reader) error {
-	cmd := s.command(ctx, "--git-dir="+s.mirror, "-c", "core.bigFileThreshold=1m", "index-pack", "--stdin", "--threads=1")
-	talk := &said{}
+func (s *Store) indexByProgram(wait *patience, r io.Reader) error {
+	// Its progress shows that it is alive.
+	cmd := s.command(wait, "--git-dir="+s.mirror, "-c", "core.bigFileThreshold=1m", "index-pack", "--stdin", "-v")
+	talk := &ticker{heard: wait.heard, report: s.o.Progress}
 	cmd.Stdin, cmd.Stderr = r, talk
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("git index-pack: %w: %s", err, plain(talk.String()))
 	}
-	s.objMu.Lock()
-	defer s.objMu.Unlock()
-	s.objects.Reindex()
-	return nil
+	return s.db.Refresh()
 }
 
 // Maintenance thresholds: git's own for single objects (gc.auto) and packs
@@ -207,8 +233,9 @@ const (
 )
 
 // Maintain packs the mirror's objects by the git program, when there are many
-// of them and there is such a program. It keeps all objects, those of histories
-// that the remote dropped included.
+// single ones or many packs, and there is such a program. Only what is small
+// beside the rest is packed again, so that it costs what is new. All objects
+// stay, those of histories that the remote dropped included.
 func (s *Store) Maintain(ctx context.Context) error {
 	if s.git == "" {
 		return nil
@@ -231,14 +258,11 @@ func (s *Store) Maintain(ctx context.Context) error {
 	}
 	defer unlock()
 	s.log.Info("packing the mirror", "loose", len(loose)*256, "packs", len(packs))
-	cmd := s.command(ctx, "--git-dir="+s.mirror, "repack", "-a", "-d", "--keep-unreachable", "--quiet")
+	cmd := s.command(ctx, "--git-dir="+s.mirror, "repack", "--geometric=2", "-d", "--quiet")
 	talk := &said{}
 	cmd.Stderr = talk
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("git repack: %w: %s", err, plain(talk.String()))
 	}
-	s.objMu.Lock()
-	defer s.objMu.Unlock()
-	s.objects.Reindex()
-	return nil
+	return s.db.Refresh()
 }

@@ -1,6 +1,7 @@
 package gitstore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 )
@@ -117,6 +118,15 @@ func (s *Store) reaches(tip, h Hash) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// Count gives how many commits Walk would give.
+func (s *Store) Count(ctx context.Context, from, to Hash) (int, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	list, err := s.chain(from, to)
+	return len(list), err
 }
 
 // chain lists the commits after from up to and with to, oldest first, along

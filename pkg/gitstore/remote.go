@@ -187,8 +187,9 @@ func (r *builtinRemote) fetch(ctx context.Context) (Hash, error) {
 	if head, ok := s.peekPath(); ok && head != "" && head == s.Tip() {
 		return head, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
-	defer cancel()
+	wait := s.patience(ctx)
+	defer wait.cancel()
+	ctx = wait
 	c, got, err := r.open(ctx, "fetch", uploadPack)
 	if err != nil {
 		return "", err
@@ -220,11 +221,12 @@ func (r *builtinRemote) fetch(ctx context.Context) (Hash, error) {
 		return "", s.fail(ctx, "fetch", err, c.said())
 	}
 	resp := packp.NewUploadPackResponse(req)
-	if err := resp.Decode(io.NopCloser(answer)); err != nil {
+	wait.heard()
+	if err := resp.Decode(io.NopCloser(wait.listen(answer))); err != nil {
 		return "", s.fail(ctx, "fetch", err, c.said(), ErrBadRemote)
 	}
-	talk := &said{}
-	if err := s.receive(ctx, demux(req.Capabilities, resp, talk), got.head); err != nil {
+	talk := &ticker{heard: wait.heard, report: s.o.Progress}
+	if err := s.receive(wait, demux(req.Capabilities, resp, talk), got.head); err != nil {
 		kind := ErrBadRemote
 		if errors.Is(err, errStream) {
 			kind = ErrUnreachable
@@ -261,7 +263,7 @@ func (s *Store) haves() []Hash {
 }
 
 // demux gives the data band of an answer; what the server prints goes to talk.
-func demux(caps *capability.List, r io.Reader, talk *said) io.Reader {
+func demux(caps *capability.List, r io.Reader, talk io.Writer) io.Reader {
 	typ := sideband.Sideband64k
 	switch {
 	case caps.Supports(capability.Sideband64k):
@@ -360,6 +362,10 @@ func (p *builtinPush) send(ctx context.Context, head Hash, objects *newObjects) 
 		}
 	}
 	req.Commands = []*packp.Command{{Name: plumbing.ReferenceName(s.ref), Old: p.refs.head.git(), New: head.git()}}
+	objects, err := s.withHeld(objects)
+	if err != nil {
+		return fmt.Errorf("the pack: %w", err)
+	}
 	var pack bytes.Buffer
 	if err := objects.encode(&pack); err != nil {
 		return fmt.Errorf("the pack: %w", err)

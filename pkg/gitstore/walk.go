@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -91,12 +92,13 @@ func (l Limits) orDefault() Limits {
 // WalkOptions says how Walk judges what it sees.
 type WalkOptions struct {
 	Limits Limits
-	// Known gives the first blob that a path held in the history up to the
-	// commit before the one being looked at, "" when it held none. It is asked
-	// only for paths that a commit adds, so that a file which comes back with
-	// other bytes after its deletion is Changed, however long ago it was
-	// deleted. With nil, Walk remembers deletions of its own walk alone: enough
-	// where every walk begins at the root.
+	// Known gives the blob that holds a path in the history up to the commit
+	// before the one being looked at, "" when none does: only its bytes are
+	// restored without a word, and all else is added or Changed. It is asked for
+	// every path that a commit adds, changes or deletes, and its word is the only
+	// one, so that it makes no difference where a walk began. With nil, the first
+	// blob of a path holds it, as far as this walk has seen: enough where every
+	// walk begins at the root.
 	Known func(path string) (Hash, error)
 }
 
@@ -120,6 +122,7 @@ func (s *Store) Walk(ctx context.Context, from, to Hash, o WalkOptions, fn func(
 		parentTree = c.tree
 	}
 	gone := map[string]Hash{}
+	trees := &treeMemo{}
 	parent := from
 	for _, h := range list {
 		if err := ctx.Err(); err != nil {
@@ -129,7 +132,7 @@ func (s *Store) Walk(ctx context.Context, from, to Hash, o WalkOptions, fn func(
 		if err != nil {
 			return err
 		}
-		d := differ{s: s, ctx: ctx, limits: o.Limits, known: o.Known, gone: gone}
+		d := differ{s: s, ctx: ctx, limits: o.Limits, known: o.Known, gone: gone, trees: trees}
 		if err := d.dir("", 1, parentTree, c.tree); err != nil {
 			return fmt.Errorf("commit %s: %w", h, err)
 		}
@@ -141,6 +144,32 @@ func (s *Store) Walk(ctx context.Context, from, to Hash, o WalkOptions, fn func(
 	return nil
 }
 
+// maxRemembered is the most entries of a folder that is remembered: many times
+// an honest one's, and little memory.
+const maxRemembered = 4096
+
+// treeMemo remembers the folders that were read last: what a commit makes of a
+// folder is what the next one is compared with.
+type treeMemo struct {
+	names   [16]Hash
+	entries [16][]treeEntry
+	next    int
+}
+
+func (m *treeMemo) read(s *Store, h Hash) ([]treeEntry, error) {
+	for i, name := range m.names {
+		if name == h && h != "" {
+			return m.entries[i], nil
+		}
+	}
+	entries, err := s.tree(h)
+	if err == nil && len(entries) <= maxRemembered {
+		m.names[m.next], m.entries[m.next] = h, entries
+		m.next = (m.next + 1) % len(m.names)
+	}
+	return entries, err
+}
+
 // differ compares the trees of a commit and of its first parent. Folders with
 // the same hash are not opened.
 type differ struct {
@@ -148,7 +177,8 @@ type differ struct {
 	ctx     context.Context
 	limits  Limits
 	known   func(path string) (Hash, error)
-	gone    map[string]Hash // what this walk saw deleted or changed, with its first blob
+	gone    map[string]Hash // without known: what this walk saw deleted or changed, with its first blob
+	trees   *treeMemo
 	files   []File
 	bad     []Violation
 	changes int
@@ -182,7 +212,7 @@ func (d *differ) room() bool {
 // violation and counts as empty; one that is missing is an error, for that is
 // the mirror's fault and not the history's.
 func (d *differ) readTree(path string, h Hash, report bool) ([]treeEntry, error) {
-	entries, err := d.s.tree(h)
+	entries, err := d.trees.read(d.s, h)
 	if errors.Is(err, ErrTooLarge) || errors.Is(err, ErrCorrupt) {
 		if report && d.room() {
 			d.violation(path, BadTree, err.Error())
@@ -193,6 +223,7 @@ func (d *differ) readTree(path string, h Hash, report bool) ([]treeEntry, error)
 		return nil, err
 	}
 	if !sort.SliceIsSorted(entries, func(i, j int) bool { return entries[i].key() < entries[j].key() }) {
+		entries = slices.Clone(entries) // others remember them as they are
 		sort.SliceStable(entries, func(i, j int) bool { return entries[i].key() < entries[j].key() })
 		if report && d.room() {
 			d.violation(path, BadTree, "its entries are not in order")
@@ -312,12 +343,9 @@ func (d *differ) file(path string, e treeEntry) error {
 		d.violation(path, BadPath, fmt.Sprintf("%d bytes long, %d are allowed", len(path), d.limits.Path))
 		return nil
 	}
-	first, remembered := d.gone[path]
-	if !remembered && d.known != nil {
-		var err error
-		if first, err = d.known(path); err != nil {
-			return err
-		}
+	first, err := d.holder(path)
+	if err != nil {
+		return err
 	}
 	size, err := d.s.Size(e.object())
 	if err != nil {
@@ -400,24 +428,25 @@ func (d *differ) changed(path string, depth int, old, new treeEntry) error {
 	return nil
 }
 
-// first gives what a path held first, where a file was changed or deleted, and
-// remembers it.
-func (d *differ) first(path string, before Hash) (Hash, error) {
-	if first, ok := d.gone[path]; ok {
-		return first, nil
-	}
-	first := before
+// holder gives the blob that holds a path, "" when none does.
+func (d *differ) holder(path string) (Hash, error) {
 	if d.known != nil {
-		known, err := d.known(path)
-		if err != nil {
-			return "", err
-		}
-		if known != "" {
-			first = known
-		}
+		return d.known(path)
 	}
-	d.gone[path] = first
-	return first, nil
+	return d.gone[path], nil
+}
+
+// first gives the blob that holds a path at which a file was changed or deleted,
+// or else the one before, which a walk without Known remembers.
+func (d *differ) first(path string, before Hash) (Hash, error) {
+	first, err := d.holder(path)
+	if err != nil || first != "" {
+		return first, err
+	}
+	if d.known == nil {
+		d.gone[path] = before
+	}
+	return before, nil
 }
 
 // twinFinder gives a function that finds a name's twin among all: another name

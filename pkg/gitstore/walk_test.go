@@ -2,6 +2,7 @@ package gitstore
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -157,6 +158,57 @@ func TestFirstBytesCount(t *testing.T) {
 	}
 	if root != list[0] {
 		t.Fatalf("the walk begins at %s, not at the root", list[0])
+	}
+}
+
+// TestOnlyKnownHoldsAPath: where nothing holds a path, what comes back to it is told
+// like any other bytes, in one walk as in many.
+func TestOnlyKnownHoldsAPath(t *testing.T) {
+	path := bare(t)
+	s, root := initStore(t, Options{URL: path, Isolated: true})
+	a := newAttacker(t, path)
+	for _, text := range []string{"garbage\n", "other\n", "garbage\n", "", "garbage\n"} {
+		if a.write("r.yaml", text); text == "" {
+			a.git("rm", "-qf", "r.yaml")
+		}
+		a.git("add", "-A")
+		a.push()
+	}
+	tip := mustFetch(t, s)
+	o := WalkOptions{Known: func(string) (Hash, error) { return "", nil }}
+	var got, pieces []string
+	note := func(to *[]string) func(Commit) error {
+		return func(c Commit) error {
+			for _, f := range c.Inserted {
+				*to = append(*to, "added "+string(f.Blob[:4]))
+			}
+			for _, v := range c.Violations {
+				*to = append(*to, strings.TrimSpace(fmt.Sprintf("%s %.4s %.4s", v.Kind, v.Old, v.Blob)))
+			}
+			return nil
+		}
+	}
+	if err := s.Walk(testContext(t), root, tip, o, note(&got)); err != nil {
+		t.Fatal(err)
+	}
+	garbage, other := gitBlob([]byte("garbage\n"))[:4], gitBlob([]byte("other\n"))[:4]
+	want := fmt.Sprintf("added %[1]s, changed %[1]s %[2]s, changed %[2]s %[1]s, deleted %[1]s, added %[1]s", garbage, other)
+	if strings.Join(got, ", ") != want {
+		t.Errorf("got %q, want %s", got, want)
+	}
+	list, err := s.chain(root, tip)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := root
+	for _, h := range list {
+		if err := s.Walk(testContext(t), from, h, o, note(&pieces)); err != nil {
+			t.Fatal(err)
+		}
+		from = h
+	}
+	if !slices.Equal(pieces, got) {
+		t.Errorf("in pieces %q, at once %q", pieces, got)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jitaccess/jit/pkg/approve"
 	"github.com/jitaccess/jit/pkg/gitstore"
@@ -48,34 +49,52 @@ type fold struct {
 	// nobody asks.
 	refusals map[string]error
 
+	// healedBy is the key that signed the commit as a heal; empty where it is none.
+	healedBy record.Fingerprint
+
 	commit gitstore.Commit
 	order  int // of the next record counted in this commit
 	// cases are the requests that this fold has changed and not written yet: one
 	// with many records beside it is read and written once.
 	cases map[record.ID]approve.Case
-	// again says that the rest of the history is to be walked anew.
-	again bool
+	// now is the time at which what is settled is remembered; zero for later.
+	now time.Time
+	// bulk is what makes the fold of a long history fast; nil for a short one.
+	bulk *bulk
+	// ahead are the records of this commit that were verified ahead of it.
+	ahead map[string]verdict
 }
 
-func (f *fold) run(to gitstore.Hash) error {
-	for {
-		err := f.src.Walk(f.ctx, f.head, to, gitstore.WalkOptions{Known: f.known}, func(c gitstore.Commit) error {
-			if err := f.one(c); err != nil || !f.again {
-				return err
-			}
-			return errAgain
-		})
-		if !errors.Is(err, errAgain) {
-			if err != nil {
-				return err
-			}
-			if err := f.writeCases(); err != nil {
-				return err
-			}
-			return f.saveMeta(f.state)
-		}
-		f.again = false
+// run folds the commits that walk gives, in turn, up to the last.
+func (f *fold) run(to gitstore.Hash, walk walker) error {
+	if err := walk(f, to, f.one); err != nil {
+		return err
 	}
+	return f.save()
+}
+
+// walker calls fn for each commit after the fold's head up to another.
+type walker func(f *fold, to gitstore.Hash, fn func(gitstore.Commit) error) error
+
+// oneByOne walks each commit when the one before it is folded.
+func oneByOne(f *fold, to gitstore.Hash, fn func(gitstore.Commit) error) error {
+	return f.src.Walk(f.ctx, f.head, to, gitstore.WalkOptions{Known: f.known}, fn)
+}
+
+// setKeyring takes another set of certificates.
+func (f *fold) setKeyring(k *record.Keyring) {
+	f.keyring = k
+	if f.bulk != nil {
+		f.bulk.keyring.Store(k)
+	}
+}
+
+// save writes all that is held in memory, so that the transaction can end here.
+func (f *fold) save() error {
+	if err := f.writeCases(); err != nil {
+		return err
+	}
+	return f.saveMeta(f.state)
 }
 
 // maxCases is how many changed requests are held in memory.
@@ -103,7 +122,7 @@ func (f *fold) keep(c approve.Case) error {
 
 func (f *fold) writeCases() error {
 	for _, c := range f.cases {
-		if err := f.saveRequest(c); err != nil {
+		if err := f.saveRequest(c, f.policies, f.now); err != nil {
 			return err
 		}
 	}
@@ -111,28 +130,14 @@ func (f *fold) writeCases() error {
 	return nil
 }
 
-// errAgain ends a walk so that another goes on from there.
-var errAgain = errors.New("walk again")
-
-// displaced notes that a path is held from here by other bytes than those that
-// lay there first. A walk goes by the bytes that it saw changed or deleted, and
-// would take those for the first ones ever after; one that begins here asks
-// what is known, as on a machine that folds in other portions.
-func (f *fold) displaced(path string, blob gitstore.Hash) error {
-	var first string
-	err := f.QueryRow(`SELECT first FROM loose WHERE path = ?`, path).Scan(&first)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil
-	}
-	f.again = f.again || gitstore.Hash(first) != blob
-	return err
-}
-
 // candidate is a record's file with its signature, before it is judged.
 type candidate struct {
 	place     record.Place
 	path      string
 	blob, asc gitstore.Hash
+	// newBlob and newAsc say which of the two this commit brings; older that
+	// something lay at one of the paths before.
+	newBlob, newAsc, older bool
 }
 
 // rank is the order in which the records of one commit are taken: what takes
@@ -156,23 +161,21 @@ func (f *fold) one(c gitstore.Commit) error {
 	f.commit, f.order = c, 0
 	f.position++
 	f.head = c.Hash
-	if _, err := f.Exec(`INSERT INTO commits VALUES (?, ?)`, f.position, string(c.Hash)); err != nil {
+	if _, err := f.Exec(`INSERT INTO commits VALUES (?, ?)`, f.position, hashBytes(c.Hash)); err != nil {
 		return err
 	}
+	f.bulk.sawCommit(c.Hash, f.position)
 	f.report.Commits++
 	files := c.Inserted
 	for _, v := range c.Violations {
-		held, err := f.held(v.Path)
+		holder, err := f.known(v.Path)
 		if err != nil {
 			return err
 		}
 		// Garbage that was laid at a path before holds nothing.
-		if v.Kind == gitstore.Changed && !held && v.Blob != "" {
+		if v.Kind == gitstore.Changed && holder == "" && v.Blob != "" {
 			files = append(files, gitstore.File{Path: v.Path, Blob: v.Blob, Size: v.Size})
 			continue
-		}
-		if err := f.seen(v, held); err != nil {
-			return err
 		}
 		if err := f.aside(v.Path, string(v.Kind), v.Detail); err != nil {
 			return err
@@ -180,6 +183,9 @@ func (f *fold) one(c gitstore.Commit) error {
 	}
 	candidates, certs, err := f.sort(files)
 	if err != nil {
+		return err
+	}
+	if err := f.heal(c, certs); err != nil {
 		return err
 	}
 	// What takes away is taken before the certificates, so that the revocation
@@ -209,6 +215,9 @@ func (f *fold) one(c gitstore.Commit) error {
 		if err := f.settle(x, f.judge(x)); err != nil {
 			return err
 		}
+	}
+	if err := f.stillHealed(); err != nil {
+		return err
 	}
 	if f.policies.Latest() == nil {
 		// What the first commit does not hold, none after it can.
@@ -246,7 +255,7 @@ type certFile struct {
 // orders them.
 func (f *fold) sort(files []gitstore.File) (all []candidate, certs []certFile, err error) {
 	slices.SortFunc(files, func(a, b gitstore.File) int { return cmp.Compare(a.Path, b.Path) })
-	seen := map[string]bool{}
+	at := map[string]int{} // of each record's path in all
 	for _, file := range files {
 		if err := f.ctx.Err(); err != nil {
 			return nil, nil, err
@@ -257,33 +266,42 @@ func (f *fold) sort(files []gitstore.File) (all []candidate, certs []certFile, e
 		}
 		place, err := record.ParsePath(file.Path)
 		if err != nil {
-			if err := f.reject(file.Path, refuse(ReasonForeignFile, "%v", err)); err != nil {
-				return nil, nil, err
-			}
-			if err := f.loose(file.Path, file.Blob); err != nil {
+			if err := errors.Join(f.reject(file.Path, refuse(ReasonForeignFile, "%v", err)), f.keepLoose(file.Path, file.Blob)); err != nil {
 				return nil, nil, err
 			}
 			continue
 		}
-		if err := f.loose(file.Path, file.Blob); err != nil {
-			return nil, nil, err
-		}
+		asc := place.Signature
 		place.Signature = false
 		path := place.Path()
-		if seen[path] {
-			continue
+		i, known := at[path]
+		if !known {
+			i = len(all)
+			at[path] = i
+			all = append(all, candidate{place: place, path: path})
 		}
-		seen[path] = true
-		all = append(all, candidate{place: place, path: path})
+		if c := &all[i]; asc {
+			c.asc, c.newAsc = file.Blob, true
+		} else {
+			c.blob, c.newBlob = file.Blob, true
+		}
 	}
 	for i := range all {
 		c := &all[i]
-		var err error
-		if c.blob, err = f.looseBlob(c.path); err != nil {
+		older, there, err := f.lay(c.path)
+		if err != nil {
 			return nil, nil, err
 		}
-		if c.asc, err = f.looseBlob(record.SignaturePath(c.path)); err != nil {
+		olderAsc, thereAsc, err := f.lay(record.SignaturePath(c.path))
+		if err != nil {
 			return nil, nil, err
+		}
+		c.older = there || thereAsc
+		if !c.newBlob {
+			c.blob = older
+		}
+		if !c.newAsc {
+			c.asc = olderAsc
 		}
 	}
 	slices.SortStableFunc(all, func(a, b candidate) int {
@@ -305,7 +323,19 @@ func (f *fold) settle(c candidate, err error) error {
 	if reason == ReasonUnknownHead {
 		f.report.Forks++
 	}
-	return f.reject(c.path, err)
+	return errors.Join(f.reject(c.path, err), f.keepParts(c))
+}
+
+// keepParts remembers the files of a candidate that does not count, for its
+// other half may come later.
+func (f *fold) keepParts(c candidate) (err error) {
+	if c.newBlob {
+		err = f.keepLoose(c.path, c.blob)
+	}
+	if c.newAsc {
+		err = errors.Join(err, f.keepLoose(record.SignaturePath(c.path), c.asc))
+	}
+	return err
 }
 
 // reject sets a file aside for the reason that err is.
@@ -369,7 +399,8 @@ func reasonOf(err error) string {
 	return ""
 }
 
-// known gives the first blob that a path held; see gitstore.WalkOptions.
+// known gives the blob that holds a path, since it is part of something that
+// counts; see gitstore.WalkOptions.
 func (f *fold) known(path string) (gitstore.Hash, error) {
 	if r, asc, err := f.counted(path); err != nil || r != nil {
 		if err != nil {
@@ -380,12 +411,31 @@ func (f *fold) known(path string) (gitstore.Hash, error) {
 		}
 		return r.blob, nil
 	}
-	var first string
-	err := f.QueryRow(`SELECT first FROM loose WHERE path = ?`, path).Scan(&first)
+	if f.bulk.noLoose(path) {
+		return "", nil
+	}
+	var held string
+	err := f.QueryRow(`SELECT blob FROM loose WHERE path = ? AND holds`, path).Scan(&held)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil
 	}
-	return gitstore.Hash(first), err
+	return gitstore.Hash(held), err
+}
+
+// record gives the counted record with an id, as a list of at most one.
+func (f *fold) record(id record.ID) ([]row, error) {
+	if f.bulk.noRecord(id) {
+		return nil, nil
+	}
+	return f.rows(`WHERE r.id = ?`, idBytes(id))
+}
+
+// place gives the position of a commit of the folded history; 0 when it is none.
+func (f *fold) place(h gitstore.Hash) (int, error) {
+	if f.bulk != nil {
+		return f.bulk.positions[h], nil
+	}
+	return f.positionOf(h)
 }
 
 // counted gives the counted record whose file or signature path is.
@@ -394,7 +444,7 @@ func (f *fold) counted(path string) (*row, bool, error) {
 	if err != nil {
 		return nil, false, nil //nolint:nilerr // not a record's path, so no record's
 	}
-	rows, err := f.rows(`WHERE r.id = ?`, string(place.ID))
+	rows, err := f.record(place.ID)
 	asc := place.Signature
 	place.Signature = false
 	if err != nil || len(rows) == 0 || rows[0].Path != place.Path() {
@@ -403,49 +453,31 @@ func (f *fold) counted(path string) (*row, bool, error) {
 	return &rows[0], asc, nil
 }
 
-// held reports whether the path belongs to something that counts.
-func (f *fold) held(path string) (bool, error) {
-	if r, _, err := f.counted(path); err != nil || r != nil {
-		return r != nil, err
-	}
-	var n int
-	err := f.QueryRow(`SELECT count(*) FROM loose WHERE path = ? AND blob = 'held'`, path).Scan(&n)
-	return n > 0, err
-}
-
-// loose remembers a file that is not, or not yet, part of something counted.
-func (f *fold) loose(path string, blob gitstore.Hash) error {
-	_, err := f.Exec(`INSERT INTO loose VALUES (?, ?, ?) ON CONFLICT (path) DO UPDATE SET blob = excluded.blob`, path, string(blob), string(blob))
+// keepLoose remembers a file that is not, or not yet, part of something counted.
+func (f *fold) keepLoose(path string, blob gitstore.Hash) error {
+	f.bulk.sawLoose(path)
+	_, err := f.Exec(`INSERT OR REPLACE INTO loose VALUES (?, ?, 0)`, path, string(blob))
 	return err
 }
 
 // hold marks a certificate's path as one that counts, with its bytes.
 func (f *fold) hold(path string, blob gitstore.Hash) error {
-	if err := f.displaced(path, blob); err != nil {
-		return err
-	}
-	_, err := f.Exec(`INSERT OR REPLACE INTO loose VALUES (?, ?, 'held')`, path, string(blob))
+	f.bulk.sawLoose(path)
+	_, err := f.Exec(`INSERT OR REPLACE INTO loose VALUES (?, ?, 1)`, path, string(blob))
 	return err
 }
 
-// seen remembers what a path held first that breaks the rules, so that the next
-// fold judges it as this one would.
-func (f *fold) seen(v gitstore.Violation, held bool) error {
-	first := cmp.Or(v.Old, v.Blob)
-	if held || first == "" {
-		return nil
+// lay gives the newest bytes at a path of which something is remembered.
+func (f *fold) lay(path string) (blob gitstore.Hash, there bool, err error) {
+	if f.bulk.noLoose(path) {
+		return "", false, nil
 	}
-	_, err := f.Exec(`INSERT OR IGNORE INTO loose VALUES (?, ?, '')`, v.Path, string(first))
-	return err
-}
-
-func (f *fold) looseBlob(path string) (gitstore.Hash, error) {
-	var blob string
-	err := f.QueryRow(`SELECT blob FROM loose WHERE path = ?`, path).Scan(&blob)
+	var text string
+	err = f.QueryRow(`SELECT blob FROM loose WHERE path = ?`, path).Scan(&text)
 	if errors.Is(err, sql.ErrNoRows) {
-		return "", nil
+		return "", false, nil
 	}
-	return gitstore.Hash(blob), err
+	return gitstore.Hash(text), err == nil, err
 }
 
 // count gives a judged record its place in the state.
@@ -453,12 +485,12 @@ func (f *fold) count(v record.Verified, c candidate) error {
 	if err := f.insertRecord(v, c.place, c.blob, c.asc, f.position, f.order); err != nil {
 		return err
 	}
-	for path, blob := range map[string]gitstore.Hash{c.path: c.blob, record.SignaturePath(c.path): c.asc} {
-		if err := f.displaced(path, blob); err != nil {
-			return err
-		}
-		if _, err := f.Exec(`DELETE FROM loose WHERE path = ?`, path); err != nil {
-			return err
+	f.bulk.sawRecord(c.place.ID)
+	if c.older {
+		for _, path := range []string{c.path, record.SignaturePath(c.path)} {
+			if _, err := f.Exec(`DELETE FROM loose WHERE path = ?`, path); err != nil {
+				return err
+			}
 		}
 	}
 	f.order++

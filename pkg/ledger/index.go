@@ -2,11 +2,11 @@ package ledger
 
 import (
 	"database/sql"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"strings"
 	"time"
 
 	"github.com/jitaccess/jit/pkg/approve"
@@ -16,36 +16,54 @@ import (
 )
 
 // schema is the form of the index. The records' bytes stay in the git store;
-// here stands what was made of them.
+// here stands what was made of them. Ids, hashes and fingerprints are bytes, and
+// requests packed (see codec.go): the index of a large store is to be smaller
+// than the store.
 const schema = `
 CREATE TABLE IF NOT EXISTS meta (
 	key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS commits (
-	position INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE);
+	position INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS records (
-	id TEXT PRIMARY KEY, tail TEXT NOT NULL, kind TEXT NOT NULL, beside TEXT NOT NULL,
-	policy INTEGER NOT NULL, signer TEXT NOT NULL, created INTEGER NOT NULL, key TEXT NOT NULL,
-	digest TEXT NOT NULL, blob TEXT NOT NULL, asc TEXT NOT NULL,
+	id BLOB PRIMARY KEY, tail INTEGER NOT NULL, kind TEXT NOT NULL, beside BLOB NOT NULL,
+	policy INTEGER NOT NULL, signer TEXT NOT NULL, created INTEGER NOT NULL, key BLOB NOT NULL,
+	digest BLOB NOT NULL, blob BLOB NOT NULL, asc BLOB NOT NULL,
 	position INTEGER NOT NULL, ord INTEGER NOT NULL) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS records_tail ON records (tail);
-CREATE INDEX IF NOT EXISTS records_beside ON records (beside, position, ord);
 CREATE TABLE IF NOT EXISTS loose (
-	path TEXT PRIMARY KEY, first TEXT NOT NULL, blob TEXT NOT NULL) WITHOUT ROWID;
+	path TEXT PRIMARY KEY, blob TEXT NOT NULL, holds INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS certificates (
-	fingerprint TEXT PRIMARY KEY, armor BLOB NOT NULL, position INTEGER NOT NULL) WITHOUT ROWID;
+	fingerprint TEXT PRIMARY KEY, armor BLOB NOT NULL, position INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS voids (
 	fingerprint TEXT PRIMARY KEY, position INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS floors (
 	resource TEXT NOT NULL, reconciler TEXT NOT NULL, at INTEGER NOT NULL,
 	PRIMARY KEY (resource, reconciler)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS requests (
-	id TEXT PRIMARY KEY, person TEXT NOT NULL, body BLOB NOT NULL, settled BLOB) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS requests_open ON requests (id) WHERE settled IS NULL;
+	id BLOB PRIMARY KEY, person TEXT NOT NULL, body BLOB NOT NULL,
+	state TEXT, quiet INTEGER);
 CREATE TABLE IF NOT EXISTS proposals (
-	id TEXT PRIMARY KEY, body BLOB NOT NULL, forced INTEGER NOT NULL, since INTEGER NOT NULL) WITHOUT ROWID;
+	id BLOB PRIMARY KEY, body BLOB NOT NULL, forced INTEGER NOT NULL, since INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS aside (
 	n INTEGER PRIMARY KEY, commit_hash TEXT NOT NULL, position INTEGER NOT NULL,
 	path TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL);
+`
+
+// indices are made after the tables, and made anew after many records: sorting
+// once costs less than keeping order.
+const indices = `
+CREATE INDEX IF NOT EXISTS records_tail ON records (tail);
+CREATE INDEX IF NOT EXISTS records_beside ON records (beside, position, ord);
+CREATE INDEX IF NOT EXISTS requests_open ON requests (id) WHERE state IS NULL;
+CREATE INDEX IF NOT EXISTS requests_person ON requests (person, id);
+CREATE INDEX IF NOT EXISTS requests_quiet ON requests (quiet) WHERE quiet IS NOT NULL;
+`
+
+const noIndices = `
+DROP INDEX IF EXISTS records_tail;
+DROP INDEX IF EXISTS records_beside;
+DROP INDEX IF EXISTS requests_open;
+DROP INDEX IF EXISTS requests_person;
+DROP INDEX IF EXISTS requests_quiet;
 `
 
 // querier is a database or a transaction on it.
@@ -57,6 +75,50 @@ type querier interface {
 
 // index is what the ledger asks of SQLite.
 type index struct{ querier }
+
+// prepared is a transaction that parses each statement once.
+type prepared struct {
+	tx    *sql.Tx
+	stmts map[string]*sql.Stmt
+}
+
+func prepare(tx *sql.Tx) *prepared { return &prepared{tx, map[string]*sql.Stmt{}} }
+
+// stmt gives the statement of a query, which ends with the transaction.
+func (p *prepared) stmt(query string) (*sql.Stmt, error) {
+	if s, ok := p.stmts[query]; ok {
+		return s, nil
+	}
+	s, err := p.tx.Prepare(query)
+	if err == nil {
+		p.stmts[query] = s
+	}
+	return s, err
+}
+
+func (p *prepared) Exec(query string, args ...any) (sql.Result, error) {
+	s, err := p.stmt(query) //nolint:sqlclosecheck // it ends with the transaction
+	if err != nil {
+		return nil, err
+	}
+	return s.Exec(args...)
+}
+
+func (p *prepared) Query(query string, args ...any) (*sql.Rows, error) {
+	s, err := p.stmt(query) //nolint:sqlclosecheck // it ends with the transaction
+	if err != nil {
+		return nil, err
+	}
+	return s.Query(args...)
+}
+
+func (p *prepared) QueryRow(query string, args ...any) *sql.Row {
+	s, err := p.stmt(query) //nolint:sqlclosecheck // it ends with the transaction
+	if err != nil {
+		return p.tx.QueryRow(query, args...) // which meets the same error, and can give it
+	}
+	return s.QueryRow(args...)
+}
 
 // void is a certificate revoked as compromised.
 type void = approve.Void
@@ -97,9 +159,6 @@ func (x index) load() (state, error) {
 	})
 	if err != nil {
 		return s, err
-	}
-	if v, ok := meta["version"]; ok && v != fmt.Sprint(Version) {
-		return s, fmt.Errorf("it is of version %s, and this jit makes version %d", v, Version)
 	}
 	s.identity, s.head, s.digest = record.StoreID(meta["identity"]), gitstore.Hash(meta["head"]), record.Digest(meta["digest"])
 	if p := meta["position"]; p != "" {
@@ -185,7 +244,7 @@ func (x index) loadPolicies(s *state) error {
 // saveMeta writes what a fold moved on.
 func (x index) saveMeta(s state) error {
 	for k, v := range map[string]string{
-		"version": fmt.Sprint(Version), "identity": string(s.identity), "head": string(s.head),
+		"identity": string(s.identity), "head": string(s.head),
 		"position": fmt.Sprint(s.position), "digest": string(s.digest),
 	} {
 		if _, err := x.Exec(`INSERT OR REPLACE INTO meta VALUES (?, ?)`, k, v); err != nil {
@@ -198,7 +257,7 @@ func (x index) saveMeta(s state) error {
 // positionOf gives the position of a commit of the folded history; 0 when it
 // is none.
 func (x index) positionOf(h gitstore.Hash) (position int, err error) {
-	err = x.QueryRow(`SELECT position FROM commits WHERE hash = ?`, string(h)).Scan(&position)
+	err = x.QueryRow(`SELECT position FROM commits WHERE hash = ?`, hashBytes(h)).Scan(&position)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
 	}
@@ -221,11 +280,12 @@ func (x index) rows(where string, args ...any) ([]row, error) {
 	err := x.each(`SELECT `+rowColumns+` FROM records r `+where, func(rows *sql.Rows) error {
 		var r row
 		var created int64
-		var commit sql.NullString
-		if err := rows.Scan(&r.ID, &r.Kind, &r.Request, &r.place.Policy, &r.By, &created, &r.Key, &r.Digest, &r.blob, &r.asc, &r.Position, &r.order, &commit); err != nil {
+		var id, beside, key, digest, blob, asc, commit []byte
+		if err := rows.Scan(&id, &r.Kind, &beside, &r.place.Policy, &r.By, &created, &key, &digest, &blob, &asc, &r.Position, &r.order, &commit); err != nil {
 			return err
 		}
-		r.Commit, r.Created = gitstore.Hash(commit.String), time.Unix(created, 0).UTC()
+		r.ID, r.Request, r.Key, r.Digest = idOf(id), idOf(beside), fingerprintOf(key), record.Digest(hex.EncodeToString(digest))
+		r.blob, r.asc, r.Commit, r.Created = hashOf(blob), hashOf(asc), hashOf(commit), time.Unix(created, 0).UTC()
 		r.place.Kind, r.place.ID, r.place.Request = r.Kind, r.ID, r.Request
 		r.Path = r.place.Path()
 		all = append(all, r)
@@ -237,13 +297,10 @@ func (x index) rows(where string, args ...any) ([]row, error) {
 func (x index) insertRecord(v record.Verified, p record.Place, blob, asc gitstore.Hash, position, order int) error {
 	h := v.Head()
 	_, err := x.Exec(`INSERT INTO records VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)`,
-		string(h.ID), tail(string(h.ID)), string(h.Kind), string(p.Request), p.Policy, h.By, h.Created.Unix(),
-		string(v.Primary()), string(v.Digest()), string(blob), string(asc), position, order)
+		idBytes(h.ID), tailOf(h.ID), string(h.Kind), idBytes(p.Request), p.Policy, h.By, h.Created.Unix(),
+		v.Primary().Bytes(), digestBytes(v.Digest()), hashBytes(blob), hashBytes(asc), position, order)
 	return err
 }
-
-// tail is the end by which people name a record.
-func tail(id string) string { return strings.ToUpper(id[max(0, len(id)-6):]) }
 
 // get reads one JSON body.
 func (x index) get(into any, query string, args ...any) error {
@@ -259,22 +316,37 @@ func (x index) get(into any, query string, args ...any) error {
 }
 
 func (x index) request(id record.ID) (c approve.Case, err error) {
-	err = x.get(&c, `SELECT body FROM requests WHERE id = ?`, string(id))
-	return c, err
+	var body []byte
+	err = x.QueryRow(`SELECT body FROM requests WHERE id = ?`, idBytes(id)).Scan(&body)
+	if errors.Is(err, sql.ErrNoRows) {
+		return c, ErrNotFound
+	}
+	if err != nil {
+		return c, err
+	}
+	return c, unpack(body, &c)
 }
 
-// saveRequest writes a case; what was known of its end is judged anew.
-func (x index) saveRequest(c approve.Case) error {
-	body, err := json.Marshal(c)
+// saveRequest writes a case, with where it stands where that is settled at now.
+// With a zero now that is left to be judged.
+func (x index) saveRequest(c approve.Case, h policy.History, now time.Time) error {
+	body, err := pack(c)
 	if err != nil {
 		return err
 	}
-	_, err = x.Exec(`INSERT OR REPLACE INTO requests VALUES (?, ?, ?, NULL)`, string(c.Request.Record.ID), c.Request.Record.By, body)
+	var state, quiet any
+	if !now.IsZero() {
+		if d := approve.Decide(h, c, now); quietAt(c, d, now) {
+			state, quiet = string(d.State), quietFrom(c, d)
+		}
+	}
+	_, err = x.Exec(`INSERT INTO requests VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE
+		SET body = excluded.body, state = excluded.state, quiet = excluded.quiet`, idBytes(c.Request.Record.ID), c.Request.Record.By, body, state, quiet)
 	return err
 }
 
 func (x index) proposal(id record.ID) (p approve.Proposal, err error) {
-	err = x.get(&p, `SELECT body FROM proposals WHERE id = ?`, string(id))
+	err = x.get(&p, `SELECT body FROM proposals WHERE id = ?`, idBytes(id))
 	return p, err
 }
 
@@ -283,13 +355,14 @@ func (x index) saveProposal(p approve.Proposal, forced int, since time.Time) err
 	if err != nil {
 		return err
 	}
-	_, err = x.Exec(`INSERT OR REPLACE INTO proposals VALUES (?, ?, ?, ?)`, string(p.Policy.Record.ID), body, forced, since.Unix())
+	_, err = x.Exec(`INSERT OR REPLACE INTO proposals VALUES (?, ?, ?, ?)`, idBytes(p.Policy.Record.ID), body, forced, since.Unix())
 	return err
 }
 
-// forget drops what is known of the ends of requests, where a new policy or a
-// compromised key may have changed them.
-func (x index) forget() error {
-	_, err := x.Exec(`UPDATE requests SET settled = NULL WHERE settled IS NOT NULL`)
+// forget drops what is known of the ends of requests that a policy in force
+// since a time may change. One that had ended, and could not be decided any more
+// either, is as it was: a policy decides nothing from before it.
+func (x index) forget(since time.Time) error {
+	_, err := x.Exec(`UPDATE requests SET state = NULL, quiet = NULL WHERE quiet >= ?`, since.Unix())
 	return err
 }

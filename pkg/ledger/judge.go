@@ -34,7 +34,7 @@ func (f *fold) judge(c candidate) error {
 	case h.Store != f.identity:
 		return refuse(ReasonWrongStore, "it was signed for store %s", orNone(string(h.Store)))
 	}
-	if other, err := f.rows(`WHERE r.id = ?`, string(h.ID)); err != nil {
+	if other, err := f.record(h.ID); err != nil {
 		return err
 	} else if len(other) > 0 {
 		return refuse(ReasonDuplicateID, "its id is that of %s", other[0].Path)
@@ -42,21 +42,23 @@ func (f *fold) judge(c candidate) error {
 	if err := f.standing(v); err != nil {
 		return err
 	}
-	headAt, err := f.positionOf(gitstore.Hash(h.Head))
+	headAt, err := f.place(gitstore.Hash(h.Head))
 	if err != nil {
 		return err
 	}
 	// A head on this history is that of an earlier commit.
 	off := headAt == 0 || headAt >= f.position
-	if off && !h.Kind.TakesAway() {
-		return refuse(ReasonUnknownHead, "its signer %s had seen commit %s, which is not on this history before it", h.By, orNone(h.Head))
+	var unseen error
+	if off {
+		if unseen = f.offLine(v, c); reasonOf(unseen) == "" || !h.Kind.TakesAway() {
+			return unseen
+		}
 	}
 	if err := f.admit(v, c, headAt); err != nil {
 		return err
 	}
 	if off {
-		f.report.Forks++
-		if err := f.aside(c.path, ReasonHeadNoted, "it counts, since it takes away; but its signer had seen commit "+orNone(h.Head)+", which is not on this history before it"); err != nil {
+		if err := f.noteOffLine(c, reasonOf(unseen), h.Head); err != nil {
 			return err
 		}
 	}
@@ -78,15 +80,23 @@ func (f *fold) verify(c candidate) (v record.Verified, err error) {
 	if c.asc == "" {
 		return v, refuse(ReasonNoSignature, "there is no signature beside it")
 	}
-	data, err := f.src.ReadBlob(c.blob, record.MaxSize)
+	if w, ok := f.ahead[c.path]; ok && w.blob == c.blob && w.asc == c.asc && w.keyring == f.keyring {
+		return w.verified, w.err
+	}
+	return verify(f.src, f.keyring, c.blob, c.asc)
+}
+
+// verify reads a record and its signature and checks the one by the other.
+func verify(src Source, keyring *record.Keyring, blob, asc gitstore.Hash) (v record.Verified, err error) {
+	data, err := src.ReadBlob(blob, record.MaxSize)
 	if err != nil {
 		return v, err
 	}
-	sig, err := f.src.ReadBlob(c.asc, record.MaxSignatureSize)
+	sig, err := src.ReadBlob(asc, record.MaxSignatureSize)
 	if err != nil {
 		return v, err
 	}
-	return f.keyring.Verify(data, sig)
+	return keyring.Verify(data, sig)
 }
 
 // standing judges whether the signer is who By names, under the policy in force
@@ -191,7 +201,7 @@ func (f *fold) weigh(p *policy.Policy, proposal approve.Proposal) error {
 		return f.saveProposal(proposal, 0, time.Unix(0, 0))
 	}
 	f.policies = append(f.policies, policy.InForce{Policy: p, Position: f.position, Since: d.At})
-	if err := f.forget(); err != nil {
+	if err := f.forget(d.At); err != nil {
 		return err
 	}
 	return f.saveProposal(proposal, f.position, d.At)
@@ -386,16 +396,16 @@ func (f *fold) certificate(file gitstore.File, fpr record.Fingerprint, sum strin
 		if reason == "" {
 			return err
 		}
-		return errors.Join(f.reject(file.Path, err), f.loose(file.Path, file.Blob))
+		return errors.Join(f.reject(file.Path, err), f.keepLoose(file.Path, file.Blob))
 	}
 	keyring, err := f.keyring.With(cert)
 	if reasonOf(err) != "" {
-		return errors.Join(f.reject(file.Path, err), f.loose(file.Path, file.Blob))
+		return errors.Join(f.reject(file.Path, err), f.keepLoose(file.Path, file.Blob))
 	}
 	if err != nil {
 		return err
 	}
-	f.keyring = keyring
+	f.setKeyring(keyring)
 	merged := f.keyring.Lookup(fpr)
 	if _, err := f.Exec(`INSERT INTO certificates VALUES (?, ?, ?) ON CONFLICT (fingerprint) DO UPDATE SET armor = excluded.armor`,
 		string(fpr), merged.Armor(), f.position); err != nil {
@@ -419,7 +429,7 @@ func (f *fold) voidKey(fpr record.Fingerprint, at time.Time) error {
 	if _, err := f.Exec(`INSERT INTO voids VALUES (?, ?, ?)`, string(fpr), f.position, at.Unix()); err != nil {
 		return err
 	}
-	signed, err := f.rows(`WHERE r.key = ? AND r.kind IN (?, ?, ?) ORDER BY r.position, r.ord`, string(fpr),
+	signed, err := f.rows(`WHERE r.key = ? AND r.kind IN (?, ?, ?) ORDER BY r.position, r.ord`, fpr.Bytes(),
 		string(record.KindRequest), string(record.KindApproval), string(record.KindPolicy))
 	if err != nil {
 		return err

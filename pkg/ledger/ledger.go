@@ -25,7 +25,7 @@ import (
 
 // Version names the rules by which records are judged and the form of the
 // index. An index of another version is made again.
-const Version = 1
+const Version = 4
 
 var (
 	// ErrNotFound means that there is no such request, policy version or record.
@@ -41,8 +41,16 @@ var (
 // Ledger is the state of one store at one head. Its methods are not for
 // concurrent use.
 type Ledger struct {
+	// Progress, where set, is told how many commits of a long fold are done, of
+	// how many.
+	Progress func(done, total int)
+	// Settle is the time at which a long fold judges which requests are settled,
+	// so that the first question afterwards need not; zero leaves it to that.
+	Settle time.Time
+
 	db *sql.DB
 	state
+	bulkFrom, chunk int // the constants, but in tests
 }
 
 // state is the part that is held in memory: what every record is judged by.
@@ -69,7 +77,7 @@ func Open(path string, identity record.StoreID) (*Ledger, error) {
 		return nil, unreadable(err)
 	}
 	db.SetMaxOpenConns(1)
-	l := &Ledger{db: db}
+	l := &Ledger{db: db, bulkFrom: bulkFrom, chunk: chunk}
 	if err := l.open(identity); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -77,7 +85,7 @@ func Open(path string, identity record.StoreID) (*Ledger, error) {
 }
 
 func (l *Ledger) open(identity record.StoreID) error {
-	if _, err := l.db.Exec(schema); err != nil {
+	if err := l.form(); err != nil {
 		return unreadable(err)
 	}
 	if err := l.Reload(); err != nil {
@@ -90,6 +98,23 @@ func (l *Ledger) open(identity record.StoreID) error {
 		return fmt.Errorf("%w: the index is of %s, not of %s", ErrIdentity, l.identity, identity)
 	}
 	return nil
+}
+
+// form makes the tables, where they are not those of another version.
+func (l *Ledger) form() error {
+	var version int
+	if err := l.db.QueryRow(`PRAGMA user_version`).Scan(&version); err != nil || version == Version {
+		return err
+	}
+	var tables int
+	if err := l.db.QueryRow(`SELECT count(*) FROM sqlite_schema`).Scan(&tables); err != nil {
+		return err
+	}
+	if tables > 0 {
+		return fmt.Errorf("it is of version %d, and this jit makes version %d", version, Version)
+	}
+	_, err := l.db.Exec(schema + healSchema + indices + fmt.Sprintf(`PRAGMA user_version = %d`, Version))
+	return err
 }
 
 // Close releases the file.
@@ -159,18 +184,32 @@ type SetAside struct {
 	Detail string `json:"detail"`
 }
 
-// Fold counts the history after the ledger's head up to and with to, in one
-// transaction: on an error the ledger is as before.
+// Fold counts the history after the ledger's head up to and with to. On an error
+// the ledger is as before, or, where the history is long, at a commit between,
+// from which the next Fold goes on.
 func (l *Ledger) Fold(ctx context.Context, src Source, to gitstore.Hash) (Report, error) {
 	if to == l.head {
 		return Report{}, nil
 	}
-	tx, err := l.db.BeginTx(ctx, nil)
-	if err != nil {
-		return Report{}, unreadable(err)
+	if c, ok := src.(Counter); ok {
+		n, err := c.Count(ctx, l.head, to)
+		if err != nil {
+			return Report{}, err
+		}
+		if n >= l.bulkFrom {
+			return l.foldBulk(ctx, src, to, n)
+		}
 	}
-	f := &fold{ctx: ctx, src: src, index: index{tx}, state: l.state.clone()}
-	if err := f.run(to); err != nil {
+	tx, err := l.begin(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	f := &fold{ctx: ctx, src: src, index: index{prepare(tx)}, state: l.state.clone()}
+	// They are missing where the fold of a long history was stopped.
+	if _, err := tx.Exec(indices); err != nil {
+		return Report{}, errors.Join(damage(err), tx.Rollback())
+	}
+	if err := f.run(to, oneByOne); err != nil {
 		return Report{}, errors.Join(damage(err), tx.Rollback())
 	}
 	if err := tx.Commit(); err != nil {
@@ -178,6 +217,14 @@ func (l *Ledger) Fold(ctx context.Context, src Source, to gitstore.Hash) (Report
 	}
 	l.state = f.state
 	return f.report, nil
+}
+
+func (l *Ledger) begin(ctx context.Context) (*sql.Tx, error) {
+	tx, err := l.db.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	return tx, nil
 }
 
 // unreadable marks an error of an index that cannot be used, which is damaged

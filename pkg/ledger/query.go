@@ -3,7 +3,9 @@ package ledger
 import (
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,7 +27,28 @@ func (l *Ledger) Request(id record.ID, now time.Time) (Entry, error) {
 	if err != nil {
 		return Entry{}, fmt.Errorf("request %s: %w", id, err)
 	}
-	return Entry{c, approve.Decide(l.policies, c, now)}, nil
+	return l.Decide(c, now), nil
+}
+
+// Decide says where a case stands at now.
+func (l *Ledger) Decide(c approve.Case, now time.Time) Entry {
+	return Entry{c, approve.Decide(l.policies, c, now)}
+}
+
+// Cases calls fn for every request, newest first, undecided, and stops with its
+// first error.
+func (l *Ledger) Cases(fn func(approve.Case) error) error {
+	return index{l.db}.each(`SELECT body FROM requests ORDER BY id DESC`, func(r *sql.Rows) error {
+		var body []byte
+		if err := r.Scan(&body); err != nil {
+			return err
+		}
+		var c approve.Case
+		if err := unpack(body, &c); err != nil {
+			return err
+		}
+		return fn(c)
+	})
 }
 
 // Filter picks requests. The zero value picks all.
@@ -35,8 +58,15 @@ type Filter struct {
 	Resource string
 	// Open picks what is pending, scheduled or active.
 	Open bool
+	// Named picks those whose short name, or whose id, begins with it.
+	Named string
 	// Limit is the most that are given; 0 is no limit.
 	Limit int
+}
+
+// onlyOpen reports whether nothing that is settled is picked.
+func (f Filter) onlyOpen() bool {
+	return f.Open || len(f.States) > 0 && !slices.ContainsFunc(f.States, approve.State.Settled)
 }
 
 func (f Filter) wants(e Entry) bool {
@@ -53,45 +83,61 @@ func (f Filter) wants(e Entry) bool {
 	return state && resource
 }
 
-// Requests gives the requests that f picks, decided at now, newest first. What
-// is settled is remembered, so that later calls cost what is open.
+// Requests gives the requests that f picks, decided at now, newest first. That
+// one is settled is remembered, so that later calls cost what is open.
 func (l *Ledger) Requests(f Filter, now time.Time) ([]Entry, error) {
-	query := `SELECT body, settled FROM requests`
 	var args []any
 	var where []string
-	if f.Open {
-		where = append(where, `settled IS NULL`)
+	var from string // the ids that are looked at, where few are
+	if f.Named != "" {
+		text := strings.ToUpper(f.Named)
+		if !isIDText(text) {
+			return nil, nil
+		}
+		first, last := idRange(text)
+		low, high := tailRange(text)
+		from, args = `(SELECT id FROM records WHERE tail BETWEEN ? AND ? UNION SELECT id FROM records WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT -1)`, append(args, low, high, first, last)
+	}
+	// What is settled may not have been yet at now: then the clock was set back.
+	if f.onlyOpen() && from == "" {
+		from, args = `(SELECT id FROM requests WHERE state IS NULL UNION ALL SELECT id FROM requests WHERE quiet >= ?)`, append(args, now.Unix())
+	} else if len(f.States) > 0 {
+		where, args = append(where, `(state IS NULL OR quiet >= ? OR state IN (?`+strings.Repeat(`, ?`, len(f.States)-1)+`))`), append(args, now.Unix())
+		for _, s := range f.States {
+			args = append(args, string(s))
+		}
 	}
 	if f.By != "" {
 		where, args = append(where, `person = ?`), append(args, f.By)
 	}
+	query := `SELECT body, state IS NOT NULL FROM requests r`
+	if from != "" {
+		// The order of a CROSS JOIN is the one that is written, and UNION ALL
+		// needs none: SQLite would rather go through all requests, which saves it
+		// the sorting.
+		query = `SELECT body, state IS NOT NULL FROM ` + from + ` few CROSS JOIN requests r ON r.id = few.id`
+	}
 	if len(where) > 0 {
 		query += ` WHERE ` + strings.Join(where, ` AND `)
 	}
-	var picked []Entry
-	var settled []Entry
-	stop := fmt.Errorf("enough")
-	err := index{l.db}.each(query+` ORDER BY id DESC`, func(r *sql.Rows) error {
-		var body, known []byte
+	if f.Named == "" {
+		query += ` ORDER BY r.id DESC` // else they come in that order, and only those that are looked at are read
+	}
+	var picked, settled []Entry
+	stop := errors.New("enough")
+	err := index{l.db}.each(query, func(r *sql.Rows) error {
+		var body []byte
+		var known bool
 		if err := r.Scan(&body, &known); err != nil {
 			return err
 		}
 		var e Entry
-		if err := json.Unmarshal(body, &e.Case); err != nil {
+		if err := unpack(body, &e.Case); err != nil {
 			return err
 		}
-		ok := false
-		if known != nil {
-			if err := json.Unmarshal(known, &e.Decision); err != nil {
-				return err
-			}
-			ok = !e.Closed.After(now) // else the clock was set back since
-		}
-		if !ok {
-			e.Decision = approve.Decide(l.policies, e.Case, now)
-			if known == nil && e.State.Settled() {
-				settled = append(settled, e)
-			}
+		e.Decision = approve.Decide(l.policies, e.Case, now)
+		if !known && quietAt(e.Case, e.Decision, now) {
+			settled = append(settled, e)
 		}
 		if f.wants(e) {
 			picked = append(picked, e)
@@ -101,16 +147,38 @@ func (l *Ledger) Requests(f Filter, now time.Time) ([]Entry, error) {
 		}
 		return nil
 	}, args...)
-	if err != nil && !isStop(err, stop) {
+	if err != nil && !errors.Is(err, stop) {
 		return nil, err
 	}
 	l.remember(settled)
 	return picked, nil
 }
 
-func isStop(err, stop error) bool { return err == stop } //nolint:errorlint // the very value, passed through
+// quietFrom gives the time, in seconds since 1970, from which a settled request
+// stands for ever as it does: no record of it claims a later time, and no policy
+// that comes into force after it changes anything. An ending that claims a time to
+// come counts as of now, whenever that is, and an approval does not count yet.
+func quietFrom(c approve.Case, d approve.Decision) int64 {
+	quiet := d.Closed
+	later := func(t time.Time) {
+		if t.After(quiet) {
+			quiet = t
+		}
+	}
+	later(c.Request.Record.Expires.Time)
+	later(d.Ends)
+	for _, a := range c.Approvals {
+		later(a.Record.Created.Time)
+	}
+	return quiet.Unix()
+}
 
-// remember keeps where settled requests ended. It is only to save work, so what
+// quietAt reports whether a request is settled for ever at now.
+func quietAt(c approve.Case, d approve.Decision, now time.Time) bool {
+	return d.State.Settled() && quietFrom(c, d) < now.Unix()
+}
+
+// remember keeps that requests are settled. It is only to save work, so what
 // goes wrong here goes unsaid: a full disk must not keep anybody from reading
 // what is to be ended. Where another process has moved the index on, what was
 // decided here may be out of date, and is not kept.
@@ -123,13 +191,10 @@ func (l *Ledger) remember(settled []Entry) {
 		return
 	}
 	defer func() { _ = tx.Rollback() }() // after Commit it does nothing
+	x := prepare(tx)
 	for _, e := range settled {
-		known, err := json.Marshal(e.Decision)
-		if err != nil {
-			return
-		}
-		if _, err := tx.Exec(`UPDATE requests SET settled = ? WHERE id = ? AND (SELECT value FROM meta WHERE key = 'head') = ?`,
-			known, string(e.Request.Record.ID), string(l.head)); err != nil {
+		if _, err := x.Exec(`UPDATE requests SET state = ?, quiet = ? WHERE id = ? AND (SELECT value FROM meta WHERE key = 'head') = ?`,
+			string(e.State), quietFrom(e.Case, e.Decision), idBytes(e.Request.Record.ID), string(l.head)); err != nil {
 			return
 		}
 	}
@@ -178,10 +243,9 @@ func (l *Ledger) decided(p approve.Proposal, now time.Time) ProposalEntry {
 		if v.ID() != doc.ID {
 			continue
 		}
-		state = approve.Accepted
-		if i > 0 {
-			before = l.policies[i-1].Policy
-		}
+		// The first replaces none, and is measured by its own threshold: by that of
+		// today it would change with every version after it.
+		state, before = approve.Accepted, l.policies[max(0, i-1)].Policy
 	}
 	switch {
 	case state == approve.Accepted:
@@ -223,14 +287,15 @@ const minID = 6
 // Lookup gives the records whose id begins or ends with text, in any case.
 func (l *Ledger) Lookup(text string) ([]Ref, error) {
 	text = strings.ToUpper(text)
-	if len(text) < minID || len(text) > 26 || strings.Trim(text, "0123456789ABCDEFGHJKMNPQRSTVWXYZ") != "" {
+	if len(text) < minID || !isIDText(text) {
 		return nil, nil
 	}
-	found, err := refs(index{l.db}.rows(`WHERE r.id >= ? AND r.id < ? ORDER BY r.id LIMIT 20`, text, text+"~"))
+	first, last := idRange(text)
+	found, err := refs(index{l.db}.rows(`WHERE r.id >= ? AND r.id <= ? ORDER BY r.id LIMIT 20`, first, last))
 	if err != nil {
 		return nil, err
 	}
-	ends, err := refs(index{l.db}.rows(`WHERE r.tail = ? ORDER BY r.id LIMIT 20`, tail(text)))
+	ends, err := refs(index{l.db}.rows(`WHERE r.tail = ? ORDER BY r.id LIMIT 20`, tailOfText(text)))
 	for _, r := range ends {
 		if strings.HasSuffix(string(r.ID), text) && !strings.HasPrefix(string(r.ID), text) {
 			found = append(found, r)
@@ -242,7 +307,7 @@ func (l *Ledger) Lookup(text string) ([]Ref, error) {
 // Records gives the whole story of a request or policy version, in the order
 // of the history.
 func (l *Ledger) Records(request record.ID) ([]Ref, error) {
-	return refs(index{l.db}.rows(`WHERE r.beside = ? ORDER BY r.position, r.ord`, string(request)))
+	return refs(index{l.db}.rows(`WHERE r.beside = ? ORDER BY r.position, r.ord`, idBytes(request)))
 }
 
 // AllRecords gives every counted record, in the order of the history.
@@ -250,9 +315,15 @@ func (l *Ledger) AllRecords() ([]Ref, error) {
 	return refs(index{l.db}.rows(`ORDER BY r.position, r.ord`))
 }
 
+// Counts gives how many records count, and how much is set aside.
+func (l *Ledger) Counts() (records, aside int, err error) {
+	err = l.db.QueryRow(`SELECT (SELECT count(*) FROM records), (SELECT count(*) FROM aside)`).Scan(&records, &aside)
+	return records, aside, err
+}
+
 // Blobs gives where a record's bytes and its signature stand in the git store.
 func (l *Ledger) Blobs(id record.ID) (data, signature gitstore.Hash, err error) {
-	rows, err := index{l.db}.rows(`WHERE r.id = ?`, string(id))
+	rows, err := index{l.db}.rows(`WHERE r.id = ?`, idBytes(id))
 	if err != nil {
 		return "", "", err
 	}
@@ -318,6 +389,7 @@ func (l *Ledger) Export() ([]byte, error) {
 		Certificates []string
 		Floors       map[string]map[string]time.Time
 		SetAside     []SetAside
+		Healed       []gitstore.Hash
 	}{Identity: l.identity, Head: l.head, Position: l.position, Digest: l.digest, Floors: l.floors}
 	var err error
 	if all.Records, err = l.AllRecords(); err != nil {
@@ -326,17 +398,25 @@ func (l *Ledger) Export() ([]byte, error) {
 	if all.SetAside, err = l.SetAside(); err != nil {
 		return nil, err
 	}
-	bodies := func(into *[]json.RawMessage, query string) error {
-		return index{l.db}.each(query, func(r *sql.Rows) error {
-			var body []byte
-			defer func() { *into = append(*into, body) }()
-			return r.Scan(&body)
-		})
-	}
-	if err := bodies(&all.Requests, `SELECT body FROM requests ORDER BY id`); err != nil {
+	if all.Healed, err = l.HealedAway(); err != nil {
 		return nil, err
 	}
-	if err := bodies(&all.Proposals, `SELECT body FROM proposals ORDER BY id`); err != nil {
+	bodies := func(into *[]json.RawMessage, query string, text func([]byte) ([]byte, error)) error {
+		return index{l.db}.each(query, func(r *sql.Rows) error {
+			var body []byte
+			if err := r.Scan(&body); err != nil {
+				return err
+			}
+			body, err := text(body)
+			*into = append(*into, body)
+			return err
+		})
+	}
+	if err := bodies(&all.Requests, `SELECT body FROM requests ORDER BY id`, unpackText); err != nil {
+		return nil, err
+	}
+	plain := func(body []byte) ([]byte, error) { return body, nil }
+	if err := bodies(&all.Proposals, `SELECT body FROM proposals ORDER BY id`, plain); err != nil {
 		return nil, err
 	}
 	for _, c := range l.keyring.All() {

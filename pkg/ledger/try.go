@@ -20,9 +20,9 @@ type NewFile struct {
 // not of before, would be set aside: see [ReasonOf]. What is refused here would
 // have no effect in any ledger.
 func (l *Ledger) Try(ctx context.Context, before, files []NewFile) error {
-	tx, err := l.db.BeginTx(ctx, nil)
+	tx, err := l.begin(ctx)
 	if err != nil {
-		return unreadable(err)
+		return err
 	}
 	src := memory{}
 	next := gitstore.Commit{Hash: "next", Parent: l.head}
@@ -31,7 +31,7 @@ func (l *Ledger) Try(ctx context.Context, before, files []NewFile) error {
 		src[blob] = file.Data
 		next.Inserted = append(next.Inserted, gitstore.File{Path: file.Path, Blob: blob, Size: int64(len(file.Data))})
 	}
-	f := &fold{ctx: ctx, src: src, index: index{tx}, state: l.state.clone(), refusals: map[string]error{}}
+	f := &fold{ctx: ctx, src: src, index: index{prepare(tx)}, state: l.state.clone(), refusals: map[string]error{}}
 	err = f.one(next)
 	for _, file := range files {
 		err = errors.Join(err, f.refusals[file.Path])

@@ -16,6 +16,7 @@ import (
 	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/replica"
 	"github.com/jitaccess/jit/pkg/target"
 )
 
@@ -259,11 +260,11 @@ type faultyBook struct {
 	sync, submit error
 }
 
-func (f *faultyBook) Sync(ctx context.Context) error {
+func (f *faultyBook) Sync(ctx context.Context, h *replica.Healer) (*replica.Healed, error) {
 	if f.sync != nil {
-		return f.sync
+		return nil, f.sync
 	}
-	return f.book.Sync(ctx)
+	return f.book.Sync(ctx, h)
 }
 
 func (f *faultyBook) Submit(ctx context.Context, subject string, trailers [][2]string, out []outgoing) (error, error) {

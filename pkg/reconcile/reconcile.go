@@ -63,6 +63,11 @@ type Result struct {
 	Opened, Ended, Failed int
 	// SyncErr is why the store could not be read, or nil.
 	SyncErr error
+	// Healed says that the run healed the store's history, or followed a heal; nil
+	// where neither was needed. WouldHeal says that a dry run stood before a history
+	// that a run would try to heal.
+	Healed    *replica.Healed
+	WouldHeal bool
 	// Problems are what kept the run from a part of its work, besides failures
 	// of targets and the store.
 	Problems []error
@@ -291,7 +296,8 @@ func (r *run) readKey(context.Context) error {
 	return nil
 }
 
-// sync opens the copy of the store and brings it up to date.
+// sync opens the copy of the store and brings it up to date. A history that a
+// push has displaced is healed first, so that the run plans from what is right.
 func (r *run) sync(ctx context.Context) error {
 	b, err := r.o.openBook(ctx, r.o.Config, r.o.Now, r.log)
 	if err != nil {
@@ -300,7 +306,13 @@ func (r *run) sync(ctx context.Context) error {
 	}
 	r.book = b
 	r.cleanup = append(r.cleanup, b.Close)
-	if err := b.Sync(ctx); err != nil {
+	healed, err := b.Sync(ctx, r.healer())
+	if r.result.Healed = healed; healed != nil {
+		r.log.Warn("the history was healed", "by", healed.By, "commit", string(healed.Commit), "here", healed.Made)
+	}
+	if err != nil {
+		var rewrite *replica.RewriteError
+		r.result.WouldHeal = r.o.DryRun && errors.As(err, &rewrite) && rewrite.Relation == gitstore.OffChain
 		r.result.SyncErr = err
 		r.log.Error("the store could not be read; nothing new opens", "error", err)
 	} else {

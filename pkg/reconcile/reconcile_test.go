@@ -228,7 +228,8 @@ func TestNothingOpensFromAStaleLedger(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.store.Revoke("alice", first.ID)
-			if err := errors.Join(b.Sync(t.Context()), b.Close()); err != nil {
+			_, err = b.Sync(t.Context(), nil)
+			if err := errors.Join(err, b.Close()); err != nil {
 				t.Fatal(err)
 			}
 			f.sync = c.err

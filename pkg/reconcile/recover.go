@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/jitaccess/jit/pkg/approve"
-	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/receipt"
 )
 
@@ -15,21 +14,24 @@ import (
 // open. That it is over is the ledger's word; the receipts only say where to
 // look.
 func (r *run) forgotten() (tasks []task, err error) {
-	entries, err := r.book.Requests(ledger.Filter{}, r.now())
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range entries {
-		cause := causeOf(e)
-		if cause == "" || !e.State.Settled() {
-			continue
-		}
+	err = r.book.Cases(func(c approve.Case) error {
 		last := map[string]receipt.Outcome{}
-		for _, p := range e.Receipts {
-			rec := p.Record
-			if rec.By == r.o.Config.Name && rec.Outcome != receipt.Failed {
+		open := false
+		for _, p := range c.Receipts {
+			if rec := p.Record; rec.By == r.o.Config.Name && rec.Outcome != receipt.Failed {
 				last[rec.Resource+":"+rec.Role] = rec.Outcome
 			}
+		}
+		for _, outcome := range last {
+			open = open || outcome == receipt.Applied
+		}
+		if !open {
+			return nil
+		}
+		e := r.book.Decide(c, r.now())
+		cause := causeOf(e)
+		if cause == "" || !e.State.Settled() {
+			return nil
 		}
 		for i, g := range e.Grants {
 			w := wishOf(e, i)
@@ -37,8 +39,9 @@ func (r *run) forgotten() (tasks []task, err error) {
 				tasks = append(tasks, task{wish: w, action: End, cause: cause, adopt: true})
 			}
 		}
-	}
-	return tasks, nil
+		return nil
+	})
+	return tasks, err
 }
 
 // tidy makes the journal whole and short: damaged lines are moved to a file

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/jitaccess/jit/pkg/approve"
 	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/policy"
@@ -18,12 +19,18 @@ import (
 // book is the machine's copy of the store, as far as a run needs it. The real
 // one is a replica; tests put failures before it.
 type book interface {
-	// Sync sends what waits, fetches, verifies and folds.
-	Sync(ctx context.Context) error
+	// Sync sends what waits, fetches, verifies and folds. With a healer it heals a
+	// history that a push has displaced; healed says that it did, or that it
+	// followed a heal.
+	Sync(ctx context.Context, h *replica.Healer) (healed *replica.Healed, err error)
 	// Policy gives the version in force, or nil.
 	Policy() *policy.Policy
 	// Requests gives requests, decided at now.
 	Requests(f ledger.Filter, now time.Time) ([]ledger.Entry, error)
+	// Cases calls fn for every request, newest first; Decide says where one
+	// stands.
+	Cases(fn func(approve.Case) error) error
+	Decide(c approve.Case, now time.Time) ledger.Entry
 	// Request gives one request; the error is ledger.ErrNotFound where there is
 	// none.
 	Request(id record.ID, now time.Time) (ledger.Entry, error)
@@ -83,9 +90,13 @@ func openReplica(ctx context.Context, c Config, now func() time.Time, log *slog.
 	return replicaBook{r}, nil
 }
 
-func (b replicaBook) Sync(ctx context.Context) error {
-	_, err := b.Replica.Sync(ctx)
-	return err
+func (b replicaBook) Sync(ctx context.Context, h *replica.Healer) (*replica.Healed, error) {
+	if h == nil {
+		report, err := b.Replica.Sync(ctx)
+		return report.Healed, err
+	}
+	report, err := b.SyncAndHeal(ctx, *h)
+	return report.Healed, err
 }
 
 func (b replicaBook) Policy() *policy.Policy { return b.Ledger().Policy() }
@@ -94,6 +105,12 @@ func (b replicaBook) Digest() record.Digest { return b.Ledger().Digest() }
 
 func (b replicaBook) Requests(f ledger.Filter, now time.Time) ([]ledger.Entry, error) {
 	return b.Ledger().Requests(f, now)
+}
+
+func (b replicaBook) Cases(fn func(approve.Case) error) error { return b.Ledger().Cases(fn) }
+
+func (b replicaBook) Decide(c approve.Case, now time.Time) ledger.Entry {
+	return b.Ledger().Decide(c, now)
 }
 
 func (b replicaBook) Request(id record.ID, now time.Time) (ledger.Entry, error) {

@@ -26,11 +26,18 @@ const (
 // version is judged before anything else that the document says. The head's
 // keys come first and in the order of [Head].
 func DecodeHead(data []byte) (Head, error) {
+	_, head, err := parseHead(data)
+	return head, err
+}
+
+// parseHead is DecodeHead that gives the document's top node too.
+func parseHead(data []byte) (*yaml.Node, Head, error) {
 	root, err := parseStrict(data)
 	if err != nil {
-		return Head{}, err
+		return nil, Head{}, err
 	}
-	return headOf(root, data)
+	head, err := headOf(root, data)
+	return root, head, err
 }
 
 // DecodeStrict reads one YAML document into the struct that into points to. It
@@ -85,7 +92,7 @@ func Decode[T any](v Verified, kind Kind) (T, error) {
 	if v.head.Kind != kind {
 		return into, refuse(ReasonBadKind, "the record is a %q, not a %q", v.head.Kind, kind)
 	}
-	if err := DecodeStrict(v.data, &into); err != nil {
+	if err := decodeNode(v.root, &into); err != nil {
 		var zero T
 		return zero, err
 	}
@@ -167,6 +174,20 @@ func parseStrict(data []byte) (root *yaml.Node, err error) {
 	if err := checkBytes(data); err != nil {
 		return nil, err
 	}
+	if root = parsePlain(data); root == nil {
+		if root, err = parseYAML(data); err != nil {
+			return nil, err
+		}
+	}
+	w := walker{data: data, decoded: -1}
+	if err := w.walk(root, 1); err != nil {
+		return nil, err
+	}
+	return root, nil
+}
+
+// parseYAML gives the top node of one document, a map.
+func parseYAML(data []byte) (*yaml.Node, error) {
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, more yaml.Node
 	switch err := d.Decode(&doc); {
@@ -183,10 +204,6 @@ func parseStrict(data []byte) (root *yaml.Node, err error) {
 	}
 	if doc.Kind != yaml.DocumentNode || len(doc.Content) != 1 || doc.Content[0].Kind != yaml.MappingNode {
 		return nil, refuse(ReasonBadValue, "the document is not a list of keys and values").at(1, 1)
-	}
-	w := walker{lines: bytes.Split(data, []byte{'\n'}), decoded: -1}
-	if err := w.walk(doc.Content[0], 1); err != nil {
-		return nil, err
 	}
 	return doc.Content[0], nil
 }
@@ -238,7 +255,8 @@ func badYAML(err error) *Refusal {
 
 // walker checks nodes in the order of the document.
 type walker struct {
-	lines   [][]byte
+	data    []byte
+	lines   [][]byte // of data, once they are needed
 	nodes   int
 	runes   []rune // the line decoded, where it is not ASCII
 	decoded int
@@ -300,6 +318,9 @@ func (w *walker) walk(n *yaml.Node, depth int) error {
 
 // runeAt gives the character at a node's place.
 func (w *walker) runeAt(line, column int) rune {
+	if w.lines == nil {
+		w.lines = bytes.Split(w.data, []byte{'\n'})
+	}
 	if line < 1 || line > len(w.lines) || column < 1 {
 		return 0
 	}
@@ -326,8 +347,6 @@ var (
 	plainInteger = regexp.MustCompile(`^(0|-?[1-9][0-9]*)$`)
 	// What YAML 1.1 takes for a number in base 60.
 	sexagesimal = regexp.MustCompile(`^[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?$`)
-	// What YAML 1.1 takes for a truth value and YAML 1.2 for text.
-	oldBool = regexp.MustCompile(`(?i)^(y|n|yes|no|on|off)$`)
 )
 
 // checkScalar holds a scalar to one meaning, and its text, which may have come
@@ -364,10 +383,10 @@ func checkScalar(n *yaml.Node) error {
 	case "!!merge":
 		return refuse(ReasonAlias, "merge keys are not used").at(n.Line, n.Column)
 	default:
-		if oldBool.MatchString(n.Value) {
+		if meansMore(n.Value) {
 			return quote(ReasonBadValue, "what some read as true or false")
 		}
-		if sexagesimal.MatchString(n.Value) {
+		if strings.Contains(n.Value, ":") && sexagesimal.MatchString(n.Value) {
 			return quote(ReasonBadNumber, "what some read as a number")
 		}
 	}

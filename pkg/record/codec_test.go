@@ -272,7 +272,12 @@ func TestDecodeNeedsVerified(t *testing.T) {
 	if _, err := Decode[testRecord](Verified{}, KindRequest); ReasonOf(err) != ReasonNotVerified {
 		t.Errorf("zero Verified: %v", err)
 	}
-	v := Verified{head: Head{Kind: KindRequest}, data: []byte(testHead)}
+	root, head, err := parseHead([]byte(testHead))
+	if err != nil {
+		t.Fatal(err)
+	}
+	head.Kind = KindRequest
+	v := Verified{head: head, root: root, data: []byte(testHead)}
 	if _, err := Decode[testRecord](v, KindApproval); ReasonOf(err) != ReasonBadKind {
 		t.Errorf("other kind: %v", err)
 	}

@@ -67,6 +67,17 @@ func OpenKeyFile(path string, passphrase func() ([]byte, error)) (Signer, error)
 	return s, nil
 }
 
+// OpenKey opens an armoured OpenPGP secret key without a passphrase, for a
+// signer that signs by the clock now. A key that could not sign then is refused
+// with a [SignError].
+func OpenKey(armoured []byte, now func() time.Time) (Signer, error) {
+	s, err := openSecret(armoured, nil, now)
+	if err != nil {
+		return nil, err // not a nil pointer in an interface
+	}
+	return s, nil
+}
+
 // openSecret reads an armoured secret key and picks the key that signs: the
 // first that may, the primary key before its subkeys, of those whose secret is
 // there.

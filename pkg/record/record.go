@@ -10,6 +10,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"time"
+
+	"gopkg.in/yaml.v3"
 )
 
 // APIVersion is the only record format that this version of jit reads and
@@ -99,6 +101,7 @@ type Fingerprint string
 // By, and whether the record counts, is judged by the ledger.
 type Verified struct {
 	head    Head
+	root    *yaml.Node // of the document, for decoding it
 	data    []byte
 	digest  Digest
 	primary Fingerprint

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -79,9 +80,7 @@ func checkStruct(n *yaml.Node, t reflect.Type) error {
 	if n.Kind != yaml.MappingNode {
 		return refuse(ReasonBadValue, "keys with values are needed here").at(n.Line, n.Column)
 	}
-	fields := make(map[string]reflect.Type)
-	var rest reflect.Type
-	collectFields(t, fields, &rest)
+	fields, rest := fieldsOf(t)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k, v := n.Content[i], n.Content[i+1]
 		ft, ok := fields[k.Value]
@@ -103,6 +102,24 @@ func checkStruct(n *yaml.Node, t reflect.Type) error {
 		}
 	}
 	return nil
+}
+
+// shape is what collectFields finds; it is the same for a type always.
+type shape struct {
+	fields map[string]reflect.Type
+	rest   reflect.Type
+}
+
+var shapes sync.Map // of reflect.Type to shape
+
+func fieldsOf(t reflect.Type) (fields map[string]reflect.Type, rest reflect.Type) {
+	if s, ok := shapes.Load(t); ok {
+		return s.(shape).fields, s.(shape).rest
+	}
+	fields = make(map[string]reflect.Type)
+	collectFields(t, fields, &rest)
+	shapes.Store(t, shape{fields, rest})
+	return fields, rest
 }
 
 // collectFields gathers the keys of t as the YAML library names them. rest is

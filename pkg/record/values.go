@@ -15,11 +15,39 @@ const timeLayout = "2006-01-02T15:04:05Z"
 // ParseTimestamp reads the one form of a time: 2026-11-24T09:00:00Z, from 1970
 // to 9999. The reason of a refusal is [ReasonBadTime].
 func ParseTimestamp(s string) (Timestamp, error) {
-	t, err := time.Parse(timeLayout, s)
-	if err != nil || t.Format(timeLayout) != s || t.Unix() < 0 {
+	t, ok := parseTime(s)
+	if !ok {
 		return Timestamp{}, refuse(ReasonBadTime, "%q is no time: write it in UTC like 2026-11-24T09:00:00Z", clip(s))
 	}
 	return Timestamp{t}, nil
+}
+
+// parseTime reads the one form of a time. It reads digits by itself, for a
+// store has many times, and one form needs no layout.
+func parseTime(s string) (t time.Time, ok bool) {
+	if len(s) != len(timeLayout) {
+		return t, false
+	}
+	var parts [6]int // year, month, day, hour, minute, second
+	part := 0
+	for i := range len(s) {
+		switch c, like := s[i], timeLayout[i]; {
+		case digit(like):
+			if !digit(c) {
+				return t, false
+			}
+			parts[part] = 10*parts[part] + int(c-'0')
+		case c != like:
+			return t, false
+		default:
+			part++
+		}
+	}
+	t = time.Date(parts[0], time.Month(parts[1]), parts[2], parts[3], parts[4], parts[5], 0, time.UTC)
+	// What is out of its range, Date carries over.
+	year, month, day := t.Date()
+	hour, minute, second := t.Clock()
+	return t, parts == [6]int{year, int(month), day, hour, minute, second} && t.Unix() >= 0
 }
 
 // MarshalYAML writes the one form of a time. A zero time, a fraction of a

@@ -156,7 +156,7 @@ func (k *Keyring) Verify(data, sig []byte) (v Verified, err error) {
 	if err != nil {
 		return Verified{}, err
 	}
-	head, err := DecodeHead(data)
+	root, head, err := parseHead(data)
 	if err != nil {
 		return Verified{}, err
 	}
@@ -165,7 +165,7 @@ func (k *Keyring) Verify(data, sig []byte) (v Verified, err error) {
 			by.Signed.Format(time.RFC3339), head.Created.Format(time.RFC3339))
 	}
 	return Verified{
-		head: head, data: slices.Clone(data), digest: Sum(data),
+		head: head, root: root, data: slices.Clone(data), digest: Sum(data),
 		primary: by.Primary, signing: by.Signing, signed: by.Signed,
 	}, nil
 }

@@ -124,11 +124,6 @@ func Inspect(ctx context.Context, c Config) (Candidate, error) {
 			found.Admins = append(found.Admins, AdminKey{name, k})
 		}
 	}
-	refs, err := r.ledger.AllRecords()
-	if err != nil {
-		return Candidate{}, err
-	}
-	aside, err := r.ledger.SetAside()
-	found.Records, found.SetAside = len(refs), len(aside)
+	found.Records, found.SetAside, err = r.ledger.Counts()
 	return found, err
 }

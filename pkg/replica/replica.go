@@ -57,7 +57,11 @@ type Config struct {
 	Env      []string
 	// Timeout bounds each network operation; 0 is gitstore's default.
 	Timeout time.Duration
-	Log     *slog.Logger
+	// Progress, where set, is told how far a long fetch or verification is:
+	// what is counted ("commits", or git's own words), how many are done, and of
+	// how many.
+	Progress func(what string, done, total int)
+	Log      *slog.Logger
 	// Now is the clock for noting when the remote was last asked; nil is
 	// time.Now.
 	Now func() time.Time
@@ -70,6 +74,9 @@ type Replica struct {
 	store  *gitstore.Store
 	ledger *ledger.Ledger
 	lock   *flock.Flock
+	// healed is the newest heal that this process made or followed, until a Sync
+	// has reported it.
+	healed *Healed
 }
 
 // Open opens or makes the copy in c.Dir, without asking the remote. An index
@@ -87,6 +94,7 @@ func Open(ctx context.Context, c Config) (*Replica, error) {
 	store, err := gitstore.Open(ctx, gitstore.Options{
 		Dir: c.Dir, URL: c.URL, Branch: c.Branch, Transport: c.Transport, SSH: c.SSH,
 		Isolated: c.Isolated, Env: c.Env, Timeout: c.Timeout, Logger: c.Log,
+		Progress: c.Progress,
 	})
 	if err != nil {
 		return nil, err
@@ -101,14 +109,15 @@ func Open(ctx context.Context, c Config) (*Replica, error) {
 	return r, nil
 }
 
-// restore makes an index that is empty again from the mirror, up to the
-// checkpoint: what must end is known even while the remote is away.
+// restore folds what the index lacks of the mirror, up to the checkpoint: what
+// must end is known even while the remote is away. The index was lost, is of
+// another version, or its making was stopped.
 func (r *Replica) restore(ctx context.Context) error {
-	if _, position := r.ledger.Head(); position > 0 {
-		return nil
-	}
 	checkpoint, err := r.store.Checkpoint()
 	if err != nil || checkpoint == "" {
+		return err
+	}
+	if on, err := r.known(checkpoint); err != nil || on {
 		return err
 	}
 	unlock, err := r.exclusive(ctx)
@@ -119,8 +128,8 @@ func (r *Replica) restore(ctx context.Context) error {
 	if err := r.refresh(); err != nil {
 		return err
 	}
-	if _, position := r.ledger.Head(); position > 0 {
-		return nil // another process was faster
+	if on, err := r.known(checkpoint); err != nil || on {
+		return err // another process was faster
 	}
 	if _, err := r.ledger.Fold(ctx, r.store, checkpoint); err != nil {
 		// The mirror may be gone too; then the next Sync brings both.
@@ -139,6 +148,9 @@ func (r *Replica) openLedger() (err error) {
 			return err
 		}
 		r.ledger, err = ledger.Open(r.indexPath(), r.config.Identity)
+	}
+	if report := r.config.Progress; err == nil && report != nil {
+		r.ledger.Progress = func(done, total int) { report("commits", done, total) }
 	}
 	return err
 }
@@ -194,6 +206,9 @@ type Report struct {
 	// Waiting counts those that still wait, and Cause says why.
 	Waiting int
 	Cause   error
+	// Healed says that this machine healed the history, or followed a heal; nil
+	// where neither was needed.
+	Healed *Healed
 }
 
 // Sync asks the remote, judges what is new, moves the checkpoint, and sends
@@ -205,6 +220,11 @@ func (r *Replica) Sync(ctx context.Context) (Report, error) {
 		return Report{}, err
 	}
 	defer unlock()
+	return r.sync(ctx, nil)
+}
+
+// sync is Sync under the lock, with a healer, who may be nil.
+func (r *Replica) sync(ctx context.Context, h *Healer) (Report, error) {
 	if err := r.refresh(); err != nil {
 		return Report{}, err
 	}
@@ -213,12 +233,16 @@ func (r *Replica) Sync(ctx context.Context) (Report, error) {
 		return Report{}, err
 	}
 	if tip.Empty {
-		if known, err := r.store.Checkpoint(); err != nil || known != "" {
-			return Report{}, errors.Join(err, fmt.Errorf("%w: the remote is empty now", ErrRewritten))
+		known, err := r.store.Checkpoint()
+		switch {
+		case err != nil:
+			return Report{}, err
+		case known != "":
+			return Report{}, r.gone(known)
 		}
 		return Report{}, fmt.Errorf("%w: %s is empty", ErrNoStore, r.store.URL())
 	}
-	folded, err := r.advance(ctx, tip.Hash)
+	folded, err := r.reach(ctx, tip.Hash, h)
 	if err != nil {
 		return Report{}, err
 	}
@@ -230,7 +254,8 @@ func (r *Replica) Sync(ctx context.Context) (Report, error) {
 			r.config.Log.Warn("the mirror was not packed", "error", err) // it works all the same
 		}
 	}
-	report := Report{Report: folded}
+	report := Report{Report: folded, Healed: r.healed}
+	r.healed = nil
 	waiting, err := r.spooled()
 	if err != nil || len(waiting) == 0 {
 		return report, err
@@ -278,11 +303,20 @@ func (r *Replica) advance(ctx context.Context, tip gitstore.Hash) (ledger.Report
 		return ledger.Report{}, err
 	}
 	if relation != gitstore.Same && relation != gitstore.Ahead {
-		return ledger.Report{}, &RewriteError{Relation: relation, Checkpoint: checkpoint, Tip: tip}
+		rewrite := &RewriteError{Relation: relation, Checkpoint: checkpoint, Tip: tip}
+		if relation != gitstore.OffChain {
+			return ledger.Report{}, rewrite
+		}
+		report, ok, why, err := r.follow(ctx, checkpoint, tip)
+		if err != nil || ok {
+			return report, err
+		}
+		rewrite.Cause = why
+		return ledger.Report{}, rewrite
 	}
 	if r.config.At != "" && checkpoint == "" {
-		if ok, err := r.store.ChainContains(tip, r.config.At); err != nil || !ok {
-			return ledger.Report{}, errors.Join(&RewriteError{Relation: gitstore.Rewritten, Checkpoint: r.config.At, Tip: tip}, err)
+		if relation, err := r.store.Relation(r.config.At, tip); err != nil || relation != gitstore.Same && relation != gitstore.Ahead {
+			return ledger.Report{}, errors.Join(&RewriteError{Relation: relation, Checkpoint: r.config.At, Tip: tip}, err)
 		}
 	}
 	if position > 0 {
@@ -293,6 +327,7 @@ func (r *Replica) advance(ctx context.Context, tip gitstore.Hash) (ledger.Report
 			}
 		}
 	}
+	r.ledger.Settle = r.config.Now()
 	report, err := r.ledger.Fold(ctx, r.store, tip)
 	if errors.Is(err, ledger.ErrDamaged) {
 		if err := r.remakeIndex(err); err != nil {
@@ -333,17 +368,27 @@ func (r *Replica) forks() error {
 // RewriteError is a head that does not extend the checkpoint. It is
 // ErrRewritten.
 type RewriteError struct {
-	Relation        gitstore.Relation
+	Relation gitstore.Relation
+	// Tip is the remote's head, empty where the branch is gone.
 	Checkpoint, Tip gitstore.Hash
+	// Cause says why it was not healed here, where something was in the way. It is
+	// no part of the chain of errors: whatever it was, the history is rewritten.
+	Cause error
 }
 
 func (e *RewriteError) Error() string {
+	if e.Tip == "" {
+		return fmt.Sprintf("%v: the store's branch is gone, and this machine has verified %s", ErrRewritten, e.Checkpoint)
+	}
 	what := "it does not contain it"
 	switch e.Relation {
 	case gitstore.Behind:
 		what = "it is older"
 	case gitstore.OffChain:
 		what = "a merge put it on a side branch"
+	}
+	if e.Cause != nil {
+		what += "; " + e.Cause.Error()
 	}
 	return fmt.Sprintf("%v: the store shows head %s, and this machine has verified %s: %s", ErrRewritten, e.Tip, e.Checkpoint, what)
 }

@@ -15,7 +15,8 @@ import (
 	"github.com/jitaccess/jit/pkg/request"
 )
 
-// world is a store with three people, each on a machine of their own.
+// world is a store with three people and a reconciler, each on a machine of
+// their own.
 type world struct {
 	t        *testing.T
 	now      time.Time
@@ -35,21 +36,26 @@ func newWorldAt(t *testing.T, now time.Time) *world {
 	w := &world{t: t, now: now, url: filepath.Join(t.TempDir(), "store.git"), signers: map[string]record.Signer{}, secrets: map[string][]byte{}}
 	body := policy.Body{
 		Admins: policy.Admins{People: []string{"alice"}, Threshold: 1},
-		People: map[string]policy.Person{},
+		People: map[string]policy.Person{}, Reconcilers: map[string]policy.Reconciler{},
 		Resources: map[string]policy.Resource{"db": {Driver: "postgres", Roles: map[string]policy.Role{
 			"read": {Parameters: map[string]string{"grant": "readers"}}}}},
 		Rules: []policy.Rule{{Name: "all", Resources: []string{"*"}, Roles: []string{"*"}, Requesters: []string{"*"},
 			MaxDuration: record.Duration{Duration: 4 * time.Hour}, Stages: []policy.Stage{{Approvers: []string{"alice", "carol"}, Count: 1}}}},
 	}
 	var certs []*record.Certificate
-	for _, name := range []string{"alice", "bob", "carol"} {
+	for _, name := range []string{"alice", "bob", "carol", "robot"} {
 		key, err := record.GenerateKey(name, name+"@example.com", w.now.Add(-time.Hour), 0)
 		w.must(err)
 		w.secrets[name], err = key.SecretArmor(nil)
 		w.must(err)
 		w.signers[name] = key.Signer(func() time.Time { return w.now })
 		certs = append(certs, key.Certificate())
-		body.People[name] = policy.Person{Keys: []record.Fingerprint{key.Certificate().Fingerprint()}}
+		fpr := []record.Fingerprint{key.Certificate().Fingerprint()}
+		if name == "robot" {
+			body.Reconcilers[name] = policy.Reconciler{Keys: fpr, Resources: []string{"db"}}
+		} else {
+			body.People[name] = policy.Person{Keys: fpr}
+		}
 	}
 	var err error
 	w.identity, err = replica.Init(context.Background(), replica.Config{Dir: t.TempDir(), URL: w.url},

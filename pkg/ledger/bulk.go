@@ -1,0 +1,336 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/jitaccess/jit/pkg/gitstore"
+	"github.com/jitaccess/jit/pkg/record"
+)
+
+// A long history is folded in bulk: signatures are verified on all processors
+// ahead of the fold, what is not there is known without asking SQLite, and what
+// is done is kept every now and then, so that a run that is stopped goes on from
+// there. The result is that of folding commit by commit.
+
+const (
+	// bulkFrom is the least number of commits that are folded in bulk.
+	bulkFrom = 1000
+	// chunk is after how many commits what is done is kept: a few seconds' work.
+	chunk = 20000
+	// lookahead bounds the commits that are verified ahead of the fold. Those in
+	// flight when a certificate arrives are verified again.
+	lookahead = 256
+)
+
+// Counter is a source that can tell how many commits lie ahead.
+type Counter interface {
+	// Count gives the number of commits that Walk would give.
+	Count(ctx context.Context, from, to gitstore.Hash) (int, error)
+}
+
+// bulk is what a long fold holds in memory. Its methods take nil, for a fold
+// that holds nothing: then SQLite is asked.
+type bulk struct {
+	positions map[gitstore.Hash]int
+
+	mu      sync.RWMutex // of what follows: the walk ahead asks too
+	records map[record.ID]struct{}
+	loose   map[string]struct{}
+	tx      *sql.Tx
+
+	keyring atomic.Pointer[record.Keyring]
+}
+
+func newBulk(s state, tx *sql.Tx) (*bulk, error) {
+	b := &bulk{positions: map[gitstore.Hash]int{}, records: map[record.ID]struct{}{}, loose: map[string]struct{}{}, tx: tx}
+	b.keyring.Store(s.keyring)
+	x := index{tx}
+	return b, errors.Join(
+		x.each(`SELECT position, hash FROM commits`, func(r *sql.Rows) error {
+			var n int
+			var h []byte
+			err := r.Scan(&n, &h)
+			b.positions[hashOf(h)] = n
+			return err
+		}),
+		x.each(`SELECT id FROM records`, func(r *sql.Rows) error {
+			var id []byte
+			err := r.Scan(&id)
+			b.records[idOf(id)] = struct{}{}
+			return err
+		}),
+		x.each(`SELECT path FROM loose`, func(r *sql.Rows) error {
+			var path string
+			err := r.Scan(&path)
+			b.loose[path] = struct{}{}
+			return err
+		}))
+}
+
+func (b *bulk) sawCommit(h gitstore.Hash, position int) {
+	if b != nil {
+		b.positions[h] = position
+	}
+}
+
+func (b *bulk) sawRecord(id record.ID) {
+	if b != nil {
+		b.mu.Lock()
+		b.records[id] = struct{}{}
+		b.mu.Unlock()
+	}
+}
+
+func (b *bulk) sawLoose(path string) {
+	if b != nil {
+		b.mu.Lock()
+		b.loose[path] = struct{}{}
+		b.mu.Unlock()
+	}
+}
+
+// noRecord reports that no counted record has the id.
+func (b *bulk) noRecord(id record.ID) bool {
+	if b == nil {
+		return false
+	}
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	_, ok := b.records[id]
+	return !ok
+}
+
+// noLoose reports that nothing is remembered of the path.
+func (b *bulk) noLoose(path string) bool {
+	if b == nil {
+		return false
+	}
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	_, ok := b.loose[path]
+	return !ok
+}
+
+// known is fold.known for the walk that runs ahead, as far as the fold has come:
+// see stale.
+func (b *bulk) known(path string) (gitstore.Hash, error) {
+	if b.noLoose(path) {
+		place, err := record.ParsePath(path)
+		if err != nil || b.noRecord(place.ID) {
+			return "", nil
+		}
+	}
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return (&fold{index: index{b.tx}}).known(path)
+}
+
+// turn ends a transaction and goes on in the next, in which the walk ahead asks
+// from then on.
+func (b *bulk) turn(end func() error, next func() (*sql.Tx, error)) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := end(); err != nil {
+		return err
+	}
+	tx, err := next()
+	if err == nil {
+		b.tx = tx
+	}
+	return err
+}
+
+// verdict is a record verified ahead of the fold, with what it was verified by.
+type verdict struct {
+	blob, asc gitstore.Hash
+	keyring   *record.Keyring
+	verified  record.Verified
+	err       error
+}
+
+// job is a commit on its way from the walk to the fold.
+type job struct {
+	commit   gitstore.Commit
+	verdicts map[string]verdict
+	done     chan struct{}
+}
+
+// ahead is the walker that runs ahead of the fold.
+func ahead(f *fold, to gitstore.Hash, fn func(gitstore.Commit) error) error {
+	ctx, stop := context.WithCancel(f.ctx)
+	tasks, queue := make(chan *job, lookahead), make(chan *job, lookahead)
+	var all sync.WaitGroup
+	var walked error
+	all.Go(func() {
+		defer close(queue)
+		defer close(tasks)
+		walked = f.src.Walk(ctx, f.head, to, gitstore.WalkOptions{Known: f.bulk.known}, func(c gitstore.Commit) error {
+			j := &job{commit: c, done: make(chan struct{})}
+			for _, to := range []chan *job{tasks, queue} {
+				select {
+				case to <- j:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+			return nil
+		})
+	})
+	for range runtime.GOMAXPROCS(0) {
+		all.Go(func() {
+			for j := range tasks {
+				if ctx.Err() == nil {
+					j.verify(f.src, f.bulk)
+				}
+				close(j.done)
+			}
+		})
+	}
+	err := func() error {
+		for j := range queue {
+			<-j.done
+			f.ahead = j.verdicts
+			stale, err := f.stale(j.commit)
+			switch {
+			case err != nil:
+				return err
+			case stale:
+				err = f.src.Walk(ctx, f.head, j.commit.Hash, gitstore.WalkOptions{Known: f.known}, fn)
+			default:
+				err = fn(j.commit)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}()
+	stop()
+	all.Wait()
+	f.ahead = nil
+	return errors.Join(err, unless(err != nil, walked))
+}
+
+// stale reports whether a commit that was walked ahead may have to be walked
+// again, now that all before it is folded: something has come to hold a path
+// since then. What holds one does so for ever; so a path that nothing holds now
+// was seen rightly, and so was one that is held and is not told of at all.
+func (f *fold) stale(c gitstore.Commit) (bool, error) {
+	for _, v := range c.Violations {
+		if v.Kind == gitstore.Changed || v.Kind == gitstore.Deleted {
+			return true, nil
+		}
+	}
+	for _, file := range c.Inserted {
+		if holder, err := f.known(file.Path); err != nil || holder != "" {
+			return true, err
+		}
+	}
+	return false, nil
+}
+
+// unless gives err where not holds.
+func unless(not bool, err error) error {
+	if not {
+		return nil
+	}
+	return err
+}
+
+// verify verifies the records that a commit brings whole.
+func (j *job) verify(src Source, b *bulk) {
+	keyring := b.keyring.Load()
+	ascs := map[string]gitstore.Hash{}
+	for _, f := range j.commit.Inserted {
+		ascs[f.Path] = f.Blob
+	}
+	for _, f := range j.commit.Inserted {
+		asc, ok := ascs[record.SignaturePath(f.Path)]
+		if !ok {
+			continue
+		}
+		v := verdict{blob: f.Blob, asc: asc, keyring: keyring}
+		v.verified, v.err = verify(src, keyring, f.Blob, asc)
+		if j.verdicts == nil {
+			j.verdicts = map[string]verdict{}
+		}
+		j.verdicts[f.Path] = v
+	}
+}
+
+// foldBulk is Fold for a long history of n commits.
+func (l *Ledger) foldBulk(ctx context.Context, src Source, to gitstore.Hash, n int) (report Report, err error) {
+	tx, err := l.begin(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	f := &fold{ctx: ctx, src: src, index: index{prepare(tx)}, state: l.state.clone(), now: l.Settle}
+	done := 0
+	err = func() error {
+		if l.position == 0 {
+			// They are made anew below, or by the fold that goes on from here.
+			if _, err := tx.Exec(noIndices); err != nil {
+				return err
+			}
+		}
+		if f.bulk, err = newBulk(f.state, tx); err != nil {
+			return err
+		}
+		keep := func() error {
+			if err := f.save(); err != nil {
+				return err
+			}
+			err := f.bulk.turn(tx.Commit, func() (*sql.Tx, error) {
+				l.state = f.state.clone()
+				return l.begin(ctx)
+			})
+			if err != nil {
+				return err
+			}
+			tx = f.bulk.tx
+			f.index = index{prepare(tx)}
+			return nil
+		}
+		return f.run(to, func(f *fold, to gitstore.Hash, fn func(gitstore.Commit) error) error {
+			return ahead(f, to, func(c gitstore.Commit) error {
+				if err := fn(c); err != nil {
+					return err
+				}
+				done++
+				if l.Progress != nil && (done%100 == 0 || done == n) {
+					l.Progress(done, n)
+				}
+				if done%l.chunk == 0 {
+					return keep()
+				}
+				return nil
+			})
+		})
+	}()
+	if err == nil {
+		_, err = tx.Exec(indices)
+	}
+	if err != nil {
+		err = errors.Join(damage(err), ignoreDone(tx.Rollback()))
+		_, again := l.db.Exec(indices)
+		return Report{}, errors.Join(err, again)
+	}
+	if err := tx.Commit(); err != nil {
+		return Report{}, damage(err)
+	}
+	l.state = f.state
+	return f.report, nil
+}
+
+// ignoreDone passes over a transaction that has ended already.
+func ignoreDone(err error) error {
+	if errors.Is(err, sql.ErrTxDone) {
+		return nil
+	}
+	return err
+}

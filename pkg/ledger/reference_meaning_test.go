@@ -1,0 +1,311 @@
+package ledger_test
+
+import (
+	"slices"
+	"time"
+
+	"github.com/jitaccess/jit/pkg/approve"
+	"github.com/jitaccess/jit/pkg/ledger"
+	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/receipt"
+	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/request"
+	"github.com/jitaccess/jit/pkg/revoke"
+)
+
+// This is the part of the reference that knows what the kinds of record mean.
+
+// succession finds the policy versions that were in force: at each agreement to
+// a version, whether it was the last one needed.
+func (r *reference) succession() (h policy.History) {
+	for i, c := range r.counted {
+		switch {
+		case len(h) == 0:
+			h = policy.History{{Policy: c.policy, Position: c.position, Since: c.Head().Created.Time}}
+		case c.Policy:
+			version := r.version(c.Request)
+			if since, ok := r.agreed(h.Latest().Document().Admins, version, i); ok {
+				h = append(h, policy.InForce{Policy: version.policy, Position: c.position, Since: since})
+			}
+		}
+	}
+	return h
+}
+
+func (r *reference) inForce() *policy.Policy { return r.succession().Latest() }
+
+// version gives a policy version that counts, or nil.
+func (r *reference) version(id record.ID) *counted {
+	for i := range r.counted {
+		if c := &r.counted[i]; c.Kind == record.KindPolicy && c.ID == id {
+			return c
+		}
+	}
+	return nil
+}
+
+// agreed reports whether enough admins had agreed to a version when the record
+// with that number was counted, and what the last of them claims as the time.
+func (r *reference) agreed(old policy.Admins, version *counted, upTo int) (since time.Time, ok bool) {
+	admins := version.policy.Document().Admins
+	since = version.Head().Created.Time
+	var agree []string
+	for _, c := range r.counted[:upTo+1] {
+		by := c.Head().By
+		void, isVoid := r.void(c.Primary())
+		switch {
+		case !c.Policy || c.Request != version.ID:
+		case isVoid && void.Position <= r.counted[upTo].position:
+		case !slices.Contains(old.People, by) && !slices.Contains(admins.People, by) || slices.Contains(agree, by):
+		default:
+			agree = append(agree, by)
+			if at := c.Head().Created.Time; at.After(since) {
+				since = at
+			}
+		}
+	}
+	enough := func(a policy.Admins) bool {
+		n := 0
+		for _, name := range a.People {
+			if slices.Contains(agree, name) {
+				n++
+			}
+		}
+		return n >= a.Threshold
+	}
+	same := old.Threshold == admins.Threshold && slices.Equal(slices.Sorted(slices.Values(old.People)), slices.Sorted(slices.Values(admins.People)))
+	return since, enough(old) && (same || enough(admins))
+}
+
+// void finds from where a key counts as compromised.
+func (r *reference) void(key record.Fingerprint) (approve.Void, bool) {
+	for _, t := range r.taken {
+		if kind, at := t.cert.Revocation(); t.cert.Fingerprint() == key && kind == record.RevokedHard {
+			return approve.Void{Position: t.position, At: at.UTC()}, true
+		}
+	}
+	return approve.Void{}, false
+}
+
+// backdated reports whether a time lies more than an hour before the newest receipt for
+// a resource of a request, by a reconciler that may still write it.
+func (r *reference) backdated(q request.Request, created time.Time) bool {
+	now := r.inForce()
+	for _, c := range r.counted {
+		rec, ok := c.value.(receipt.Receipt)
+		if !ok || !now.Reconciles(rec.By, rec.Resource) || !rec.Created.After(created.Add(time.Hour)) {
+			continue
+		}
+		if slices.ContainsFunc(q.Grants, func(g request.Grant) bool { return g.Resource == rec.Resource }) {
+			return true
+		}
+	}
+	return false
+}
+
+// request gathers what counts about a request.
+func (r *reference) request(id record.ID) (c approve.Case, ok bool) {
+	for _, x := range r.counted {
+		if x.Policy || x.Request != id {
+			continue
+		}
+		switch v := x.value.(type) {
+		case request.Request:
+			c.Request, c.Digest, ok = put(v, x), x.Digest(), true
+		case approve.Approval:
+			c.Approvals = append(c.Approvals, put(v, x))
+		case approve.Denial:
+			c.Denials = append(c.Denials, put(v, x))
+		case approve.Withdrawal:
+			c.Withdrawals = append(c.Withdrawals, put(v, x))
+		case revoke.Cancellation:
+			c.Cancellations = append(c.Cancellations, put(v, x))
+		case revoke.Revocation:
+			c.Revocations = append(c.Revocations, put(v, x))
+		}
+		if void, ok := r.void(x.Primary()); ok && (x.Kind == record.KindRequest || x.Kind == record.KindApproval) {
+			if c.Void == nil {
+				c.Void = map[record.Fingerprint]approve.Void{}
+			}
+			c.Void[x.Primary()] = void
+		}
+	}
+	return c, ok
+}
+
+func put[T any](v T, c counted) approve.Placed[T] {
+	return approve.Placed[T]{Record: v, Position: c.position, Order: c.order, HeadAt: c.headAt, Key: c.Primary()}
+}
+
+// proposal gathers what counts about a policy version. A key that is found to be
+// compromised when the version is in force changes nothing any more.
+func (r *reference) proposal(id record.ID) (p approve.Proposal) {
+	last := r.position
+	for _, v := range r.succession() {
+		if v.ID() == id {
+			last = v.Position
+		}
+	}
+	for _, x := range r.counted {
+		if !x.Policy || x.Request != id {
+			continue
+		}
+		switch v := x.value.(type) {
+		case policy.Document:
+			p.Policy, p.Digest = put(v, x), x.Digest()
+		case approve.Approval:
+			p.Approvals = append(p.Approvals, put(v, x))
+		}
+		if void, ok := r.void(x.Primary()); ok && void.Position <= last {
+			if p.Void == nil {
+				p.Void = map[record.Fingerprint]approve.Void{}
+			}
+			p.Void[x.Primary()] = void
+		}
+	}
+	return p
+}
+
+// meaning judges a record by what its kind asks for, and keeps what it says.
+func (r *reference) meaning(c *counted) (reason string) {
+	switch {
+	case c.Kind == record.KindPolicy:
+		return r.policyVersion(c)
+	case c.Kind == record.KindRequest:
+		q, err := request.Decode(c.Verified)
+		if err == nil {
+			err = q.Allowed(r.inForce())
+		}
+		if err == nil && r.backdated(q, q.Created.Time) {
+			return string(policy.Backdated)
+		}
+		c.value = q
+		return why(err)
+	case c.Kind == record.KindApproval && c.Policy:
+		return r.policyApproval(c)
+	case c.Policy || c.Request == "":
+		return ledger.ReasonWrongPlace
+	}
+	q, ok := r.request(c.Request)
+	if !ok {
+		return ledger.ReasonNoSuchRequest
+	}
+	return r.beside(c, q)
+}
+
+func (r *reference) policyVersion(c *counted) (reason string) {
+	if reason := decodePolicy(c); reason != "" {
+		return reason
+	}
+	doc := c.policy.Document()
+	if doc.Replaces != r.inForce().Digest() {
+		return string(policy.NotReplacing)
+	}
+	if doc.Expires == nil || !doc.Expires.After(doc.Created.Time) || doc.Expires.After(doc.Created.AddDate(0, 0, 30)) {
+		return string(policy.PendingTooLong)
+	}
+	return ""
+}
+
+func (r *reference) policyApproval(c *counted) (reason string) {
+	a, err := approve.DecodeApproval(c.Verified)
+	if err != nil {
+		return why(err)
+	}
+	c.value = a
+	version := r.version(c.Request)
+	if version == nil {
+		return ledger.ReasonNoSuchRequest
+	}
+	doc, now := version.policy.Document(), r.inForce()
+	wasInForce := slices.ContainsFunc(r.succession(), func(v policy.InForce) bool { return v.ID() == c.Request })
+	switch {
+	case a.Request != c.Request || a.RequestDigest != version.Digest():
+		return string(policy.WrongDigest)
+	case wasInForce:
+		return string(policy.AlreadyInForce)
+	case doc.Replaces != now.Digest():
+		return string(policy.NotReplacing)
+	case c.headAt < version.position:
+		return string(policy.HeadTooOld)
+	case !a.Created.Before(doc.Expires.Time):
+		return string(policy.Lapsed)
+	case !now.IsAdmin(a.By) && !version.policy.IsAdmin(a.By):
+		return string(policy.NotAdmin)
+	case !a.Duration.IsZero():
+		return string(policy.Widens)
+	}
+	return ""
+}
+
+// beside judges a record about a request that counts.
+func (r *reference) beside(c *counted, q approve.Case) (reason string) {
+	var err error
+	may := func(id record.ID, digest record.Digest, further func() error) {
+		if err == nil {
+			err = q.Names(id, digest)
+		}
+		if err == nil {
+			err = further()
+		}
+	}
+	by, now := c.Head().By, r.inForce()
+	switch c.Kind {
+	case record.KindApproval:
+		var v approve.Approval
+		v, err = approve.DecodeApproval(c.Verified)
+		c.value = v
+		may(v.Request, v.RequestDigest, func() error {
+			if r.backdated(q.Request.Record, v.Created.Time) {
+				return &policy.Refusal{Code: policy.Backdated}
+			}
+			return q.MayApprove(r.succession(), put(v, *c))
+		})
+	case record.KindDenial:
+		var v approve.Denial
+		v, err = approve.DecodeDenial(c.Verified)
+		c.value = v
+		may(v.Request, v.RequestDigest, func() error { return q.MayDeny(now, by) })
+	case record.KindWithdrawal:
+		var v approve.Withdrawal
+		v, err = approve.DecodeWithdrawal(c.Verified)
+		c.value = v
+		may(v.Request, v.RequestDigest, func() error { return q.MayWithdraw(by) })
+	case record.KindCancellation:
+		var v revoke.Cancellation
+		v, err = revoke.DecodeCancellation(c.Verified)
+		c.value = v
+		may(v.Request, v.RequestDigest, func() error { return revoke.MayCancel(q.Request.Record, by) })
+	case record.KindRevocation:
+		var v revoke.Revocation
+		v, err = revoke.DecodeRevocation(c.Verified)
+		c.value = v
+		may(v.Request, v.RequestDigest, func() error { return revoke.MayRevoke(now, q.Request.Record, by) })
+	case record.KindComment:
+		var v request.Comment
+		v, err = request.DecodeComment(c.Verified)
+		c.value = v
+		may(v.Request, v.RequestDigest, func() error { return nil })
+	case record.KindReceipt:
+		return r.receipt(c, q)
+	}
+	return why(err)
+}
+
+func (r *reference) receipt(c *counted, q approve.Case) (reason string) {
+	v, err := receipt.Decode(c.Verified)
+	if err == nil {
+		err = q.Names(v.Request, v.RequestDigest)
+	}
+	if err != nil {
+		return why(err)
+	}
+	c.value = v
+	switch {
+	case !r.inForce().Reconciles(v.By, v.Resource):
+		return ledger.ReasonNotReconciler
+	case !slices.Contains(q.Request.Record.Grants, request.Grant{Resource: v.Resource, Role: v.Role}):
+		return string(policy.NoSuchRecord)
+	}
+	return ""
+}

@@ -1,0 +1,330 @@
+package ledger_test
+
+import (
+	"cmp"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/jitaccess/jit/pkg/gitstore"
+	"github.com/jitaccess/jit/pkg/ledger"
+	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/record"
+)
+
+// reference is the ledger as docs/store-format.md tells it, made to be read and
+// not to be fast. All that it keeps are lists in the order of the history: what
+// was looked at, which certificates were taken, which records count. Whatever else
+// there is to know (who holds a path, the policy in force, the newest receipt, which
+// keys are void) it finds by going over the lists from the beginning each time, so
+// that nothing in it can be out of date.
+type reference struct {
+	*chain
+	identity record.StoreID
+
+	position int // of the commit that is read
+	looked   []lookedAt
+	taken    []takenCert
+	ring     *record.Keyring // of all that was taken
+	counted  []counted
+	aside    []ledger.SetAside // without the words
+}
+
+// lookedAt is a file that a commit brought to a path that nothing held.
+type lookedAt struct {
+	path string
+	blob gitstore.Hash
+}
+
+type takenCert struct {
+	lookedAt
+	cert     *record.Certificate
+	position int
+}
+
+// counted is a record that counts. What it says is in value.
+type counted struct {
+	record.Place
+	record.Verified
+	value                   any
+	policy                  *policy.Policy // where it is a policy version
+	path                    string
+	blob, asc               gitstore.Hash
+	position, order, headAt int
+}
+
+// read takes the next commit of the chain.
+func (r *reference) read() {
+	var before map[string]leaf
+	if r.position > 0 {
+		before = r.trees[r.position-1]
+	}
+	after := r.trees[r.position]
+	r.position++
+	files := r.files(before, after)
+	r.looked = append(r.looked, files...)
+	r.records(files)
+}
+
+func (r *reference) setAside(path, reason string) {
+	r.aside = append(r.aside, ledger.SetAside{Commit: r.commits[r.position-1], Position: r.position, Path: path, Reason: reason})
+}
+
+// files gives what the commit brings to paths that nothing holds, by path, and
+// sets aside what else it does.
+func (r *reference) files(before, after map[string]leaf) (files []lookedAt) {
+	reported := map[string]bool{}
+	for _, path := range slices.Sorted(maps.Keys(after)) {
+		now := after[path]
+		if now == before[path] {
+			continue
+		}
+		part, kind, new := trouble(path, before, after)
+		holder := r.holder(path)
+		switch {
+		case kind != "":
+			if new && !reported[part] {
+				r.setAside(part, string(kind))
+			}
+			reported[part] = true
+		case now.mode != regular:
+			r.setAside(path, string(gitstore.BadMode))
+		case holder == "":
+			files = append(files, lookedAt{path, now.blob})
+		case holder != now.blob:
+			r.setAside(path, string(gitstore.Changed))
+		}
+	}
+	for path, was := range before {
+		if _, there := after[path]; !there && was.mode == regular && !unfit(path) {
+			r.setAside(path, string(gitstore.Deleted))
+		}
+	}
+	return files
+}
+
+// holder gives the bytes that count at a path.
+func (r *reference) holder(path string) gitstore.Hash {
+	for _, c := range r.counted {
+		switch path {
+		case c.path:
+			return c.blob
+		case record.SignaturePath(c.path):
+			return c.asc
+		}
+	}
+	for _, t := range r.taken {
+		if t.path == path {
+			return t.blob
+		}
+	}
+	return ""
+}
+
+// latest gives what was looked at last at a path. That it was deleted since has
+// no effect.
+func (r *reference) latest(path string) (blob gitstore.Hash) {
+	for _, l := range r.looked {
+		if l.path == path {
+			blob = l.blob
+		}
+	}
+	return blob
+}
+
+// records takes the records of a commit: what takes away; certificates; policy
+// versions; requests; approvals; the rest.
+func (r *reference) records(files []lookedAt) {
+	var takesAway, others []record.Place
+	var certs []lookedAt
+	for _, f := range files {
+		place, err := record.ParsePath(f.path)
+		if err != nil {
+			if _, _, err := record.ParseCertificatePath(f.path); err == nil {
+				certs = append(certs, f)
+			} else {
+				r.setAside(f.path, ledger.ReasonForeignFile)
+			}
+			continue
+		}
+		place.Signature = false
+		list := &others
+		if place.Kind.TakesAway() {
+			list = &takesAway
+		}
+		if !slices.Contains(*list, place) {
+			*list = append(*list, place)
+		}
+	}
+	rank := map[record.Kind]int{record.KindPolicy: 1, record.KindRequest: 2, record.KindApproval: 3, record.KindComment: 4, record.KindReceipt: 4}
+	order := func(a, b record.Place) int {
+		return cmp.Or(cmp.Compare(rank[a.Kind], rank[b.Kind]), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Path(), b.Path()))
+	}
+	slices.SortFunc(takesAway, order)
+	slices.SortFunc(others, order)
+	// What takes away is tried again after the certificates and after all else.
+	fails := func(p record.Place) bool { return r.judge(p) != "" }
+	takesAway = slices.DeleteFunc(takesAway, func(p record.Place) bool { return !fails(p) })
+	for _, f := range certs {
+		if reason := r.certificate(f); reason != "" {
+			r.setAside(f.path, reason)
+		}
+	}
+	takesAway = slices.DeleteFunc(takesAway, func(p record.Place) bool { return !fails(p) })
+	for _, p := range slices.Concat(others, takesAway) {
+		if reason := r.judge(p); reason != "" {
+			r.setAside(p.Path(), reason)
+		}
+	}
+}
+
+// why gives the code of a refusal by one of the packages below.
+func why(err error) string {
+	if err == nil {
+		return ""
+	}
+	if errors.Is(err, gitstore.ErrTooLarge) {
+		return string(gitstore.TooLarge)
+	}
+	if reason := record.ReasonOf(err); reason != "" {
+		return string(reason)
+	}
+	if code := policy.CodeOf(err); code != "" {
+		return string(code)
+	}
+	panic("an error without a code: " + err.Error())
+}
+
+func (r *reference) certificate(f lookedAt) (reason string) {
+	fingerprint, sum, err := record.ParseCertificatePath(f.path)
+	if err != nil {
+		return why(err)
+	}
+	data, err := r.ReadBlob(f.blob, record.MaxCertificateSize)
+	if err != nil {
+		return why(err)
+	}
+	if !strings.HasPrefix(string(record.Sum(data)), sum) {
+		return ledger.ReasonWrongPlace
+	}
+	cert, err := record.ParseCertificate(data)
+	if err != nil {
+		return why(err)
+	}
+	if cert.Fingerprint() != fingerprint {
+		return ledger.ReasonWrongPlace
+	}
+	r.taken = append(r.taken, takenCert{f, cert, r.position})
+	var all []*record.Certificate
+	for _, t := range r.taken {
+		all = append(all, t.cert)
+	}
+	r.ring, err = record.NewKeyring(all...)
+	return why(err)
+}
+
+// judge counts a record, or says why it does not count, in the order of the
+// chapter "What counts".
+func (r *reference) judge(p record.Place) (reason string) {
+	c := counted{Place: p, path: p.Path(), blob: r.latest(p.Path()), asc: r.latest(record.SignaturePath(p.Path())), position: r.position}
+	for _, other := range r.counted {
+		if other.position == c.position {
+			c.order++
+		}
+	}
+	switch {
+	case c.blob == "":
+		return ledger.ReasonNoSuchRequest
+	case c.asc == "":
+		return ledger.ReasonNoSignature
+	}
+	data, err := r.ReadBlob(c.blob, record.MaxSize)
+	if err != nil {
+		return why(err)
+	}
+	sig, err := r.ReadBlob(c.asc, record.MaxSignatureSize)
+	if err != nil {
+		return why(err)
+	}
+	if c.Verified, err = r.ring.Verify(data, sig); err != nil {
+		return why(err)
+	}
+	head := c.Head()
+	if head.Kind != p.Kind || head.ID != p.ID {
+		return ledger.ReasonWrongPlace
+	}
+	if len(r.counted) == 0 {
+		reason = r.first(&c)
+	} else if reason = r.common(&c); reason == "" {
+		reason = r.meaning(&c)
+	}
+	if reason != "" {
+		return reason
+	}
+	if c.headAt == 0 && r.position > 1 {
+		r.setAside(c.path, ledger.ReasonHeadNoted)
+	}
+	r.counted = append(r.counted, c)
+	return ""
+}
+
+// first judges the policy with which a store begins.
+func (r *reference) first(c *counted) (reason string) {
+	head := c.Head()
+	switch {
+	case head.Kind != record.KindPolicy || r.position != 1:
+		return ledger.ReasonNotInPolicy
+	case head.Store != "" || head.Head != "" || record.StoreID(c.Digest()) != r.identity:
+		return ledger.ReasonWrongStore
+	}
+	if reason := decodePolicy(c); reason != "" {
+		return reason
+	}
+	if owner, _ := c.policy.OwnerOf(c.Primary()); owner != head.By || !c.policy.IsAdmin(owner) {
+		return string(policy.NotAdmin)
+	}
+	return ""
+}
+
+func decodePolicy(c *counted) (reason string) {
+	doc, err := record.Decode[policy.Document](c.Verified, record.KindPolicy)
+	if err != nil {
+		return why(err)
+	}
+	c.value = doc
+	c.policy, err = policy.Compile(doc, c.Digest())
+	return why(err)
+}
+
+// common judges what all records have in common: store, id, signer, head.
+func (r *reference) common(c *counted) (reason string) {
+	head, now := c.Head(), r.inForce()
+	if head.Store != r.identity {
+		return ledger.ReasonWrongStore
+	}
+	for _, other := range r.counted {
+		if other.ID == head.ID {
+			return ledger.ReasonDuplicateID
+		}
+	}
+	owner, known := now.OwnerOf(c.Primary())
+	_, machine := now.Reconciler(owner)
+	switch {
+	case !known:
+		return ledger.ReasonNotInPolicy
+	case owner != head.By:
+		return ledger.ReasonWrongSigner
+	case machine != (head.Kind == record.KindReceipt):
+		return ledger.ReasonNotReconciler
+	}
+	for i, commit := range r.commits[:r.position-1] {
+		if string(commit) == head.Head {
+			c.headAt = i + 1
+		}
+	}
+	if c.headAt == 0 && !head.Kind.TakesAway() {
+		return ledger.ReasonUnknownHead
+	}
+	return ""
+}
