@@ -108,8 +108,11 @@ func (l *Ledger) Healer(payload, signature []byte, fork int) (name string, err e
 }
 
 // PositionOf gives the position of a commit of the folded history; 0 when it is
-// none.
-func (l *Ledger) PositionOf(h gitstore.Hash) (int, error) { return index{l.db}.positionOf(h) }
+// none. It is ErrDamaged where the index cannot be read.
+func (l *Ledger) PositionOf(h gitstore.Hash) (int, error) {
+	position, err := index{l.db}.positionOf(h)
+	return position, damage(err)
+}
 
 // HealedAway gives the commits that heals took off the line, sorted.
 func (l *Ledger) HealedAway() (all []gitstore.Hash, err error) {

@@ -117,7 +117,7 @@ func (r *Replica) restore(ctx context.Context) error {
 	if err != nil || checkpoint == "" {
 		return err
 	}
-	if on, err := r.known(checkpoint); err != nil || on {
+	if on, err := r.known(checkpoint); on || err != nil && !errors.Is(err, ledger.ErrDamaged) {
 		return err
 	}
 	unlock, err := r.exclusive(ctx)
@@ -128,8 +128,12 @@ func (r *Replica) restore(ctx context.Context) error {
 	if err := r.refresh(); err != nil {
 		return err
 	}
-	if on, err := r.known(checkpoint); err != nil || on {
-		return err // another process was faster
+	on, err := r.known(checkpoint)
+	if errors.Is(err, ledger.ErrDamaged) {
+		on, err = false, r.remakeIndex(err)
+	}
+	if err != nil || on {
+		return err // on: another process was faster
 	}
 	if _, err := r.ledger.Fold(ctx, r.store, checkpoint); err != nil {
 		// The mirror may be gone too; then the next Sync brings both.

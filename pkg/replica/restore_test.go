@@ -5,10 +5,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/ledger"
+	"github.com/jitaccess/jit/pkg/replica"
 )
 
 // TestHalfAnIndex: an index whose making was stopped is finished when it is
@@ -44,4 +46,38 @@ func TestHalfAnIndex(t *testing.T) {
 		t.Error(err)
 	}
 	w.must(os.Rename(w.url+".away", w.url))
+}
+
+// TestDamagedPage: whichever page of the index is lost, it is opened and brought
+// up to date, made anew where that page was needed.
+func TestDamagedPage(t *testing.T) {
+	w, ctx := newWorld(t), context.Background()
+	home := t.TempDir()
+	r := w.open(home)
+	w.sync(r)
+	for range 30 {
+		w.ask(r)
+	}
+	w.must(r.Close())
+	index := filepath.Join(home, "ledger.db")
+	whole, err := os.ReadFile(index)
+	w.must(err)
+	const page = 4096 // SQLite's, where nothing else is asked for
+	if len(whole) < 15*page {
+		t.Fatalf("the index has %d bytes: too few pages to show anything", len(whole))
+	}
+	for at := page; at < len(whole); at += page {
+		data := slices.Clone(whole)
+		clear(data[at : at+page])
+		w.must(os.WriteFile(index, data, 0o600))
+		again, err := replica.Open(ctx, replica.Config{Dir: home, URL: w.url, Identity: w.identity})
+		if err != nil {
+			t.Errorf("page %d: %v", at/page+1, err)
+			continue
+		}
+		if _, err := again.Sync(ctx); err != nil {
+			t.Errorf("page %d: %v", at/page+1, err)
+		}
+		w.must(again.Close())
+	}
 }
