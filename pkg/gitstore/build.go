@@ -73,6 +73,78 @@ func (s *Store) save(n *newObjects) error {
 	return nil
 }
 
+// folder is a tree in which entries are set. Its zero value is not usable: see
+// openFolder.
+type folder struct {
+	hash    Hash
+	entries []treeEntry
+	byName  map[string]int
+	folded  map[string]string // names by what they are without regard to case
+	changed bool
+}
+
+func (s *Store) openFolder(h Hash) (*folder, error) {
+	entries, err := s.tree(h)
+	if err != nil {
+		return nil, err
+	}
+	f := &folder{hash: h, entries: entries, byName: make(map[string]int, len(entries)), folded: make(map[string]string, len(entries))}
+	for i, e := range entries {
+		f.byName[e.name] = i
+		f.folded[strings.ToLower(e.name)] = e.name
+	}
+	return f, nil
+}
+
+// at gives the entry with a name, and whether there is one.
+func (f *folder) at(name string) (treeEntry, bool) {
+	i, there := f.byName[name]
+	if !there {
+		return treeEntry{}, false
+	}
+	return f.entries[i], true
+}
+
+// twin gives another name that differs from this one only in case, where no
+// entry has this one; "" where there is none.
+func (f *folder) twin(name string) string {
+	if _, there := f.byName[name]; there {
+		return ""
+	}
+	return f.folded[strings.ToLower(name)]
+}
+
+// set puts an entry in the place of the one with its name, or beside the others.
+func (f *folder) set(e treeEntry) {
+	f.changed = true
+	if i, there := f.byName[e.name]; there {
+		f.entries[i] = e
+		return
+	}
+	f.byName[e.name] = len(f.entries)
+	f.folded[strings.ToLower(e.name)] = e.name
+	f.entries = append(f.entries, e)
+}
+
+// write gives the tree with all that was set: the same where nothing was.
+func (f *folder) write(into *newObjects) (Hash, error) {
+	if !f.changed {
+		return f.hash, nil
+	}
+	sort.SliceStable(f.entries, func(i, j int) bool { return f.entries[i].key() < f.entries[j].key() })
+	return into.add(plumbing.TreeObject, encodeTree(f.entries))
+}
+
+// nextGroup splits off the files that begin with the same part.
+func nextGroup(files []pendingFile) (name string, group, rest []pendingFile) {
+	name = files[0].parts[0]
+	n := 1
+	for n < len(files) && files[n].parts[0] == name {
+		n++
+	}
+	return name, files[:n], files[n:]
+}
+
 // builder makes trees out of a parent's tree and new files.
 type builder struct {
 	s   *Store
@@ -90,27 +162,16 @@ type pendingFile struct {
 // insert gives the tree h with files added. A file that is there with the same
 // bytes is passed over; with others it is ErrExists.
 func (b *builder) insert(h Hash, files []pendingFile) (Hash, error) {
-	entries, err := b.s.tree(h)
+	into, err := b.s.openFolder(h)
 	if err != nil {
 		return "", err
 	}
-	byName := make(map[string]int, len(entries))
-	folded := make(map[string]string, len(entries))
-	for i, e := range entries {
-		byName[e.name] = i
-		folded[strings.ToLower(e.name)] = e.name
-	}
-	changed := false
 	for len(files) > 0 {
-		name := files[0].parts[0]
-		n := 1
-		for n < len(files) && files[n].parts[0] == name {
-			n++
-		}
-		group := files[:n]
-		files = files[n:]
-		at, there := byName[name]
-		if twin, ok := folded[strings.ToLower(name)]; ok && !there && twin != name {
+		var name string
+		var group []pendingFile
+		name, group, files = nextGroup(files)
+		have, there := into.at(name)
+		if twin := into.twin(name); twin != "" {
 			return "", fmt.Errorf("%w: %q differs only in case from %q", ErrExists, group[0].path, twin)
 		}
 		entry := treeEntry{mode: modeFile, name: name}
@@ -118,7 +179,7 @@ func (b *builder) insert(h Hash, files []pendingFile) (Hash, error) {
 		case len(group) == 1 && len(group[0].parts) == 1:
 			f := group[0]
 			if there {
-				if entries[at].mode == modeFile && entries[at].object() == f.blob {
+				if have.mode == modeFile && have.object() == f.blob {
 					continue
 				}
 				return "", fmt.Errorf("%w: %q", ErrExists, f.path)
@@ -128,10 +189,10 @@ func (b *builder) insert(h Hash, files []pendingFile) (Hash, error) {
 		default:
 			var sub Hash
 			if there {
-				if !entries[at].isDir() {
+				if !have.isDir() {
 					return "", fmt.Errorf("%w: %q lies below a file", ErrExists, group[0].path)
 				}
-				sub = entries[at].object()
+				sub = have.object()
 			}
 			below := make([]pendingFile, len(group))
 			for i, f := range group {
@@ -149,20 +210,9 @@ func (b *builder) insert(h Hash, files []pendingFile) (Hash, error) {
 			}
 			entry.mode, entry.hash = modeDir, rawHash(tree)
 		}
-		changed = true
-		if there {
-			entries[at] = entry
-		} else {
-			byName[name] = len(entries)
-			folded[strings.ToLower(name)] = name
-			entries = append(entries, entry)
-		}
+		into.set(entry)
 	}
-	if !changed {
-		return h, nil
-	}
-	sort.SliceStable(entries, func(i, j int) bool { return entries[i].key() < entries[j].key() })
-	return b.new.add(plumbing.TreeObject, encodeTree(entries))
+	return into.write(b.new)
 }
 
 func rawHash(h Hash) string {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sort"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -43,27 +42,16 @@ func (g *grafter) leave(files []pendingFile, why string) {
 
 // graft gives the tree h with files.
 func (g *grafter) graft(h Hash, files []pendingFile) (Hash, error) {
-	entries, err := g.s.tree(h)
+	into, err := g.s.openFolder(h)
 	if err != nil {
 		return "", err
 	}
-	byName := make(map[string]int, len(entries))
-	folded := make(map[string]string, len(entries))
-	for i, e := range entries {
-		byName[e.name] = i
-		folded[strings.ToLower(e.name)] = e.name
-	}
-	changed := false
 	for len(files) > 0 {
-		name := files[0].parts[0]
-		n := 1
-		for n < len(files) && files[n].parts[0] == name {
-			n++
-		}
-		group := files[:n]
-		files = files[n:]
-		at, there := byName[name]
-		if twin, ok := folded[strings.ToLower(name)]; ok && !there && !g.replace {
+		var name string
+		var group []pendingFile
+		name, group, files = nextGroup(files)
+		have, there := into.at(name)
+		if twin := into.twin(name); twin != "" && !g.replace {
 			g.leave(group, fmt.Sprintf("%q is there too", twin))
 			continue
 		}
@@ -72,9 +60,9 @@ func (g *grafter) graft(h Hash, files []pendingFile) (Hash, error) {
 			// With the parts in order a file comes before what claims to lie below it.
 			g.leave(group[1:], "it lies below a file")
 			switch {
-			case there && entries[at].mode == modeFile && entries[at].object() == f.blob:
+			case there && have.mode == modeFile && have.object() == f.blob:
 				continue
-			case there && !g.replace && (entries[at].mode == modeFile || entries[at].isDir()):
+			case there && !g.replace && (have.mode == modeFile || have.isDir()):
 				g.leave(group[:1], "something else is there")
 				continue
 			}
@@ -83,8 +71,8 @@ func (g *grafter) graft(h Hash, files []pendingFile) (Hash, error) {
 		} else {
 			var sub Hash
 			switch {
-			case there && entries[at].isDir():
-				sub = entries[at].object()
+			case there && have.isDir():
+				sub = have.object()
 			case there && !g.replace:
 				g.leave(group, "it lies below a file")
 				continue
@@ -102,20 +90,9 @@ func (g *grafter) graft(h Hash, files []pendingFile) (Hash, error) {
 			}
 			entry.mode, entry.hash = modeDir, rawHash(tree)
 		}
-		changed = true
-		if there {
-			entries[at] = entry
-		} else {
-			byName[name] = len(entries)
-			folded[strings.ToLower(name)] = name
-			entries = append(entries, entry)
-		}
+		into.set(entry)
 	}
-	if !changed {
-		return h, nil
-	}
-	sort.SliceStable(entries, func(i, j int) bool { return entries[i].key() < entries[j].key() })
-	return g.new.add(plumbing.TreeObject, encodeTree(entries))
+	return into.write(g.new)
 }
 
 // Missing gives those of files, by path, that the tree of head does not hold
