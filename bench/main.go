@@ -28,7 +28,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sort"
 	"strings"
@@ -92,10 +91,10 @@ func command(args []string) error {
 
 // sides are two stores with the same content: one for gitstore, one for git.
 type sides struct {
-	dir, gnupg, key string
-	store           *gitstore.Store
-	clone           string
-	env             []string
+	*git
+	dir   string
+	store *gitstore.Store
+	clone string
 }
 
 func bench(runs int) error {
@@ -178,19 +177,11 @@ func median(d []time.Duration) time.Duration {
 
 // prepare makes the two stores, a key, and a clone for git.
 func prepare(dir string) (*sides, error) {
-	s := &sides{dir: dir, gnupg: filepath.Join(dir, "gnupg"), clone: filepath.Join(dir, "clone")}
-	s.env = append(os.Environ(), "GNUPGHOME="+s.gnupg, "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL="+filepath.Join(dir, "gitconfig"))
-	if err := os.Mkdir(s.gnupg, 0o700); err != nil {
+	g, err := newGit(dir, "alice")
+	if err != nil {
 		return nil, err
 	}
-	s.key = "alice@example.com"
-	if err := s.run(dir, "gpg", "--batch", "--quiet", "--passphrase", "", "--quick-generate-key", "Alice <"+s.key+">", "ed25519", "sign", "never"); err != nil {
-		return nil, err
-	}
-	config := "[user]\n\tname = Alice\n\temail = " + s.key + "\n\tsigningKey = " + s.key + "\n"
-	if err := os.WriteFile(filepath.Join(dir, "gitconfig"), []byte(config), 0o600); err != nil {
-		return nil, err
-	}
+	s := &sides{git: g, dir: dir, clone: filepath.Join(dir, "clone")}
 	ours, theirs := filepath.Join(dir, "jit.git"), filepath.Join(dir, "git.git")
 	if err := gitstore.CreateBare(ours, ""); err != nil {
 		return nil, err
@@ -270,17 +261,3 @@ func (s *sides) jitFetch(int) error {
 }
 
 func (s *sides) gitFetch(int) error { return s.run(s.clone, "git", "fetch", "--quiet", "origin") }
-
-// stopAgent ends the agent that gpg started for the temporary key.
-func (s *sides) stopAgent() {
-	_ = s.run(s.dir, "gpgconf", "--kill", "gpg-agent")
-}
-
-func (s *sides) run(dir, name string, args ...string) error {
-	cmd := exec.Command(name, args...)
-	cmd.Dir, cmd.Env = dir, s.env
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s %v: %w\n%s", name, args, err, out)
-	}
-	return nil
-}

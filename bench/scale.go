@@ -57,7 +57,7 @@ func scale(dir string, runs int, sizes map[string]int, profile string) error {
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w\n%s", err, out)
 	}
-	g, err := newGit(dir)
+	g, err := newGit(dir, "person00")
 	if err != nil {
 		return err
 	}
@@ -106,38 +106,6 @@ func (t *table) row(what, ours, against string, value, goal float64, atLeast boo
 func (t *table) done() error {
 	if len(t.missed) > 0 {
 		return fmt.Errorf("missed: %s", strings.Join(t.missed, "; "))
-	}
-	return nil
-}
-
-// git runs the git program by a configuration and with a key of its own.
-type git struct {
-	env []string
-	key string
-}
-
-func newGit(dir string) (*git, error) {
-	g := &git{key: "person00@example.com"}
-	home := filepath.Join(dir, "gnupg")
-	if err := os.MkdirAll(home, 0o700); err != nil {
-		return nil, err
-	}
-	config := filepath.Join(dir, "gitconfig")
-	g.env = append(os.Environ(), "GNUPGHOME="+home, "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL="+config, "JIT_HOME=")
-	text := "[user]\n\tname = person00\n\temail = " + g.key + "\n\tsigningKey = " + g.key + "\n[gc]\n\tauto = 0\n"
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		return nil, err
-	}
-	return g, g.run(dir, "gpg", "--batch", "--quiet", "--passphrase", "", "--quick-generate-key", "person00 <"+g.key+">", "ed25519", "sign", "never")
-}
-
-func (g *git) stopAgent() { _ = g.run("/", "gpgconf", "--kill", "gpg-agent") }
-
-func (g *git) run(dir, name string, args ...string) error {
-	cmd := exec.Command(name, args...)
-	cmd.Dir, cmd.Env = dir, g.env
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s %v: %w\n%s", name, args, err, out)
 	}
 	return nil
 }
@@ -281,7 +249,7 @@ func appends(ctx context.Context, t *table, plants map[string]*plant, g *git, _ 
 	if err := g.run(p.dir, "git", "clone", "--quiet", own, theirs); err != nil {
 		return err
 	}
-	s := &sides{dir: p.dir, gnupg: "", key: g.key, store: store, clone: theirs, env: g.env}
+	s := &sides{git: g, dir: p.dir, store: store, clone: theirs}
 	ours, other, err := takeTurns(runs, s.jitAppend, s.gitAppend)
 	if err != nil {
 		return err
