@@ -179,7 +179,13 @@ func (c *sshConversation) request(body func(io.Writer) error) (io.Reader, error)
 	if err := body(c.in); err != nil {
 		return nil, err
 	}
-	return c.out, c.in.Close()
+	// A fast server has answered in full and closed the channel before a slow side
+	// comes to close its own end, which then gives EOF. The answer tells whether
+	// all was well.
+	if err := c.in.Close(); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return c.out, nil
 }
 
 func (c *sshConversation) close() {

@@ -51,6 +51,36 @@ func TestSSHRefusals(t *testing.T) {
 	}
 }
 
+// TestAnswerBeforeTheEnd: the server has answered and gone before this side comes
+// to say that its request is complete, as happens on a busy machine.
+func TestAnswerBeforeTheEnd(t *testing.T) {
+	path := bare(t)
+	_, root := initStore(t, Options{URL: path, Isolated: true})
+	server := testenv.StartSSHD(t, testenv.SSHDOptions{})
+	s := openStore(t, Options{URL: "ssh://" + server.User + "@" + server.Addr + path, Transport: Builtin, Isolated: true,
+		SSH: SSHOptions{KnownHosts: []string{server.KnownHosts}, IdentityFile: server.ClientKey}})
+	c, err := s.dialSSH(testContext(t), uploadPack)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	if got, err := s.readRefs(c); err != nil || got.head != root {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	answer, err := c.request(func(w io.Writer) error {
+		if _, err := fmt.Fprintf(w, "0032want %s\n00000009done\n", root); err != nil {
+			return err
+		}
+		return c.(*sshConversation).session.Wait()
+	})
+	if err != nil {
+		t.Fatalf("the request: %v", err)
+	}
+	if got, err := io.ReadAll(answer); err != nil || !strings.HasPrefix(string(got), "0008NAK\nPACK") {
+		t.Fatalf("the answer: %q, %v", got, err)
+	}
+}
+
 // TestHostKeyOfTheKnownType: the server has keys of two types, and known_hosts
 // holds the one (ed25519) that Go's ssh would not ask for first.
 func TestHostKeyOfTheKnownType(t *testing.T) {

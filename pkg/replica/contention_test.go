@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -97,16 +96,6 @@ func writer(text string) (err error) {
 		}
 		begun := time.Now()
 		res, err := r.Submit(ctx, replica.Message{Subject: "bob asks"}, out)
-		// A connection that broke leaves the record in the spool, from which the next
-		// Sync sends it, once.
-		for try := 0; err == nil && res.Spooled && try < 10; try++ {
-			var report replica.Report
-			report, err = r.Sync(ctx)
-			res.Spooled = report.Waiting > 0 || errors.Is(err, replica.ErrUnreachable)
-			if errors.Is(err, replica.ErrUnreachable) {
-				err = nil
-			}
-		}
 		if err != nil || res.Spooled {
 			return fmt.Errorf("%+v: %w", res, err)
 		}
