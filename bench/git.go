@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"time"
 )
 
 // git runs the git program by a configuration and with a key of its own.
@@ -39,4 +41,35 @@ func (g *git) run(dir, name string, args ...string) error {
 		return fmt.Errorf("%s %v: %w\n%s", name, args, err, out)
 	}
 	return nil
+}
+
+// reading gives the processor time that the git program takes to find what each
+// commit adds and to read it.
+func (g *git) reading(dir string) (time.Duration, error) {
+	command := func(args ...string) *exec.Cmd {
+		cmd := exec.Command("git", args...)
+		cmd.Dir, cmd.Env = dir, g.env
+		return cmd
+	}
+	log := command("log", "--first-parent", "--raw", "-r", "--no-abbrev", "--no-renames", "--format=")
+	list, err := log.Output()
+	if err != nil {
+		return 0, fmt.Errorf("git log --raw: %w", err)
+	}
+	var blobs bytes.Buffer
+	for line := range bytes.Lines(list) {
+		if fields := bytes.Fields(line); len(fields) > 3 { // :modes, names before and after, letter and path
+			blobs.Write(append(fields[3], '\n'))
+		}
+	}
+	cat := command("cat-file", "--batch")
+	cat.Stdin = &blobs
+	if err := cat.Run(); err != nil {
+		return 0, fmt.Errorf("git cat-file --batch: %w", err)
+	}
+	var took time.Duration
+	for _, cmd := range []*exec.Cmd{log, cat} {
+		took += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	}
+	return took, nil
 }

@@ -395,6 +395,14 @@ func cold(ctx context.Context, t *table, plants map[string]*plant, g *git, _ str
 	fmt.Printf("%-58s %14s\n", "first fetch at 100k (clone apart from what follows)", show(p.fetch))
 	t.row("first verification at 100k: share of the bare signature rate", show(p.fold), show(limit), float64(limit)/float64(p.fold), 0.7, true)
 
+	reading, err := g.reading(p.made.Dir)
+	if err != nil {
+		return err
+	}
+	reading /= time.Duration(runtime.GOMAXPROCS(0))
+	fmt.Printf("%-58s %14s\n", "git's own reading of the same, if on all processors", show(reading))
+	fmt.Printf("%-58s %14.2f\n", "share of the signature rate with nothing but that reading", float64(limit)/float64(limit+reading))
+
 	const requests = 50
 	signed, err := storegen.Generate(ctx, filepath.Join(p.dir, "signed.git"), storegen.Options{Requests: requests, Seed: 2, SignCommits: true})
 	if err != nil {

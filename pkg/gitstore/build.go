@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -131,7 +132,7 @@ func (f *folder) write(into *newObjects) (Hash, error) {
 	if !f.changed {
 		return f.hash, nil
 	}
-	sort.SliceStable(f.entries, func(i, j int) bool { return f.entries[i].key() < f.entries[j].key() })
+	slices.SortStableFunc(f.entries, treeEntry.compare)
 	return into.add(plumbing.TreeObject, encodeTree(f.entries))
 }
 

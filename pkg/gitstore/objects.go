@@ -2,6 +2,7 @@ package gitstore
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -197,6 +198,27 @@ func (e treeEntry) key() string {
 		return e.name + "/"
 	}
 	return e.name
+}
+
+// compare orders entries by their keys.
+func (e treeEntry) compare(o treeEntry) int {
+	n := min(len(e.name), len(o.name))
+	if c := strings.Compare(e.name[:n], o.name[:n]); c != 0 {
+		return c
+	}
+	next := func(e treeEntry) int {
+		switch {
+		case len(e.name) > n:
+			return int(e.name[n])
+		case e.isDir():
+			return '/'
+		}
+		return -1
+	}
+	if c := cmp.Compare(next(e), next(o)); c != 0 || len(e.name) == len(o.name) {
+		return c
+	}
+	return strings.Compare(e.key(), o.key()) // a name with a slash in it, which no honest tree has
 }
 
 // tree reads a folder's entries in the order in which they stand. The hash of

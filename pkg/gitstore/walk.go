@@ -222,9 +222,9 @@ func (d *differ) readTree(path string, h Hash, report bool) ([]treeEntry, error)
 	if err != nil {
 		return nil, err
 	}
-	if !sort.SliceIsSorted(entries, func(i, j int) bool { return entries[i].key() < entries[j].key() }) {
+	if !slices.IsSortedFunc(entries, treeEntry.compare) {
 		entries = slices.Clone(entries) // others remember them as they are
-		sort.SliceStable(entries, func(i, j int) bool { return entries[i].key() < entries[j].key() })
+		slices.SortStableFunc(entries, treeEntry.compare)
 		if report && d.room() {
 			d.violation(path, BadTree, "its entries are not in order")
 		}
@@ -232,7 +232,7 @@ func (d *differ) readTree(path string, h Hash, report bool) ([]treeEntry, error)
 	// A name that is there twice: the first counts.
 	kept := entries[:0:0]
 	for i, e := range entries {
-		if i > 0 && e.key() == entries[i-1].key() {
+		if i > 0 && e.compare(entries[i-1]) == 0 {
 			if len(kept) == 0 {
 				kept = append(kept, entries[:i]...)
 			}
@@ -270,13 +270,22 @@ func (d *differ) dir(path string, depth int, old, new Hash) error {
 	var added []treeEntry
 	i, j := 0, 0
 	for i < len(before) || j < len(after) {
+		order := 0
 		switch {
-		case j == len(after) || i < len(before) && before[i].key() < after[j].key():
+		case j == len(after):
+			order = -1
+		case i == len(before):
+			order = +1
+		case before[i] != after[j]:
+			order = before[i].compare(after[j])
+		}
+		switch {
+		case order < 0:
 			if err := d.removed(path, depth, before[i]); err != nil {
 				return err
 			}
 			i++
-		case i == len(before) || after[j].key() < before[i].key():
+		case order > 0:
 			added = append(added, after[j])
 			j++
 		default:
