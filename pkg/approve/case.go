@@ -47,6 +47,16 @@ type Case struct {
 	Revocations   []Placed[revoke.Revocation]   `json:",omitempty"`
 	Comments      []Placed[request.Comment]     `json:",omitempty"`
 	Receipts      []Placed[receipt.Receipt]     `json:",omitempty"`
+	Acks          []Placed[Acknowledgement]     `json:",omitempty"`
+	// Before is what the history held when the request was made.
+	Before request.Before `json:",omitzero"`
+	// Acting says for whom the signers of approvals acted, by the approval's id.
+	Acting map[record.ID][]string `json:",omitempty"`
+	// Locks are those of the requester or an approver, or of their keys.
+	Locks []Locked `json:",omitempty"`
+	// Extended are the requests that prolong this one: what takes it away takes
+	// them away.
+	Extended []record.ID `json:",omitempty"`
 	// Void names the certificates among the signers that were revoked as
 	// compromised.
 	Void map[record.Fingerprint]Void `json:",omitempty"`
@@ -57,6 +67,24 @@ type Case struct {
 type Void struct {
 	Position int
 	At       time.Time
+}
+
+// Locked is a lock of a person or a key, where it stands in the history.
+type Locked struct {
+	ID              record.ID
+	Position, Order int
+	// At is the time that it claims; By the admin who set it.
+	At         time.Time
+	By, Reason string
+	// Person or Key is what is locked.
+	Person string             `json:",omitempty"`
+	Key    record.Fingerprint `json:",omitempty"`
+}
+
+func (l Locked) place() place { return place{l.Position, l.Order} }
+
+func (l Locked) names(person string, key record.Fingerprint) bool {
+	return l.Person != "" && l.Person == person || l.Key != "" && l.Key == key
 }
 
 // Names refuses a record about another request, or about other bytes of it.
@@ -77,8 +105,9 @@ func (c Case) Names(id record.ID, digest record.Digest) error {
 const MaxApprovals = 16
 
 // MayApprove judges an approval as it is counted at its place, under the
-// history of policies up to there. What depends on time is judged by [Decide].
-func (c Case) MayApprove(h policy.History, a Placed[Approval]) error {
+// history of policies up to there. acting are those for whom its signer acts
+// there. What depends on time is judged by [Decide].
+func (c Case) MayApprove(h policy.History, a Placed[Approval], acting []string) error {
 	r := c.Request.Record
 	refuse := func(code policy.Code, hint, format string, args ...any) error {
 		return &policy.Refusal{Code: code, Message: fmt.Sprintf(format, args...), Hint: hint}
@@ -116,22 +145,35 @@ func (c Case) MayApprove(h policy.History, a Placed[Approval]) error {
 	if earlier >= MaxApprovals {
 		return refuse(policy.CountedOnce, "ask for it again", "%s has approved request %s %d times already", by, r.ID.Short(), earlier)
 	}
-	eligible, same := false, false
+	eligible, same, kept := false, false, false
 	for _, g := range r.Grants {
-		m, err := now.Match(r.By, g.Resource, g.Role)
+		m, err := now.Match(r.By, g.Resource, g.Role, r.Created.Time)
 		if err != nil {
 			continue
 		}
-		was, err := seen.Match(r.By, g.Resource, g.Role)
+		if now.Excludes(m.Rule, by, r.By) {
+			kept = true
+			continue
+		}
+		was, err := seen.Match(r.By, g.Resource, g.Role, r.Created.Time)
 		unchanged := err == nil && was.Basis == m.Basis
+		concern := policy.Concern{Requester: r.By, Resource: g.Resource, At: a.Record.Created.Time}
+		names := []string{by}
+		if !slices.Contains(m.Rule.Exclude, policy.ExcludeDelegates) {
+			names = append(names, acting...)
+		}
 		for _, s := range m.Rule.Stages {
-			if now.MayApprove(s, by, r.By) {
+			if slices.ContainsFunc(names, func(name string) bool { return now.MayApprove(m.Rule, s.Deciders(), name, concern) }) {
 				eligible = true
 				same = same || unchanged
 			}
 		}
 	}
 	switch {
+	case r.Emergency:
+		return refuse(policy.AlreadyOpen, "acknowledge it: jit ack "+r.ID.Short(), "request %s is an emergency, which opens without approval", r.ID.Short())
+	case !eligible && kept:
+		return refuse(policy.Excluded, "see who can: jit show "+r.ID.Short(), "the rule keeps %s from approving what %s asks for", by, r.By)
 	case !eligible:
 		return refuse(policy.NotApprover, "see who can: jit show "+r.ID.Short(), "%s is not an approver of request %s", by, r.ID.Short())
 	case !same:
@@ -142,10 +184,10 @@ func (c Case) MayApprove(h policy.History, a Placed[Approval]) error {
 
 // MayDeny judges a denial as it is counted at its place: by anybody who may
 // approve a part of the request, or an admin.
-func (c Case) MayDeny(p *policy.Policy, by string) error {
-	if err := revoke.MayRevoke(p, c.Request.Record, by); err != nil {
+func (c Case) MayDeny(p *policy.Policy, w revoke.Who) error {
+	if err := revoke.MayRevoke(p, c.Request.Record, w); err != nil {
 		return &policy.Refusal{Code: policy.NotApprover,
-			Message: fmt.Sprintf("%s is not an approver of request %s", by, c.Request.Record.ID.Short()),
+			Message: fmt.Sprintf("%s is not an approver of request %s", w.By, c.Request.Record.ID.Short()),
 			Hint:    "see who can: jit show " + c.Request.Record.ID.Short()}
 	}
 	return nil

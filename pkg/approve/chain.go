@@ -1,30 +1,274 @@
 package approve
 
 import (
+	"fmt"
+	"slices"
+	"time"
+
 	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/request"
 )
 
-// stages fills the chain of the i-th grant under p, and notes in counts the
-// approvals that it takes. Each is taken by the first stage that is not full at
-// its place in the history, where its signer is eligible there; one person
-// counts once over all stages, under whatever name or key.
-func (v *verdict) stages(p *policy.Policy, grant int, standings []Standing, upTo place, counts []bool) []StageDecision {
-	m := v.view(p).matches[grant]
-	var chain []StageDecision
-	for _, s := range m.Rule.Stages {
-		chain = append(chain, StageDecision{Count: s.Count})
+// chain is the stages of one entitlement as the approvals fill them.
+type chain struct {
+	v      *verdict
+	p      *policy.Policy
+	rule   *policy.Rule
+	about  request.Grant
+	stages []*stage
+	// current is the first stage that is not met.
+	current int
+	// counted are all who were counted in a stage, under every name.
+	counted map[string]bool
+}
+
+// stage is one stage as it fills.
+type stage struct {
+	*policy.Stage
+	ways []*way
+	// began is when the stage before it was met; zero until then.
+	began time.Time
+	// latest is when the last approval that it took was made.
+	latest time.Time
+}
+
+// way is one of the ways in which a stage can be met.
+type way struct {
+	quorums []policy.Quorum
+	seats   request.Seats
+	size    int      // of all quorums together
+	have    []string // who has a seat
+}
+
+func (w *way) missing() int { return w.size - len(w.have) }
+
+func (s *stage) best() *way {
+	return slices.MinFunc(s.ways, func(a, b *way) int { return a.missing() - b.missing() })
+}
+
+func (s *stage) met() bool { return s.best().missing() == 0 }
+
+// expires is when the stage can no longer be met; zero for never.
+func (s *stage) expires() time.Time {
+	if s.Expire.IsZero() || s.began.IsZero() {
+		return time.Time{}
 	}
+	return s.began.Add(s.Expire.Duration)
+}
+
+func (v *verdict) newChain(p *policy.Policy, grant int) *chain {
+	r := v.c.Request.Record
+	c := &chain{v: v, p: p, rule: v.view(p).matches[grant].Rule, about: r.Grants[grant], counted: map[string]bool{}}
+	if r.Emergency {
+		return c // opens at once
+	}
+	for i := range c.rule.Stages {
+		s := &stage{Stage: &c.rule.Stages[i]}
+		for _, quorums := range s.Ways() {
+			w := &way{quorums: quorums}
+			for _, q := range quorums {
+				w.size += q.Count
+			}
+			s.ways = append(s.ways, w)
+		}
+		c.stages = append(c.stages, s)
+	}
+	if len(c.stages) > 0 {
+		c.stages[0].began = r.Created.Time
+	}
+	return c
+}
+
+func (c *chain) concern(at time.Time) policy.Concern {
+	return policy.Concern{Requester: c.v.c.Request.Record.By, Resource: c.about.Resource, At: at}
+}
+
+// seats gives, for each way, the seats that an approver could have at a time: by
+// the policy at their place, in their own name or in that of somebody for whom
+// they act. as is the name under which they are eligible, empty where they are
+// not.
+func (c *chain) seats(p *policy.Policy, s *stage, names []string, at time.Time) (seats [][]string, as string) {
+	concern := c.concern(at)
+	seats = make([][]string, len(s.ways))
+	may := func(approvers []string) bool {
+		for _, name := range names {
+			if p.MayApprove(c.rule, approvers, name, concern) {
+				if as == "" {
+					as = name
+				}
+				return true
+			}
+		}
+		return false
+	}
+	escalated := false
+	for _, e := range s.Escalate {
+		escalated = escalated || !at.Before(s.began.Add(e.After.Duration)) && may(e.To)
+	}
+	for i, w := range s.ways {
+		for j, q := range w.quorums {
+			if !escalated && !may(q.Approvers) {
+				continue
+			}
+			for k := range q.Count {
+				seats[i] = append(seats[i], fmt.Sprintf("%d#%d", j, k))
+			}
+		}
+	}
+	return seats, as
+}
+
+// take lets the current stage take an approval; why says why it does not, and is
+// empty where the stage has no need of it.
+func (c *chain) take(a Placed[Approval], acting []string) (taken bool, why policy.Code) {
+	s := c.stages[c.current]
+	created := a.Record.Created.Time
+	if end := s.expires(); !end.IsZero() && !created.Before(end) {
+		return false, policy.StageExpired
+	}
+	names := []string{a.Record.By}
+	if !slices.Contains(c.rule.Exclude, policy.ExcludeDelegates) {
+		names = append(names, acting...)
+	}
+	at := c.v.history.At(a.Position)
+	if at.Excludes(c.rule, a.Record.By, c.v.c.Request.Record.By) {
+		return false, policy.Excluded
+	}
+	seats, as := c.seats(at, s, names, created)
+	if as == "" {
+		return false, c.notYet(at, s, names, created)
+	}
+	if c.counted[as] {
+		return false, policy.CountedOnce
+	}
+	for i, w := range s.ways {
+		if len(seats[i]) > 0 && w.seats.Take(seats[i]) {
+			w.have = append(w.have, a.Record.By)
+			taken = true
+		}
+	}
+	if !taken {
+		return false, ""
+	}
+	who := identities(c.p, a.Record.By, a.Key)
+	for _, name := range append(who[:], as) {
+		c.counted[name] = true
+	}
+	if created.After(s.latest) {
+		s.latest = created
+	}
+	if s.met() {
+		c.current++
+		if c.current < len(c.stages) {
+			c.stages[c.current].began = later(s.began, s.latest)
+		}
+	}
+	return true, ""
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// notYet tells an approver to whom the stage has not escalated yet from one of
+// another stage.
+func (c *chain) notYet(p *policy.Policy, s *stage, names []string, at time.Time) policy.Code {
+	for _, e := range s.Escalate {
+		for _, name := range names {
+			if p.MayApprove(c.rule, e.To, name, c.concern(at)) {
+				return policy.EscalationNotDue
+			}
+		}
+	}
+	return policy.StageNotOpen
+}
+
+// granted reports whether all stages are met.
+func (c *chain) granted() bool { return c.current == len(c.stages) }
+
+// expired gives when the stage at which the chain stands can no longer be met; ok
+// is false where it can.
+func (c *chain) expired(now time.Time) (at time.Time, ok bool) {
+	if c.granted() {
+		return time.Time{}, false
+	}
+	at = c.stages[c.current].expires()
+	return at, !at.IsZero() && !now.Before(at)
+}
+
+// decisions says where each stage stands.
+func (c *chain) decisions() []StageDecision {
+	var all []StageDecision
+	for _, s := range c.stages {
+		best := s.best()
+		all = append(all, StageDecision{Count: best.size, Have: best.have, Began: s.began, Expires: s.expires()})
+	}
+	return all
+}
+
+// who gives those who could still bring a stage nearer to being met at a time, in
+// their own name, in order.
+func (c *chain) who(i int, now time.Time) []string {
+	s := c.stages[i]
+	var principals []string
+	for _, w := range s.ways {
+		for _, q := range w.quorums {
+			principals = append(principals, q.Approvers...)
+		}
+	}
+	for _, e := range s.Escalate {
+		if !s.began.IsZero() && !now.Before(s.began.Add(e.After.Duration)) {
+			principals = append(principals, e.To...)
+		}
+	}
+	return slices.DeleteFunc(c.p.Eligible(c.rule, principals, c.concern(now)), func(name string) bool {
+		if c.counted[name] {
+			return true
+		}
+		seats, _ := c.seats(c.p, s, []string{name}, now)
+		return !slices.ContainsFunc(s.ways, func(w *way) bool {
+			with := w.seats.Clone()
+			k := slices.Index(s.ways, w)
+			return len(seats[k]) > 0 && with.Take(seats[k])
+		})
+	})
+}
+
+// next gives when the stage escalates next, and to whom.
+func (c *chain) next(i int, now time.Time) *EscalationDue {
+	s := c.stages[i]
+	if s.began.IsZero() {
+		return nil
+	}
+	for _, e := range s.Escalate {
+		if at := s.began.Add(e.After.Duration); now.Before(at) {
+			return &EscalationDue{At: at, To: c.p.Eligible(c.rule, e.To, c.concern(at))}
+		}
+	}
+	return nil
+}
+
+// chain fills the stages of the i-th grant under p, and notes in counts the
+// approvals that they take. Each is taken by the first stage that is not met at
+// its place in the history, where its signer is eligible there; one person counts
+// once over all stages, under whatever name or key, and together with the one for
+// whom they act.
+func (v *verdict) chain(p *policy.Policy, grant int, standings []Standing, upTo place, counts []bool) *chain {
+	m := v.view(p).matches[grant]
+	c := v.newChain(p, grant)
 	r := v.c.Request
 	requester := identities(p, r.Record.By, r.Key)
-	have := map[string]bool{}
-	current := 0
 	for i, a := range v.c.Approvals {
-		if upTo.before(a.place()) || current == len(chain) {
+		if upTo.before(a.place()) || c.granted() {
 			break
 		}
 		switch standings[i].Why {
-		case "", policy.OwnRequest, policy.BasisChanged, policy.StageNotOpen, policy.CountedOnce: // for another grant, perhaps
+		case "", policy.OwnRequest, policy.BasisChanged, policy.StageNotOpen, policy.CountedOnce,
+			policy.EscalationNotDue, policy.StageExpired, policy.Excluded: // for another grant, perhaps
 		default:
 			continue
 		}
@@ -35,20 +279,17 @@ func (v *verdict) stages(p *policy.Policy, grant int, standings []Standing, upTo
 			standings[i].Why = policy.OwnRequest
 		case !rest.ok || rest.basis != m.Basis:
 			standings[i].Why = policy.BasisChanged
-		case who.any(func(name string) bool { return have[name] }):
+		case who.any(func(name string) bool { return c.counted[name] }):
 			standings[i].Why = policy.CountedOnce
-		case !v.history.At(a.Position).MayApprove(m.Rule.Stages[current], a.Record.By, r.Record.By):
-			standings[i].Why = policy.StageNotOpen
 		default:
-			have[who[0]], have[who[1]] = true, true
-			counts[i] = true
-			chain[current].Have = append(chain[current].Have, a.Record.By)
-			if chain[current].Missing() == 0 {
-				current++
+			taken, why := c.take(a, v.c.Acting[a.Record.ID])
+			counts[i] = counts[i] || taken
+			if !taken {
+				standings[i].Why = why
 			}
 		}
 	}
-	return chain
+	return c
 }
 
 // names are those by which a person is known: the one signed with, and the one

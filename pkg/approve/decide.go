@@ -59,6 +59,10 @@ type Decision struct {
 	Grants  []GrantDecision
 	// Approvals is every counted approval and what became of it.
 	Approvals []Standing
+	// Debt is what is due after an emergency; nil for others.
+	Debt *Debt
+	// Keys are the certificates on whose signatures access rests.
+	Keys []record.Fingerprint
 	// Warnings say what an approver or the requester should know.
 	Warnings []string
 }
@@ -85,6 +89,10 @@ type GrantDecision struct {
 	Meaning policy.Meaning
 	// Refusal says why no rule decides.
 	Refusal error `json:"-"`
+	// State is where the entitlement stands, and Opens and Ends bound its window:
+	// those of the request, but for one that opens apart from the others.
+	State       State
+	Opens, Ends time.Time
 }
 
 // StageDecision is where one stage of a chain stands.
@@ -94,6 +102,17 @@ type StageDecision struct {
 	Count int
 	Have  []string
 	Who   []string
+	// Began is when the stage before was met, and Expires until when this one must
+	// be; both are zero where that is not so.
+	Began, Expires time.Time
+	// Next is when further people may decide; nil where none follow.
+	Next *EscalationDue
+}
+
+// EscalationDue is when further people may decide a stage, and who.
+type EscalationDue struct {
+	At time.Time
+	To []string
 }
 
 // Missing gives how many approvals the stage still needs.
@@ -124,8 +143,30 @@ type Standing struct {
 // opened access meanwhile; both then count, and the one that ends sooner
 // holds. So no clock, ahead or behind, reopens or lengthens a window.
 func Decide(h policy.History, c Case, now time.Time) Decision {
+	units := c.units(h)
+	if len(units) == 1 {
+		return decideWhole(h, c, now)
+	}
+	var parts []Decision
+	for _, unit := range units {
+		part := c
+		part.Request.Record.Grants = unit
+		parts = append(parts, decideWhole(h, part, now))
+	}
+	return c.joined(parts)
+}
+
+// decideWhole decides a request of which all opens together.
+func decideWhole(h policy.History, c Case, now time.Time) Decision {
 	v := verdict{history: h, c: c, now: now, views: map[*policy.Policy]*view{}}
-	return v.decide()
+	d := v.decide()
+	for i := range d.Grants {
+		d.Grants[i].State, d.Grants[i].Opens, d.Grants[i].Ends = d.State, d.Opens, d.Ends
+	}
+	if c.Request.Record.Emergency {
+		v.debt(&d)
+	}
+	return d
 }
 
 func (v *verdict) decide() Decision {
@@ -175,7 +216,7 @@ func (v *verdict) standing(o outcome) Decision {
 	}
 	d := Decision{State: Pending, Duration: o.duration, Lapses: r.Expires.Time, Grants: o.grants, Approvals: o.approvals}
 	if o.granted {
-		d.Decided, d.Opens, d.Ends = o.decided, o.opens, o.ends
+		d.Decided, d.Opens, d.Ends, d.Keys = o.decided, o.opens, o.ends, o.keys
 		switch {
 		case v.now.Before(o.opens):
 			d.State = Scheduled
@@ -188,7 +229,15 @@ func (v *verdict) standing(o outcome) Decision {
 		if !v.now.Before(r.Expires.Time) {
 			d.State, d.Closed = Lapsed, r.Expires.Time
 		}
-		v.whoIsLeft(&d, o.policy)
+		for _, c := range o.chains {
+			if c == nil {
+				continue
+			}
+			if at, expired := c.expired(v.now); expired && (d.State != Lapsed || at.Before(d.Closed)) {
+				d.State, d.Closed = Lapsed, at
+			}
+		}
+		v.whoIsLeft(&d, o)
 	}
 	byItself := d.State.Settled() // at d.Closed
 	if end, ok := v.ending(o); ok && !(byItself && end.at.After(d.Closed)) {
@@ -197,12 +246,16 @@ func (v *verdict) standing(o outcome) Decision {
 	return d
 }
 
-// whoIsLeft says who could still approve, and warns of what stands in the way.
-func (v *verdict) whoIsLeft(d *Decision, p *policy.Policy) {
+// whoIsLeft says who could still approve, now and next, and warns of what stands
+// in the way.
+func (v *verdict) whoIsLeft(d *Decision, o outcome) {
 	warn := func(w string) {
 		if !slices.Contains(d.Warnings, w) {
 			d.Warnings = append(d.Warnings, w)
 		}
+	}
+	if o.never != nil && o.policy != nil && len(d.Grants) > 0 {
+		warn(o.never.Error())
 	}
 	for i := range d.Grants {
 		g := &d.Grants[i]
@@ -210,23 +263,13 @@ func (v *verdict) whoIsLeft(d *Decision, p *policy.Policy) {
 			warn(g.Refusal.Error())
 			continue
 		}
-		have := map[string]bool{}
-		for _, s := range g.Stages {
-			for _, name := range s.Have {
-				have[name] = true
-			}
-		}
 		for j := range g.Stages {
 			s := &g.Stages[j]
 			if s.Missing() == 0 {
 				continue
 			}
-			for _, name := range p.Eligible(v.view(p).matches[i].Rule.Stages[j], v.c.Request.Record.By) {
-				if !have[name] {
-					s.Who = append(s.Who, name)
-				}
-			}
-			if lacks := s.Missing() - len(s.Who); lacks > 0 {
+			s.Who, s.Next = o.chains[i].who(j, v.now), o.chains[i].next(j, v.now)
+			if lacks := s.Missing() - len(s.Who); lacks > 0 && s.Next == nil && len(o.chains[i].stages[j].Escalate) == 0 {
 				warn(fmt.Sprintf("stage %d of rule %q lacks %d who have not approved already; one who was counted in another stage could withdraw, for somebody else to take the place",
 					j+1, g.Rule, lacks))
 			}

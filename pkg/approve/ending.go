@@ -3,6 +3,7 @@ package approve
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/jitaccess/jit/pkg/record"
@@ -50,10 +51,19 @@ func (v *verdict) ending(o outcome) (ending, bool) {
 	for _, x := range v.c.Revocations {
 		taken(x.Record.Head, x.place(), Revoked, x.Record.Reason)
 	}
-	for _, k := range o.keys {
+	keys := o.keys
+	if base := v.c.Before.Base; base != nil {
+		keys = slices.Concat(keys, base.Keys)
+	}
+	for _, k := range keys {
 		if void, ok := v.c.Void[k]; ok {
 			consider(ending{at: void.At, place: place{void.Position, -1}, state: Revoked,
 				by: EndedBy{Reason: fmt.Sprintf("key %s was revoked as compromised", k)}})
+		}
+	}
+	for _, l := range v.c.Locks {
+		if l.names(v.c.Request.Record.By, v.c.Request.Key) {
+			consider(ending{at: l.At, place: l.place(), state: Revoked, by: EndedBy{By: l.By, Record: l.ID, Reason: "locked: " + l.Reason}})
 		}
 	}
 	if o.granted {

@@ -30,9 +30,9 @@ func (v *verdict) view(p *policy.Policy) *view {
 		return seen
 	}
 	r := v.c.Request.Record
-	seen := &view{fits: r.Fits(p)}
+	seen := &view{fits: r.Fits(p, v.c.Before)}
 	for _, g := range r.Grants {
-		m, err := p.Match(r.By, g.Resource, g.Role)
+		m, err := p.Match(r.By, g.Resource, g.Role, r.Created.Time)
 		seen.matches, seen.errs = append(seen.matches, m), append(seen.errs, err)
 	}
 	v.views[p] = seen
@@ -93,13 +93,13 @@ func (v *verdict) decidedAt(e event) (outcome, bool) {
 				break
 			}
 			if !e.approval && e.at.After(o.decided) {
-				o.decide(e.at, v.c)
+				v.decideAt(&o, e.at)
 			}
 			n := len(back)
 			if back = v.takenBack(o, back); len(back) > n {
 				continue // without those that were taken back before it opened
 			}
-			if o.decided.Before(v.c.Request.Record.Expires.Time) && v.holds(o) {
+			if o.never == nil && o.decided.Before(v.c.Request.Record.Expires.Time) && v.holds(o) {
 				return o, true
 			}
 			break
@@ -157,15 +157,83 @@ type outcome struct {
 	counted   []int // approvals on which it rests
 	bases     []policy.Basis
 	keys      []record.Fingerprint // on which it rests
+	chains    []*chain             // by grant; nil where no rule decides
+	never     error                // why it never opens
 }
 
-// decide sets the time of the decision, and with it the window.
-func (o *outcome) decide(at time.Time, c Case) {
-	o.decided, o.opens = at, at
-	if s := c.Request.Record.Start; s != nil && s.After(at) {
+// decideAt sets the time of the decision, and with it the window: from then or
+// from the start that was asked for, within the hours of every rule. An extension
+// goes on from where the other ends. An emergency keeps no hours.
+func (v *verdict) decideAt(o *outcome, at time.Time) {
+	r := v.c.Request.Record
+	o.decided, o.opens, o.never = at, at, nil
+	if s := r.Start; s != nil && s.After(at) {
 		o.opens = s.Time
 	}
 	o.ends = o.opens.Add(o.duration.Duration)
+	if base := v.c.Before.Base; base != nil {
+		o.ends = base.Ends.Add(o.duration.Duration)
+		if !at.Before(base.Ends) {
+			o.never = &policy.Refusal{Code: policy.NotExtendable, Message: "what it extends has ended"}
+		}
+		if at.Before(base.Opens) {
+			o.opens = base.Opens
+		}
+	}
+	if o.policy == nil || r.Emergency {
+		return
+	}
+	var hours []*policy.Calendar
+	for _, m := range v.view(o.policy).matches {
+		if use := m.Use(); use != nil {
+			hours = append(hours, use)
+		}
+	}
+	if len(hours) == 0 {
+		return
+	}
+	opens, closes, ok := within(hours, o.opens)
+	if !ok {
+		o.never = &policy.Refusal{Code: policy.NeverOpen, Message: "the hours in which it may be used never come"}
+		return
+	}
+	if v.c.Before.Base == nil {
+		o.ends = opens.Add(o.duration.Duration)
+	}
+	o.opens = opens
+	if closes.Before(o.ends) {
+		o.ends = closes
+	}
+}
+
+// maxSpans bounds the search for a time that lies in several calendars.
+const maxSpans = 1000
+
+// within gives the first span at or after t that lies in all calendars.
+func within(hours []*policy.Calendar, t time.Time) (opens, closes time.Time, ok bool) {
+	for range maxSpans {
+		moved := false
+		for _, h := range hours {
+			next, ok := h.Open(t)
+			if !ok {
+				return t, t, false
+			}
+			if next.After(t) {
+				t, moved = next, true
+			}
+		}
+		if moved {
+			continue
+		}
+		closes = hours[0].Close(t)
+		for _, h := range hours[1:] {
+			if end := h.Close(t); end.Before(closes) {
+				closes = end
+			}
+		}
+		return t, closes, true
+	}
+	return t, t, false
 }
 
 // tally counts, under one policy, the approvals that stand up to a place and
@@ -182,15 +250,17 @@ func (v *verdict) tally(upTo place, p *policy.Policy, at time.Time, back map[int
 	for i, g := range r.Grants {
 		m := seen.matches[i]
 		gd := GrantDecision{Grant: g, Refusal: seen.errs[i]}
+		var c *chain
 		if gd.Refusal == nil {
 			gd.Refusal = seen.fits
 		}
 		o.bases = append(o.bases, m.Basis)
 		if gd.Refusal == nil {
 			gd.Rule, gd.Meaning, gd.Auto = m.Rule.Name, m.Meaning, m.Rule.Approve == policy.ApproveAuto
-			gd.Stages = v.stages(p, i, o.approvals, upTo, counts)
-			gd.Granted = !slices.ContainsFunc(gd.Stages, func(s StageDecision) bool { return s.Missing() > 0 })
+			c = v.chain(p, i, o.approvals, upTo, counts)
+			gd.Stages, gd.Granted = c.decisions(), c.granted()
 		}
+		o.chains = append(o.chains, c)
 		o.granted = o.granted && gd.Granted
 		o.grants = append(o.grants, gd)
 	}
@@ -212,7 +282,7 @@ func (v *verdict) tally(upTo place, p *policy.Policy, at time.Time, back map[int
 	if o.known.After(decided) {
 		decided = o.known
 	}
-	o.decide(decided, v.c)
+	v.decideAt(&o, decided)
 	return o
 }
 
@@ -227,6 +297,8 @@ func (v *verdict) standings(upTo place, at time.Time, back map[int]bool) []Stand
 			s.Why = policy.NotYet
 		case v.voided(a.Key, upTo):
 			s.Why = policy.KeyVoid
+		case v.locked(a, upTo):
+			s.Why = policy.Locked
 		case back[i] || v.withdrawn(a, upTo):
 			s.Why = policy.Withdrawn
 		case !a.Record.Created.Before(v.c.Request.Record.Expires.Time):
@@ -262,4 +334,12 @@ func takesBack(w Placed[Withdrawal], a Placed[Approval]) bool {
 func (v *verdict) voided(key record.Fingerprint, upTo place) bool {
 	void, ok := v.c.Void[key]
 	return ok && void.Position <= upTo.position
+}
+
+// locked reports whether the signer of an approval, or their key, was locked after
+// it and at upTo or before. It must be given again when the lock is lifted.
+func (v *verdict) locked(a Placed[Approval], upTo place) bool {
+	return slices.ContainsFunc(v.c.Locks, func(l Locked) bool {
+		return l.names(a.Record.By, a.Key) && a.place().before(l.place()) && l.place().before(upTo)
+	})
 }

@@ -244,13 +244,20 @@ func (f *fold) request(v record.Verified, headAt int) error {
 	if err != nil {
 		return err
 	}
-	if err := r.Allowed(f.policies.Latest()); err != nil {
+	before, err := f.before(r)
+	if err != nil {
+		return err
+	}
+	if err := r.Allowed(f.policies.Latest(), before); err != nil {
 		return err
 	}
 	if err := f.notBackdated(r, r.Created.Time); err != nil {
 		return err
 	}
-	return f.keep(approve.Case{Request: placed(f, v, r, headAt), Digest: v.Digest(), Void: f.voids(nil, v.Primary())})
+	if err := f.prolongs(r); err != nil {
+		return err
+	}
+	return f.keep(approve.Case{Request: placed(f, v, r, headAt), Digest: v.Digest(), Before: before, Void: f.voids(nil, v.Primary())})
 }
 
 // notBackdated refuses a claimed time that lies before what stands earlier in
@@ -296,6 +303,7 @@ func (f *fold) beside(v record.Verified, c candidate, headAt int) error {
 		return err
 	}
 	p, by := f.policies.Latest(), v.Head().By
+	who := revoke.Who{By: by, At: v.Head().Created.Time}
 	switch v.Head().Kind {
 	case record.KindApproval:
 		err = add(f, v, headAt, &kase, &kase.Approvals, approve.DecodeApproval, func(x approve.Placed[approve.Approval]) error {
@@ -305,11 +313,11 @@ func (f *fold) beside(v record.Verified, c candidate, headAt int) error {
 			if err := f.notBackdated(kase.Request.Record, x.Record.Created.Time); err != nil {
 				return err
 			}
-			return kase.MayApprove(f.policies, x)
+			return kase.MayApprove(f.policies, x, nil)
 		})
 	case record.KindDenial:
 		err = add(f, v, headAt, &kase, &kase.Denials, approve.DecodeDenial, func(x approve.Placed[approve.Denial]) error {
-			return errors.Join(kase.Names(x.Record.Request, x.Record.RequestDigest), kase.MayDeny(p, by))
+			return errors.Join(kase.Names(x.Record.Request, x.Record.RequestDigest), kase.MayDeny(p, who))
 		})
 	case record.KindWithdrawal:
 		err = add(f, v, headAt, &kase, &kase.Withdrawals, approve.DecodeWithdrawal, func(x approve.Placed[approve.Withdrawal]) error {
@@ -321,11 +329,15 @@ func (f *fold) beside(v record.Verified, c candidate, headAt int) error {
 		})
 	case record.KindRevocation:
 		err = add(f, v, headAt, &kase, &kase.Revocations, revoke.DecodeRevocation, func(x approve.Placed[revoke.Revocation]) error {
-			return errors.Join(kase.Names(x.Record.Request, x.Record.RequestDigest), revoke.MayRevoke(p, kase.Request.Record, by))
+			return errors.Join(kase.Names(x.Record.Request, x.Record.RequestDigest), revoke.MayRevoke(p, kase.Request.Record, who))
 		})
 	case record.KindComment:
 		err = add(f, v, headAt, &kase, &kase.Comments, request.DecodeComment, func(x approve.Placed[request.Comment]) error {
 			return kase.Names(x.Record.Request, x.Record.RequestDigest)
+		})
+	case record.KindAcknowledgement:
+		err = add(f, v, headAt, &kase, &kase.Acks, approve.DecodeAcknowledgement, func(x approve.Placed[approve.Acknowledgement]) error {
+			return errors.Join(kase.Names(x.Record.Request, x.Record.RequestDigest), kase.MayAcknowledge(p, x))
 		})
 	case record.KindReceipt:
 		err = add(f, v, headAt, &kase, &kase.Receipts, receipt.Decode, func(x approve.Placed[receipt.Receipt]) error {
@@ -338,7 +350,10 @@ func (f *fold) beside(v record.Verified, c candidate, headAt int) error {
 		return err
 	}
 	kase.Void = f.voids(kase.Void, v.Primary())
-	return f.keep(kase)
+	if err := f.keep(kase); err != nil {
+		return err
+	}
+	return f.inherit(kase, v.Head().Kind)
 }
 
 // add decodes a record, judges it, and appends it to its list in the case.
@@ -445,8 +460,7 @@ func (f *fold) voidKey(fpr record.Fingerprint, at time.Time) error {
 		if err != nil {
 			return err
 		}
-		kase.Void = f.voids(kase.Void, fpr)
-		if err := f.keep(kase); err != nil {
+		if err := f.family(kase, func(c *approve.Case) { c.Void = f.voids(c.Void, fpr) }); err != nil {
 			return err
 		}
 	}

@@ -25,7 +25,7 @@ import (
 
 // Version names the rules by which records are judged and the form of the
 // index. An index of another version is made again.
-const Version = 4
+const Version = 5
 
 var (
 	// ErrNotFound means that there is no such request, policy version or record.

@@ -170,12 +170,18 @@ func quietFrom(c approve.Case, d approve.Decision) int64 {
 	for _, a := range c.Approvals {
 		later(a.Record.Created.Time)
 	}
+	for _, g := range d.Grants {
+		later(g.Ends)
+	}
+	if d.Debt != nil {
+		later(d.Debt.Paid)
+	}
 	return quiet.Unix()
 }
 
 // quietAt reports whether a request is settled for ever at now.
 func quietAt(c approve.Case, d approve.Decision, now time.Time) bool {
-	return d.State.Settled() && quietFrom(c, d) < now.Unix()
+	return d.State.Settled() && !d.Debt.Open() && quietFrom(c, d) < now.Unix()
 }
 
 // remember keeps that requests are settled. It is only to save work, so what

@@ -3,7 +3,6 @@ package policy
 import (
 	"fmt"
 	"maps"
-	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -39,6 +38,7 @@ type ParametersCheck func(driver string, parameters map[string]string) error
 // checker gathers the problems of one body.
 type checker struct {
 	body     *Body
+	dir      *directory
 	problems []Problem
 }
 
@@ -53,12 +53,17 @@ func (c *checker) add(path, hint, format string, args ...any) {
 // drivers say of parameters is no part of it, since that differs between
 // versions of jit: see [CheckParameters].
 func Check(body *Body) []Problem {
-	c := &checker{body: body}
+	c := &checker{body: body, dir: newDirectory(body)}
 	c.admins()
 	c.people()
 	c.groups()
+	c.teams()
+	c.rosters()
+	c.schedules()
+	c.delegation()
 	c.reconcilers()
 	c.resources()
+	c.conflicts()
 	c.rules()
 	return c.problems
 }
@@ -136,7 +141,14 @@ func (c *checker) people() {
 		p := c.body.People[name]
 		at := "people." + name
 		c.name(at, "person's", name)
+		if slices.Contains(concernedWords, name) {
+			c.add(at, "give the person another name", "%q means somebody else in every rule", name)
+		}
 		c.keys(at+".keys", "person "+name, p.Keys, owners)
+		if p.Department != "" {
+			c.name(at+".department", "department's", p.Department)
+		}
+		c.manager(at+".manager", name)
 		for i, team := range p.Teams {
 			c.name(fmt.Sprintf("%s.teams[%d]", at, i), "team's", team)
 		}
@@ -149,6 +161,103 @@ func (c *checker) people() {
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.body.Reconcilers)) {
 		c.keys("reconcilers."+name+".keys", "reconciler "+name, c.body.Reconcilers[name].Keys, owners)
+	}
+}
+
+// manager checks to whom a person reports: somebody, and in the end nobody.
+func (c *checker) manager(at, person string) {
+	boss := c.body.People[person].Manager
+	if boss == "" {
+		return
+	}
+	if _, ok := c.body.People[boss]; !ok {
+		c.person(at, boss)
+		return
+	}
+	for range len(c.body.People) {
+		if boss == person {
+			c.add(at, "let one of them report to somebody else", "%s reports to themselves in the end", person)
+			return
+		}
+		if boss = c.body.People[boss].Manager; boss == "" {
+			return
+		}
+	}
+}
+
+func (c *checker) teams() {
+	for _, name := range slices.Sorted(maps.Keys(c.body.Teams)) {
+		at := "teams." + name
+		c.name(at, "team's", name)
+		if len(c.dir.teams[name]) == 0 {
+			c.add(at, "teams are named under people", "nobody is in team %q", name)
+		}
+		if len(c.body.Teams[name].Leads) == 0 {
+			c.add(at+".leads", "name at least one person, or remove the team here", "the team has no lead")
+		}
+		for i, lead := range c.body.Teams[name].Leads {
+			c.person(fmt.Sprintf("%s.leads[%d]", at, i), lead)
+		}
+	}
+}
+
+func (c *checker) rosters() {
+	for _, name := range slices.Sorted(maps.Keys(c.body.Rosters)) {
+		at := "rosters." + name
+		c.name(at, "roster's", name)
+		if len(c.body.Rosters[name]) == 0 {
+			c.add(at, "write a shift, or remove the roster", "the roster has no shift")
+		}
+		for i, s := range c.body.Rosters[name] {
+			at := fmt.Sprintf("%s[%d]", at, i)
+			if !s.From.Before(s.Until.Time) {
+				c.add(at+".until", "write a later time", "the shift ends before it begins")
+			}
+			if len(s.People) == 0 {
+				c.add(at+".people", "name who has the duty", "the shift is nobody's")
+			}
+			for j, person := range s.People {
+				c.person(fmt.Sprintf("%s.people[%d]", at, j), person)
+			}
+		}
+	}
+}
+
+// MaxDelegation is the longest that a policy may let a delegation last.
+const MaxDelegation = 366 * 24 * time.Hour
+
+func (c *checker) delegation() {
+	d := c.body.Delegation
+	if d.Longest.Duration > MaxDelegation {
+		c.add("delegation.longest", "at most 366d", "a delegation may not last %s", d.Longest)
+	}
+	if len(d.To) == 0 {
+		return
+	}
+	c.principals("delegation.to", d.To, false)
+	if d.Longest.IsZero() {
+		c.add("delegation.longest", "write how long one may last, like 30d", "delegation is not allowed without it")
+	}
+}
+
+func (c *checker) conflicts() {
+	seen := map[string]bool{}
+	for i, x := range c.body.Conflicts {
+		at := fmt.Sprintf("conflicts[%d]", i)
+		c.name(at+".name", "conflict's", x.Name)
+		if seen[x.Name] {
+			c.add(at+".name", "make the names differ", "two conflicts are named %q", x.Name)
+		}
+		seen[x.Name] = true
+		if len(x.Between) < 2 {
+			c.add(at+".between", "name two or more, RESOURCE:ROLE each", "a conflict is between two at least")
+		}
+		for j, e := range x.Between {
+			resource, role, ok := strings.Cut(e, ":")
+			if !ok || checkGlob(resource) != nil || checkGlob(role) != nil {
+				c.add(fmt.Sprintf("%s.between[%d]", at, j), "write RESOURCE:ROLE, each a name or a glob", "%q is no entitlement", e)
+			}
+		}
 	}
 }
 
@@ -191,59 +300,21 @@ func (c *checker) resources() {
 		res := c.body.Resources[name]
 		c.name(at, "resource's", name)
 		c.name(at+".driver", "driver's", res.Driver)
+		for _, label := range slices.Sorted(maps.Keys(res.Labels)) {
+			c.name(at+".labels."+label, "label's", label)
+			c.name(at+".labels."+label, "label value's", res.Labels[label])
+		}
+		if len(res.Owners) > 0 {
+			c.principals(at+".owners", res.Owners, false)
+		}
+		if res.Trace != "" && res.Trace != TraceRequired {
+			c.add(at+".trace", "write required, or leave it out", "%q is not a kind of trace", res.Trace)
+		}
 		if len(res.Roles) == 0 {
 			c.add(at+".roles", "add a role", "the resource has no roles")
 		}
 		for _, role := range slices.Sorted(maps.Keys(res.Roles)) {
 			c.name(at+".roles."+role, "role's", role)
-		}
-	}
-}
-
-func (c *checker) rules() {
-	if len(c.body.Rules) == 0 {
-		c.add("rules", "write at least one rule", "there are no rules, so nobody could ever ask for anything")
-	}
-	seen := map[string]bool{}
-	for i, r := range c.body.Rules {
-		at := fmt.Sprintf("rules[%d]", i)
-		c.name(at+".name", "rule's", r.Name)
-		if seen[r.Name] {
-			c.add(at+".name", "names of rules are shown to people; make them differ", "two rules are named %q", r.Name)
-		}
-		seen[r.Name] = true
-		c.globs(at+".resources", r.Resources)
-		c.globs(at+".roles", r.Roles)
-		c.principals(at+".requesters", r.Requesters)
-		if r.MaxDuration.Duration <= 0 {
-			c.add(at+".maxDuration", "write the longest window, like 4h", "the rule does not say for how long")
-		}
-		if r.Pending.Duration > MaxPending {
-			c.add(at+".pending", "at most 90d", "a request may not wait for %s", r.Pending)
-		}
-		c.pattern(at+".requires.reason", r.Requires.Reason)
-		c.pattern(at+".requires.ticket", r.Requires.Ticket)
-		c.approval(at, r)
-	}
-}
-
-func (c *checker) approval(at string, r Rule) {
-	switch {
-	case r.Approve != "" && r.Approve != ApproveAuto:
-		c.add(at+".approve", "write auto, or leave it out and write stages", "%q is not a way to approve", r.Approve)
-	case r.Approve == ApproveAuto && len(r.Stages) > 0:
-		c.add(at+".stages", "keep one of them", "the rule approves by itself and has stages too")
-	case r.Approve == "" && len(r.Stages) == 0:
-		c.add(at, "write stages, or approve: auto", "the rule does not say who approves")
-	}
-	for j, s := range r.Stages {
-		at := fmt.Sprintf("%s.stages[%d]", at, j)
-		c.principals(at+".approvers", s.Approvers)
-		switch most := len(c.body.People); {
-		case s.Count < 1:
-			c.add(at+".count", "at least 1", "count %d would approve with nobody's agreement", s.Count)
-		case s.Count > most:
-			c.add(at+".count", "at most the number of approvers", "count %d can never be reached by %d people", s.Count, most)
 		}
 	}
 }
@@ -259,7 +330,9 @@ func (c *checker) globs(at string, globs []string) {
 	}
 }
 
-func (c *checker) principals(at string, list []string) {
+// principals checks a list of principals. Those that depend on whom a request
+// concerns have a meaning only where approvers stand.
+func (c *checker) principals(at string, list []string, concerned bool) {
 	if len(list) == 0 {
 		c.add(at, `name people, group:NAME, team:NAME, or "*" for everyone`, "the list is empty")
 	}
@@ -271,14 +344,26 @@ func (c *checker) principals(at string, list []string) {
 				c.add(at, nearest(name, slices.Sorted(maps.Keys(c.body.Groups))), "there is no group %q", name)
 			}
 		case scoped && kind == "team":
-			if len(c.body.membersOfTeam(name)) == 0 {
+			if len(c.dir.teams[name]) == 0 {
 				c.add(at, "teams are named under people", "nobody is in team %q", name)
 			}
+		case scoped && kind == "department":
+			if len(c.dir.departments[name]) == 0 {
+				c.add(at, "departments are named under people", "nobody is in department %q", name)
+			}
+		case scoped && kind == "roster":
+			if _, ok := c.body.Rosters[name]; !ok {
+				c.add(at, nearest(name, slices.Sorted(maps.Keys(c.body.Rosters))), "there is no roster %q", name)
+			}
 		case scoped:
-			c.add(at, "write a person, group:NAME or team:NAME", "%q is not a kind of principal", kind)
+			c.add(at, "write a person, group:NAME, team:NAME, department:NAME or roster:NAME", "%q is not a kind of principal", kind)
 		case strings.Contains(s, "*"):
 			if err := checkGlob(s); err != nil {
 				c.add(at, "names and * only", "%v", err)
+			}
+		case slices.Contains(concernedWords, s):
+			if !concerned {
+				c.add(at, "it stands among approvers only", "%q does not say who is meant here", s)
 			}
 		default:
 			c.person(at, s)
@@ -313,10 +398,4 @@ func checkGlob(g string) error {
 		return fmt.Errorf("%q is not a name or glob", g)
 	}
 	return nil
-}
-
-// matchGlob matches names, which hold no slash, so that * matches anything.
-func matchGlob(glob, name string) bool {
-	ok, err := path.Match(glob, name)
-	return err == nil && ok
 }

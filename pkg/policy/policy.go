@@ -20,7 +20,7 @@ const DefaultPending = 24 * time.Hour
 type Policy struct {
 	doc    Document
 	digest record.Digest
-	people []string // in order
+	dir    *directory
 	owners map[record.Fingerprint]string
 	rules  []compiledRule
 }
@@ -29,6 +29,8 @@ type compiledRule struct {
 	*Rule
 	digest         record.Digest
 	reason, ticket *regexp.Regexp
+	// ask and use are when one may ask, and when access is open; nil for always.
+	ask, use *Calendar
 }
 
 // Compile checks doc, whose signed bytes have the given digest. The error is a
@@ -41,7 +43,8 @@ func Compile(doc Document, digest record.Digest) (*Policy, error) {
 		}
 		return nil, &Refusal{Code: BadPolicy, Message: "the policy cannot be used: " + strings.Join(lines, "; ")}
 	}
-	p := &Policy{doc: doc, digest: digest, people: slices.Sorted(maps.Keys(doc.People)), owners: map[record.Fingerprint]string{}}
+	p := &Policy{doc: doc, digest: digest, owners: map[record.Fingerprint]string{}}
+	p.dir = newDirectory(&p.doc.Body)
 	for name, person := range doc.People {
 		for _, k := range person.Keys {
 			p.owners[k] = name
@@ -54,10 +57,11 @@ func Compile(doc Document, digest record.Digest) (*Policy, error) {
 	}
 	for i := range doc.Rules {
 		r := compiledRule{Rule: &p.doc.Rules[i]}
-		r.digest = r.Rule.digest()
+		r.digest = p.ruleDigest(r.Rule)
 		// Check has compiled both already.
 		r.reason, _ = compilePattern(r.Requires.Reason)
 		r.ticket, _ = compilePattern(r.Requires.Ticket)
+		r.ask, r.use = p.calendar(r.AskDuring), p.calendar(r.UseDuring)
 		p.rules = append(p.rules, r)
 	}
 	return p, nil
@@ -73,13 +77,31 @@ func digestOf(v any) record.Digest {
 	return record.Sum(data)
 }
 
-// digest tells one rule from another. An empty list means what none means, and
-// either may come of writing the other.
-func (r Rule) digest() record.Digest {
+// ruleDigest tells one rule from another, with the schedules that it names. An
+// empty list means what none means, and either may come of writing the other.
+func (p *Policy) ruleDigest(rule *Rule) record.Digest {
+	r := *rule
 	if len(r.Stages) == 0 {
 		r.Stages = nil
 	}
-	return digestOf(r)
+	return digestOf([]any{r, p.schedule(r.AskDuring), p.schedule(r.UseDuring)})
+}
+
+func (p *Policy) schedule(name string) *Schedule {
+	if s, ok := p.doc.Schedules[name]; ok {
+		return &s
+	}
+	return nil
+}
+
+// calendar gives the hours of a schedule by name; nil for none.
+func (p *Policy) calendar(name string) *Calendar {
+	s := p.schedule(name)
+	if s == nil {
+		return nil
+	}
+	c, _ := s.Calendar() // Check has made it already
+	return c
 }
 
 // Document gives the version as signed. It must not be changed.
@@ -104,7 +126,7 @@ func (p *Policy) Person(name string) (Person, bool) {
 }
 
 // People gives the names of all people, in order.
-func (p *Policy) People() []string { return slices.Clone(p.people) }
+func (p *Policy) People() []string { return slices.Clone(p.dir.names) }
 
 // IsAdmin reports whether name is an admin.
 func (p *Policy) IsAdmin(name string) bool { return slices.Contains(p.doc.Admins.People, name) }
@@ -184,47 +206,6 @@ func (p *Policy) unknownPerson(name string) error {
 		Hint: "run: jit enroll, and ask an admin to run: jit admit " + name}
 }
 
-// Is reports whether person is meant by one of the principals.
-func (p *Policy) Is(person string, principals []string) bool {
-	who, ok := p.doc.People[person]
-	if !ok {
-		return false
-	}
-	return slices.ContainsFunc(principals, func(s string) bool {
-		kind, name, scoped := strings.Cut(s, ":")
-		switch {
-		case !scoped:
-			return matchGlob(s, person)
-		case kind == "group":
-			return slices.Contains(p.doc.Groups[name], person)
-		case kind == "team":
-			return slices.Contains(who.Teams, name)
-		}
-		return false
-	})
-}
-
-// Members gives all people that the principals mean, in order.
-func (p *Policy) Members(principals []string) []string {
-	var members []string
-	for _, name := range p.people {
-		if p.Is(name, principals) {
-			members = append(members, name)
-		}
-	}
-	return members
-}
-
-func (b *Body) membersOfTeam(team string) []string {
-	var names []string
-	for name, person := range b.People {
-		if slices.Contains(person.Teams, team) {
-			names = append(names, name)
-		}
-	}
-	return names
-}
-
 // Match is the rule that decides about a role for a person.
 type Match struct {
 	Rule *Rule
@@ -239,24 +220,53 @@ type Match struct {
 // opens, the approval must be given again.
 type Basis struct{ Rule, Meaning record.Digest }
 
-// Match gives the first rule that matches, or a refusal: an unknown person,
-// resource or role, or no rule.
-func (p *Policy) Match(person, resource, role string) (Match, error) {
+// Match gives the first rule that matches at the time of a request, or a refusal:
+// an unknown person, resource or role, or no rule.
+func (p *Policy) Match(person, resource, role string, at time.Time) (Match, error) {
 	meaning, err := p.Meaning(person, resource, role)
 	if err != nil {
 		return Match{}, err
 	}
-	anyGlob := func(globs []string, name string) bool {
-		return slices.ContainsFunc(globs, func(g string) bool { return matchGlob(g, name) })
-	}
 	for _, r := range p.rules {
-		if anyGlob(r.Resources, resource) && anyGlob(r.Roles, role) && p.Is(person, r.Requesters) {
+		if p.Misses(r.Rule, person, resource, role, at) == "" {
 			return Match{Rule: r.Rule, rule: r, Meaning: meaning, Basis: Basis{Rule: r.digest, Meaning: meaning.Digest()}}, nil
 		}
 	}
 	return Match{}, &Refusal{Code: NoRule,
 		Message: fmt.Sprintf("no rule lets %s ask for %s:%s", person, resource, role),
 		Hint:    "run: jit resources, to see what you may ask for"}
+}
+
+// Misses says why a rule does not match, as the key that does not: resources,
+// roles, labels or requesters; empty where it matches.
+func (p *Policy) Misses(r *Rule, person, resource, role string, at time.Time) string {
+	anyGlob := func(globs []string, name string) bool {
+		return slices.ContainsFunc(globs, func(g string) bool { return matchGlob(g, name) })
+	}
+	switch {
+	case !anyGlob(r.Resources, resource):
+		return "resources"
+	case !anyGlob(r.Roles, role):
+		return "roles"
+	case !p.labelled(r, resource):
+		return "labels"
+	case !p.Is(person, r.Requesters, Concern{Requester: person, Resource: resource, At: at}):
+		return "requesters"
+	}
+	return ""
+}
+
+func (p *Policy) labelled(r *Rule, resource string) bool {
+	if len(r.Labels) == 0 {
+		return true
+	}
+	has := p.doc.Resources[resource].Labels
+	for name, glob := range r.Labels {
+		if value, ok := has[name]; !ok || !matchGlob(glob, value) {
+			return false
+		}
+	}
+	return true
 }
 
 // PendingFor gives how long a request under the rule waits for its decision.
@@ -284,13 +294,59 @@ func (m Match) CheckTexts(reason, ticket string) error {
 	return nil
 }
 
-// Eligible gives those who may approve a stage of a request by requester: all
-// whom the stage means, but never the requester.
-func (p *Policy) Eligible(s Stage, requester string) []string {
-	return slices.DeleteFunc(p.Members(s.Approvers), func(name string) bool { return name == requester })
+// DefaultAhead is how far ahead a start may lie where the rule does not say.
+const DefaultAhead = 30 * 24 * time.Hour
+
+// AheadFor gives how far ahead a start may lie under the rule.
+func (m Match) AheadFor() time.Duration {
+	if m.Rule.MaxAhead.IsZero() {
+		return DefaultAhead
+	}
+	return m.Rule.MaxAhead.Duration
 }
 
-// MayApprove reports whether approver is eligible for the stage.
-func (p *Policy) MayApprove(s Stage, approver, requester string) bool {
-	return approver != requester && p.Is(approver, s.Approvers)
+// CheckAsked judges the time at which a request is made.
+func (m Match) CheckAsked(at time.Time) error {
+	if m.rule.ask == nil || m.rule.ask.Contains(at) {
+		return nil
+	}
+	why := "one asks " + m.rule.ask.Describe()
+	if f, frozen := m.rule.ask.Frozen(at); frozen {
+		why = "nothing is asked for from " + f.From + " to " + f.Until
+		if f.Reason != "" {
+			why += ": " + f.Reason
+		}
+	}
+	hint := "ask an admin; the schedule never opens"
+	if next, ok := m.rule.ask.Open(at); ok {
+		hint = "ask again after " + next.UTC().Format(time.RFC3339)
+	}
+	return &Refusal{Code: OutsideHours, Rule: m.Rule.Name, Hint: hint,
+		Message: fmt.Sprintf("rule %q keeps hours: %s", m.Rule.Name, why)}
+}
+
+// Use is when access under the rule is open; nil for always.
+func (m Match) Use() *Calendar { return m.rule.use }
+
+// ConflictsOf gives the conflicts that name an entitlement.
+func (p *Policy) ConflictsOf(resource, role string) []Conflict {
+	var all []Conflict
+	for _, x := range p.doc.Conflicts {
+		if len(x.Items(resource, role)) > 0 {
+			all = append(all, x)
+		}
+	}
+	return all
+}
+
+// Items gives which of the conflict's items mean an entitlement, counted from 0.
+func (x Conflict) Items(resource, role string) []int {
+	var items []int
+	for i, e := range x.Between {
+		r, o, _ := strings.Cut(e, ":")
+		if matchGlob(r, resource) && matchGlob(o, role) {
+			items = append(items, i)
+		}
+	}
+	return items
 }

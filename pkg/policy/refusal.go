@@ -21,6 +21,21 @@ const (
 	NobodyCanApprove Code = "nobody-can-approve"
 	Backdated        Code = "backdated"
 
+	RuleDenies       Code = "rule-denies"
+	TooFarAhead      Code = "too-far-ahead"
+	OutsideHours     Code = "outside-hours"
+	NeverOpen        Code = "never-open"
+	TooManyOpen      Code = "too-many-open"
+	TooManyInRole    Code = "too-many-in-role"
+	CoolingOff       Code = "cooling-off"
+	ConflictingRoles Code = "conflicting-roles"
+	NoEmergency      Code = "no-emergency"
+	EmergencyUnpaid  Code = "emergency-unacknowledged"
+	NotExtendable    Code = "not-extendable"
+	ExtendsTooLong   Code = "extends-too-long"
+	ExtendsAlready   Code = "extends-already"
+	PastUnknown      Code = "past-unknown"
+
 	// What a decision may be refused for.
 	OwnRequest   Code = "own-request"
 	NotApprover  Code = "not-approver"
@@ -39,6 +54,11 @@ const (
 	KeyVoid      Code = "key-compromised"
 	NotYet       Code = "not-yet"
 	AlreadyOpen  Code = "already-open"
+
+	EscalationNotDue Code = "escalation-not-due"
+	StageExpired     Code = "stage-expired"
+	Excluded         Code = "excluded"
+	Locked           Code = "locked"
 
 	// What a policy version may be refused for.
 	BadPolicy      Code = "bad-policy"

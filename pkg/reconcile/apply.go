@@ -322,7 +322,7 @@ func (r *run) unknown(s *site, driver string, l target.Listed) (end *task, stray
 		return nil, err == nil
 	}
 	w := wishOf(e, n)
-	if cause := causeOf(e); cause != "" && e.State.Settled() && w.Grant.Resource == s.resource && w.Driver == driver &&
+	if cause := causeOf(e, l.GrantID); cause != "" && stateOf(e, l.GrantID).Settled() && w.Grant.Resource == s.resource && w.Driver == driver &&
 		r.reconciles(r.policy, s.resource) {
 		return &task{wish: w, action: End, cause: cause, adopt: true}, false
 	}

@@ -112,7 +112,7 @@ func (s situation) over(k *kept, wanted map[string]wish) string {
 	case !ok:
 		return ""
 	}
-	if cause := causeOf(e); cause != "" {
+	if cause := causeOf(e, k.Grant.ID); cause != "" {
 		return cause
 	}
 	if w, ok := wanted[k.Grant.ID]; !ok || !w.same(k.wish) {
@@ -121,9 +121,10 @@ func (s situation) over(k *kept, wanted map[string]wish) string {
 	return ""
 }
 
-// causeOf says why a request's access ends, or "" where it is open.
-func causeOf(e ledger.Entry) string {
-	switch e.State {
+// causeOf says why a grant of a request ends, or "" where it is open. A part of a
+// bundle may open and end apart from the others.
+func causeOf(e ledger.Entry, grant string) string {
+	switch stateOf(e, grant) {
 	case approve.Active:
 		return ""
 	case approve.Expired:
@@ -141,11 +142,20 @@ func causeOf(e ledger.Entry) string {
 	return causeChanged
 }
 
+func stateOf(e ledger.Entry, grant string) approve.State {
+	if _, i, ok := requestOf(grant); ok && i < len(e.Grants) && !e.State.Settled() {
+		return e.Grants[i].State
+	}
+	return e.State
+}
+
 // wishes gives the grants of a request, as they are decided.
 func wishes(e ledger.Entry) []wish {
 	all := make([]wish, 0, len(e.Grants))
-	for i := range e.Grants {
-		all = append(all, wishOf(e, i))
+	for i, g := range e.Grants {
+		if g.State == approve.Active {
+			all = append(all, wishOf(e, i))
+		}
 	}
 	return all
 }
@@ -156,7 +166,7 @@ func wishOf(e ledger.Entry, i int) wish {
 		Request: r.ID, Digest: e.Digest, Driver: d.Meaning.Driver,
 		Grant: target.Grant{
 			ID: fmt.Sprintf("%s-%d", r.ID, i), Resource: d.Resource, Role: d.Role, Params: d.Meaning.Parameters,
-			Person: r.By, Account: d.Meaning.Account, Opens: e.Opens.UTC(), Ends: e.Ends.UTC(),
+			Person: r.By, Account: d.Meaning.Account, Opens: d.Opens.UTC(), Ends: d.Ends.UTC(),
 		},
 	}
 }

@@ -29,12 +29,12 @@ func (r *run) forgotten() (tasks []task, err error) {
 			return nil
 		}
 		e := r.book.Decide(c, r.now())
-		cause := causeOf(e)
-		if cause == "" || !e.State.Settled() {
-			return nil
-		}
 		for i, g := range e.Grants {
 			w := wishOf(e, i)
+			cause := causeOf(e, w.Grant.ID)
+			if cause == "" || !stateOf(e, w.Grant.ID).Settled() {
+				continue
+			}
 			if k := r.kept(w.Grant.ID); last[g.String()] == receipt.Applied && k.stage == untouched {
 				tasks = append(tasks, task{wish: w, action: End, cause: cause, adopt: true})
 			}

@@ -43,13 +43,20 @@ const (
 	KindRevocation   Kind = "revocation"
 	KindComment      Kind = "comment"
 	KindReceipt      Kind = "receipt"
+	KindHeartbeat    Kind = "heartbeat"
+
+	KindAcknowledgement Kind = "acknowledgement"
+	KindDelegation      Kind = "delegation"
+	KindDelegationEnd   Kind = "delegation-end"
+	KindLock            Kind = "lock"
+	KindUnlock          Kind = "unlock"
 )
 
 // TakesAway reports whether a record of kind k only ever ends or prevents
 // access. Such a record counts whatever history its signer had seen.
 func (k Kind) TakesAway() bool {
 	switch k {
-	case KindDenial, KindWithdrawal, KindCancellation, KindRevocation:
+	case KindDenial, KindWithdrawal, KindCancellation, KindRevocation, KindLock, KindDelegationEnd:
 		return true
 	}
 	return false

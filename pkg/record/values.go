@@ -85,7 +85,8 @@ func (k *Kind) UnmarshalYAML(n *yaml.Node) error {
 func (k Kind) known() bool {
 	switch k {
 	case KindPolicy, KindRequest, KindApproval, KindDenial, KindWithdrawal, KindCancellation,
-		KindRevocation, KindComment, KindReceipt:
+		KindRevocation, KindComment, KindReceipt, KindHeartbeat, KindAcknowledgement, KindDelegation,
+		KindDelegationEnd, KindLock, KindUnlock:
 		return true
 	}
 	return false

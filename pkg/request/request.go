@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/record"
 )
 
@@ -18,6 +17,13 @@ const MaxGrants = 20
 
 // MaxText is the most characters of a reason, ticket or comment.
 const MaxText = 2000
+
+// MaxInputs is the most inputs of a request, and MaxInput the most characters of
+// one.
+const (
+	MaxInputs = 20
+	MaxInput  = 200
+)
 
 // maxName is the most bytes of a resource or a role in a request: more than a
 // policy's names have, and few enough to be shown in a refusal.
@@ -50,6 +56,12 @@ type Request struct {
 	Start  *record.Timestamp `yaml:"start,omitempty"`
 	Reason string            `yaml:"reason"`
 	Ticket string            `yaml:"ticket,omitempty"`
+	// Inputs are the values that a rule asks for, by name.
+	Inputs map[string]string `yaml:"inputs,omitempty"`
+	// Emergency asks for access at once, to be looked at afterwards.
+	Emergency bool `yaml:"emergency,omitempty"`
+	// Extends is the request whose access this one prolongs by its duration.
+	Extends record.ID `yaml:"extends,omitempty"`
 	// Expires is when the request lapses if it is not decided by then.
 	Expires record.Timestamp `yaml:"expires"`
 }
@@ -81,6 +93,19 @@ func (r Request) Check() error {
 		return malformed("expires", "does not lie after created")
 	case r.Start != nil && r.Start.Before(r.Created.Time):
 		return malformed("start", "lies before created")
+	case r.Emergency && r.Start != nil:
+		return malformed("start", "stands beside emergency, which opens at once")
+	case r.Extends != "" && r.Start != nil:
+		return malformed("start", "stands beside extends, which goes on where the other ends")
+	case r.Extends != "" && r.Emergency:
+		return malformed("emergency", "stands beside extends")
+	case len(r.Inputs) > MaxInputs:
+		return malformed("inputs", "are more than %d", MaxInputs)
+	}
+	for name, value := range r.Inputs {
+		if name == "" || len(name) > maxName || len([]rune(value)) > MaxInput {
+			return malformed("inputs", "have a name of more than %d bytes or a value of more than %d characters", maxName, MaxInput)
+		}
 	}
 	seen := map[Grant]bool{}
 	for _, g := range r.Grants {
@@ -95,95 +120,6 @@ func (r Request) Check() error {
 		seen[g] = true
 	}
 	return nil
-}
-
-// Allowed judges the request by a policy: everything that can be said before
-// anybody decides. The error is a [policy.Refusal].
-func (r Request) Allowed(p *policy.Policy) error {
-	if err := r.Fits(p); err != nil {
-		return err
-	}
-	for _, g := range r.Grants {
-		m, err := p.Match(r.By, g.Resource, g.Role)
-		if err != nil {
-			return err
-		}
-		if stage, missing := unfillable(p, m.Rule, r.By); missing > 0 {
-			return &policy.Refusal{Code: policy.NobodyCanApprove, Rule: m.Rule.Name, Hint: "ask an admin to add approvers to the rule",
-				Message: fmt.Sprintf("nobody could approve %s: stage %d of rule %q lacks %d who are not %s", g, stage, m.Rule.Name, missing, r.By)}
-		}
-	}
-	return nil
-}
-
-// Fits judges the request by the rules of a policy, and leaves open whether
-// there are enough people to approve it: that is no question any more once some
-// have. The error is a [policy.Refusal].
-func (r Request) Fits(p *policy.Policy) error {
-	for _, g := range r.Grants {
-		m, err := p.Match(r.By, g.Resource, g.Role)
-		if err != nil {
-			return err
-		}
-		refuse := func(code policy.Code, hint, format string, args ...any) error {
-			return &policy.Refusal{Code: code, Rule: m.Rule.Name, Message: fmt.Sprintf(format, args...), Hint: hint}
-		}
-		if longest := m.Rule.MaxDuration; r.Duration.Duration > longest.Duration {
-			return refuse(policy.TooLong, "ask with: --for "+longest.String(),
-				"%s is longer than rule %q allows for %s: at most %s", r.Duration, m.Rule.Name, g, longest)
-		}
-		if err := m.CheckTexts(r.Reason, r.Ticket); err != nil {
-			return err
-		}
-		if r.Expires.Sub(r.Created.Time) > m.PendingFor() {
-			return refuse(policy.PendingTooLong, "let it lapse sooner",
-				"rule %q lets a request wait for at most %s", m.Rule.Name, record.Duration{Duration: m.PendingFor()})
-		}
-	}
-	return nil
-}
-
-// unfillable gives the first stage, from 1, for which there are not enough
-// people, and how many are missing. One person counts once over all stages, so
-// this is a matching of people to places, found by augmenting paths.
-func unfillable(p *policy.Policy, rule *policy.Rule, requester string) (stage, missing int) {
-	taken := map[string]int{} // person -> place
-	var places [][]string
-	var assign func(place int, tried map[string]bool) bool
-	assign = func(place int, tried map[string]bool) bool {
-		for _, person := range places[place] {
-			if _, ok := taken[person]; !ok {
-				taken[person] = place
-				return true
-			}
-		}
-		for _, person := range places[place] {
-			if tried[person] {
-				continue
-			}
-			tried[person] = true
-			if assign(taken[person], tried) {
-				taken[person] = place
-				return true
-			}
-		}
-		return false
-	}
-	for i, s := range rule.Stages {
-		eligible := p.Eligible(s, requester)
-		// A count beyond all reason costs no more than the people there are.
-		missing = max(0, s.Count-len(eligible))
-		for range s.Count - missing {
-			places = append(places, eligible)
-			if !assign(len(places)-1, map[string]bool{}) {
-				missing++
-			}
-		}
-		if missing > 0 {
-			return i + 1, missing
-		}
-	}
-	return 0, 0
 }
 
 // Comment is a remark on a request. It decides nothing.

@@ -6,6 +6,7 @@ package revoke
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/record"
@@ -58,19 +59,32 @@ func MayCancel(r request.Request, by string) error {
 	return nil
 }
 
+// Who is a person who takes something away, at a time, and those for whom they act.
+type Who struct {
+	By     string
+	At     time.Time
+	Acting []string
+}
+
 // MayRevoke judges who revokes r under a policy: an admin, or anybody who may
-// approve a part of it.
-func MayRevoke(p *policy.Policy, r request.Request, by string) error {
+// approve or acknowledge a part of it.
+func MayRevoke(p *policy.Policy, r request.Request, w Who) error {
+	by := w.By
 	if p.IsAdmin(by) {
 		return nil
 	}
 	for _, g := range r.Grants {
-		m, err := p.Match(r.By, g.Resource, g.Role)
+		m, err := p.Match(r.By, g.Resource, g.Role, r.Created.Time)
 		if err != nil {
 			continue // what no rule covers any more, only an admin revokes
 		}
+		deciders := m.Rule.Acknowledgers()
 		for _, s := range m.Rule.Stages {
-			if p.MayApprove(s, by, r.By) {
+			deciders = append(deciders, s.Deciders()...)
+		}
+		c := policy.Concern{Requester: r.By, Resource: g.Resource, At: w.At}
+		for _, name := range append([]string{by}, w.Acting...) {
+			if by != r.By && p.MayApprove(m.Rule, deciders, name, c) {
 				return nil
 			}
 		}

@@ -1,0 +1,103 @@
+package approve
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/request"
+)
+
+// Acknowledgement says that somebody has looked at an emergency afterwards.
+type Acknowledgement struct {
+	record.Head   `yaml:",inline"`
+	Request       record.ID     `yaml:"request"`
+	RequestDigest record.Digest `yaml:"requestDigest"`
+	Comment       string        `yaml:"comment,omitempty"`
+}
+
+// DecodeAcknowledgement gives the acknowledgement in v.
+func DecodeAcknowledgement(v record.Verified) (Acknowledgement, error) {
+	a, err := record.Decode[Acknowledgement](v, record.KindAcknowledgement)
+	if err != nil {
+		return Acknowledgement{}, err
+	}
+	return a, request.CheckText("comment", a.Comment, false)
+}
+
+// Debt is what is due after an emergency: that somebody else looks at it.
+type Debt struct {
+	// Due is until when; By is who acknowledged it, at Paid. By is empty and Paid
+	// zero as long as nobody has.
+	Due, Paid time.Time
+	By        string
+	// Who are those who may acknowledge it.
+	Who []string
+}
+
+// Overdue reports whether nobody has acknowledged it in time.
+func (d *Debt) Overdue(now time.Time) bool { return d != nil && d.By == "" && !now.Before(d.Due) }
+
+// Open reports whether nobody has acknowledged it.
+func (d *Debt) Open() bool { return d != nil && d.By == "" }
+
+// MayAcknowledge judges who acknowledges an emergency at a place: one whom the rule
+// names, in their own name, and not the requester.
+func (c Case) MayAcknowledge(p *policy.Policy, a Placed[Acknowledgement]) error {
+	r, by := c.Request.Record, a.Record.By
+	refuse := func(code policy.Code, hint, format string, args ...any) error {
+		return &policy.Refusal{Code: code, Message: fmt.Sprintf(format, args...), Hint: hint}
+	}
+	if !r.Emergency {
+		return refuse(policy.NoEmergency, "to agree to it, run: jit approve "+r.ID.Short(), "request %s is no emergency", r.ID.Short())
+	}
+	requester := identities(p, r.By, c.Request.Key)
+	if slices.Contains(requester[:], by) || a.Key != "" && a.Key == c.Request.Key {
+		return refuse(policy.OwnRequest, "somebody else must acknowledge it; see: jit show "+r.ID.Short(), "%s cannot acknowledge their own emergency", by)
+	}
+	for _, g := range r.Grants {
+		m, err := p.Match(r.By, g.Resource, g.Role, r.Created.Time)
+		if err == nil && p.MayApprove(m.Rule, m.Rule.Acknowledgers(), by, policy.Concern{Requester: r.By, Resource: g.Resource, At: a.Record.Created.Time}) {
+			return nil
+		}
+	}
+	return refuse(policy.NotApprover, "see who can: jit show "+r.ID.Short(), "%s cannot acknowledge request %s", by, r.ID.Short())
+}
+
+// debt says what is due after an emergency, whether or not it is over.
+func (v *verdict) debt(d *Decision) {
+	if d.Opens.IsZero() {
+		return // it never opened
+	}
+	d.Debt = &Debt{}
+	p := v.history.Latest()
+	r := v.c.Request.Record
+	all := map[string]bool{}
+	for _, g := range r.Grants {
+		m, err := v.history.At(v.c.Request.Position).Match(r.By, g.Resource, g.Role, r.Created.Time)
+		if err != nil || m.Rule.Emergency == nil {
+			continue
+		}
+		due := d.Opens.Add(m.Rule.Emergency.Acknowledge.Duration)
+		if d.Debt.Due.IsZero() || due.Before(d.Debt.Due) {
+			d.Debt.Due = due
+		}
+		for _, name := range p.Eligible(m.Rule, m.Rule.Acknowledgers(), policy.Concern{Requester: r.By, Resource: g.Resource, At: v.now}) {
+			all[name] = true
+		}
+	}
+	for _, a := range v.c.Acks {
+		if at := a.Record.Created.Time; !at.After(v.now) {
+			d.Debt.By, d.Debt.Paid = a.Record.By, at
+			break
+		}
+	}
+	if d.Debt.By == "" {
+		for name := range all {
+			d.Debt.Who = append(d.Debt.Who, name)
+		}
+		slices.Sort(d.Debt.Who)
+	}
+}

@@ -1,0 +1,204 @@
+package ledger
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jitaccess/jit/pkg/approve"
+	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/request"
+)
+
+// before gives what the history holds of other requests where r stands, as far as
+// the policy in force asks for it. The error is a refusal where what r extends
+// cannot be extended.
+func (f *fold) before(r request.Request) (b request.Before, err error) {
+	if r.Extends != "" {
+		if b.Base, err = f.base(r); err != nil {
+			return b, err
+		}
+	}
+	if !r.NeedsPast(f.policies.Latest()) {
+		return b, nil
+	}
+	// What this fold holds in memory is looked for in the index too.
+	if err := f.writeCases(); err != nil {
+		return b, err
+	}
+	b.Past, err = f.past(f.policies, r.By, r.Created.Time, f.bulk != nil)
+	return b, err
+}
+
+// past gives what a person has open and had, and what is open of all, at a time
+// under a succession of policies.
+func (x index) past(h policy.History, person string, at time.Time, unsorted bool) (*policy.Past, error) {
+	past := &policy.Past{InRole: map[string]int{}}
+	// What is known to be settled may not have been yet at that time.
+	from := `SELECT body, person FROM (SELECT id FROM requests WHERE state IS NULL UNION ALL SELECT id FROM requests WHERE quiet >= ?) few
+		CROSS JOIN requests r ON r.id = few.id ORDER BY r.id`
+	if unsorted { // there is no order by state yet
+		from = `SELECT body, person FROM requests WHERE state IS NULL OR quiet >= ? ORDER BY id`
+	}
+	err := x.each(from, func(rows *sql.Rows) error {
+		c, by, err := caseOf(rows)
+		if err != nil {
+			return err
+		}
+		d := approve.Decide(h, c, at)
+		if d.Debt.Open() && by == person {
+			past.Debts = append(past.Debts, c.Request.Record.ID)
+		}
+		for _, g := range d.Grants {
+			if d.State.Settled() || g.State.Settled() {
+				continue
+			}
+			past.InRole[g.Grant.String()]++
+			if by == person {
+				past.Open = append(past.Open, held(c, g))
+			}
+		}
+		return nil
+	}, at.Unix())
+	if err != nil {
+		return nil, err
+	}
+	err = x.each(`SELECT body, person FROM requests WHERE person = ? ORDER BY id DESC LIMIT ?`, func(rows *sql.Rows) error {
+		c, _, err := caseOf(rows)
+		if err != nil {
+			return err
+		}
+		d := approve.Decide(h, c, at)
+		for _, g := range d.Grants {
+			if g.State.Settled() || d.State.Settled() {
+				old := held(c, g)
+				if g.Granted && d.State.Settled() && d.Closed.Before(old.Until) {
+					old.Until = d.Closed
+				}
+				past.Recent = append(past.Recent, old)
+			}
+		}
+		return nil
+	}, person, policy.MaxRecent)
+	return past, err
+}
+
+func caseOf(rows *sql.Rows) (c approve.Case, person string, err error) {
+	var body []byte
+	if err := rows.Scan(&body, &person); err != nil {
+		return c, "", err
+	}
+	return c, person, unpack(body, &c)
+}
+
+func held(c approve.Case, g approve.GrantDecision) policy.Held {
+	return policy.Held{Request: c.Request.Record.ID, Resource: g.Resource, Role: g.Role, State: string(g.State), Since: g.Opens, Until: g.Ends}
+}
+
+// Past gives what a request that a person made now would be judged by.
+func (l *Ledger) Past(person string, now time.Time) (*policy.Past, error) {
+	return index{l.db}.past(l.policies, person, now, false)
+}
+
+// Base gives what an extension asked for now would be judged by: the request that
+// is open and has the id, or the last one that prolongs it.
+func (l *Ledger) Base(r request.Request) (*request.Base, error) {
+	return base(l.policies, r, index{l.db}.request)
+}
+
+func (f *fold) base(r request.Request) (*request.Base, error) { return base(f.policies, r, f.kase) }
+
+func base(h policy.History, r request.Request, kase func(record.ID) (approve.Case, error)) (*request.Base, error) {
+	refuse := func(code policy.Code, hint, format string, args ...any) error {
+		return &policy.Refusal{Code: code, Message: fmt.Sprintf(format, args...), Hint: hint}
+	}
+	c, err := kase(r.Extends)
+	if errors.Is(err, ErrNotFound) {
+		return nil, refuse(policy.NoSuchRecord, "run: jit list --mine", "there is no request %s to extend", r.Extends)
+	}
+	if err != nil {
+		return nil, err
+	}
+	short := r.Extends.Short()
+	if c.Request.Record.By != r.By {
+		return nil, refuse(policy.NotRequester, "run: jit list --mine", "request %s is by %s; only they can extend it", short, c.Request.Record.By)
+	}
+	d := approve.Decide(h, c, r.Created.Time)
+	if d.State != approve.Active {
+		return nil, refuse(policy.NotExtendable, "ask anew: jit request", "request %s is %s; only what is open can be extended", short, d.State)
+	}
+	for _, id := range c.Extended {
+		next, err := kase(id)
+		if err != nil {
+			return nil, err
+		}
+		if s := approve.Decide(h, next, r.Created.Time).State; !s.Settled() {
+			return nil, refuse(policy.ExtendsAlready, "see: jit show "+id.Short(), "request %s is extended already, by %s, which is %s", short, id.Short(), s)
+		}
+	}
+	b := &request.Base{Grants: c.Request.Record.Grants, Opens: d.Opens, Ends: d.Ends, Keys: d.Keys}
+	if before := c.Before.Base; before != nil {
+		b.Opens, b.Keys = before.Opens, append(b.Keys, before.Keys...)
+	}
+	b.Total = b.Ends.Sub(b.Opens)
+	return b, nil
+}
+
+// prolongs notes at the request that r extends that it does.
+func (f *fold) prolongs(r request.Request) error {
+	if r.Extends == "" {
+		return nil
+	}
+	c, err := f.kase(r.Extends)
+	if err != nil {
+		return err
+	}
+	c.Extended = append(c.Extended, r.ID)
+	return f.keep(c)
+}
+
+// family calls change for a case and for all that prolong it, and keeps them.
+func (f *fold) family(c approve.Case, change func(*approve.Case)) error {
+	change(&c)
+	if err := f.keep(c); err != nil {
+		return err
+	}
+	for _, id := range c.Extended {
+		next, err := f.kase(id)
+		if err != nil {
+			return err
+		}
+		if err := f.family(next, change); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inherit lets what was last counted of a kind beside a request take away what
+// prolongs it too.
+func (f *fold) inherit(c approve.Case, kind record.Kind) error {
+	var change func(*approve.Case)
+	switch kind {
+	case record.KindDenial:
+		change = func(x *approve.Case) { x.Denials = append(x.Denials, c.Denials[len(c.Denials)-1]) }
+	case record.KindCancellation:
+		change = func(x *approve.Case) { x.Cancellations = append(x.Cancellations, c.Cancellations[len(c.Cancellations)-1]) }
+	case record.KindRevocation:
+		change = func(x *approve.Case) { x.Revocations = append(x.Revocations, c.Revocations[len(c.Revocations)-1]) }
+	default:
+		return nil
+	}
+	for _, id := range c.Extended {
+		next, err := f.kase(id)
+		if err != nil {
+			return err
+		}
+		if err := f.family(next, change); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,290 @@
+package request
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/record"
+)
+
+// Base is what an extension prolongs, as it stood when the extension was asked
+// for.
+type Base struct {
+	// Grants are what the other request asks for.
+	Grants []Grant
+	// Opens and Ends bound its window; Total is how long access lasts from the
+	// first request to here.
+	Opens, Ends time.Time
+	Total       time.Duration
+	// Keys are those on which that access rests.
+	Keys []record.Fingerprint
+}
+
+// Before is what the history held when a request was made.
+type Before struct {
+	// Past is nil where no rule asked for it.
+	Past *policy.Past `json:",omitempty"`
+	// Base is nil where nothing is extended.
+	Base *Base `json:",omitempty"`
+}
+
+// Allowed judges the request by a policy: everything that can be said before
+// anybody decides. The error is a [policy.Refusal].
+func (r Request) Allowed(p *policy.Policy, b Before) error {
+	if err := r.Fits(p, b); err != nil {
+		return err
+	}
+	for _, g := range r.Grants {
+		m, err := p.Match(r.By, g.Resource, g.Role, r.Created.Time)
+		if err != nil {
+			return err
+		}
+		who := m.Rule.Stages
+		if r.Emergency {
+			who = []policy.Stage{{Approvers: m.Rule.Acknowledgers(), Count: 1}}
+		}
+		c := policy.Concern{Requester: r.By, Resource: g.Resource, At: r.Created.Time}
+		if stage, missing := Unfillable(p, m.Rule, who, c); missing > 0 {
+			return &policy.Refusal{Code: policy.NobodyCanApprove, Rule: m.Rule.Name, Hint: "ask an admin to add approvers to the rule",
+				Message: fmt.Sprintf("nobody could approve %s: stage %d of rule %q lacks %d who are not %s", g, stage, m.Rule.Name, missing, r.By)}
+		}
+	}
+	return nil
+}
+
+// Fits judges the request by the rules of a policy, and leaves open whether
+// there are enough people to approve it: that is no question any more once some
+// have. The error is a [policy.Refusal].
+func (r Request) Fits(p *policy.Policy, b Before) error {
+	for _, g := range r.Grants {
+		m, err := p.Match(r.By, g.Resource, g.Role, r.Created.Time)
+		if err != nil {
+			return err
+		}
+		f := fit{p: p, r: r, b: b, g: g, m: m}
+		for _, judge := range []func() error{f.kind, f.window, f.texts, f.hours, f.extension, f.limits, f.conflicts, f.conditions} {
+			if err := judge(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// NeedsPast reports whether a rule of p, or a conflict, asks for what the history
+// held when the request was made.
+func (r Request) NeedsPast(p *policy.Policy) bool {
+	for _, g := range r.Grants {
+		m, err := p.Match(r.By, g.Resource, g.Role, r.Created.Time)
+		if err != nil {
+			continue
+		}
+		rule := m.Rule
+		if rule.MaxOpen > 0 || rule.MaxOpenPerRole > 0 || !rule.CoolingOff.IsZero() || len(rule.Conditions) > 0 ||
+			r.Emergency && rule.Emergency != nil && !rule.Emergency.Repeat || len(p.ConflictsOf(g.Resource, g.Role)) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// fit is the judging of one entitlement of a request by its rule.
+type fit struct {
+	p *policy.Policy
+	r Request
+	b Before
+	g Grant
+	m policy.Match
+}
+
+func (f fit) refuse(code policy.Code, hint, format string, args ...any) error {
+	return &policy.Refusal{Code: code, Rule: f.m.Rule.Name, Message: fmt.Sprintf(format, args...), Hint: hint}
+}
+
+// kind judges whether the rule gives anything, and an emergency where one is asked
+// for.
+func (f fit) kind() error {
+	rule := f.m.Rule
+	if rule.Approve == policy.ApproveDeny {
+		return f.refuse(policy.RuleDenies, "", "rule %q denies %s: %s", rule.Name, f.g, rule.Message)
+	}
+	if !f.r.Emergency {
+		return nil
+	}
+	c := policy.Concern{Requester: f.r.By, Resource: f.g.Resource, At: f.r.Created.Time}
+	if rule.Emergency == nil || !f.p.Is(f.r.By, rule.Emergency.Requesters, c) {
+		return f.refuse(policy.NoEmergency, "ask without --emergency", "rule %q gives %s no emergency access to %s", rule.Name, f.r.By, f.g)
+	}
+	return nil
+}
+
+// window judges how long, how far ahead, and how long to wait.
+func (f fit) window() error {
+	rule, longest := f.m.Rule, f.m.Rule.MaxDuration
+	if f.r.Emergency {
+		longest = rule.Emergency.MaxDuration
+	}
+	if f.r.Duration.Duration > longest.Duration {
+		return f.refuse(policy.TooLong, "ask with: --for "+longest.String(),
+			"%s is longer than rule %q allows for %s: at most %s", f.r.Duration, rule.Name, f.g, longest)
+	}
+	if s := f.r.Start; s != nil && s.Sub(f.r.Created.Time) > f.m.AheadFor() {
+		return f.refuse(policy.TooFarAhead, "ask nearer to it", "rule %q lets access start at most %s ahead", rule.Name, record.Duration{Duration: f.m.AheadFor()})
+	}
+	if f.r.Expires.Sub(f.r.Created.Time) > f.m.PendingFor() {
+		return f.refuse(policy.PendingTooLong, "let it lapse sooner",
+			"rule %q lets a request wait for at most %s", rule.Name, record.Duration{Duration: f.m.PendingFor()})
+	}
+	return nil
+}
+
+func (f fit) texts() error {
+	return f.m.CheckTexts(f.r.Reason, f.r.Ticket)
+}
+
+// hours judges when one may ask. An emergency keeps no hours.
+func (f fit) hours() error {
+	if f.r.Emergency {
+		return nil
+	}
+	return f.m.CheckAsked(f.r.Created.Time)
+}
+
+func (f fit) extension() error {
+	if f.r.Extends == "" {
+		return nil
+	}
+	base := f.b.Base
+	switch {
+	case base == nil:
+		return f.refuse(policy.NotExtendable, "ask anew: jit request "+f.g.String(), "request %s is not open, so it cannot be extended", f.r.Extends.Short())
+	case !sameGrants(base.Grants, f.r.Grants):
+		return f.refuse(policy.NotExtendable, "ask anew for what else is needed", "an extension asks for just what request %s has", f.r.Extends.Short())
+	case f.m.Rule.MaxTotal.IsZero():
+		return f.refuse(policy.NotExtendable, "ask anew when it has ended", "rule %q allows no extension", f.m.Rule.Name)
+	case f.r.Expires.After(base.Ends):
+		return f.refuse(policy.PendingTooLong, "let it lapse sooner", "an extension must lapse when access ends")
+	case base.Total+f.r.Duration.Duration > f.m.Rule.MaxTotal.Duration:
+		left := max(0, f.m.Rule.MaxTotal.Duration-base.Total)
+		hint := "ask anew when it has ended"
+		if left > 0 {
+			hint = "ask with: --for " + record.Duration{Duration: left}.String()
+		}
+		return f.refuse(policy.ExtendsTooLong, hint, "rule %q allows %s in all, and %s of it are taken", f.m.Rule.Name,
+			f.m.Rule.MaxTotal, record.Duration{Duration: base.Total})
+	}
+	return nil
+}
+
+func sameGrants(a, b []Grant) bool {
+	return len(a) == len(b) && !slices.ContainsFunc(a, func(g Grant) bool { return !slices.Contains(b, g) })
+}
+
+// limits judges what the person, and others, have open already. An extension opens
+// nothing beside what it extends.
+func (f fit) limits() error {
+	rule, past := f.m.Rule, f.b.Past
+	if f.r.Extends != "" {
+		return nil
+	}
+	if past == nil {
+		if rule.MaxOpen > 0 || rule.MaxOpenPerRole > 0 || !rule.CoolingOff.IsZero() || f.r.Emergency && !rule.Emergency.Repeat {
+			return f.pastUnknown()
+		}
+		return nil
+	}
+	if f.r.Emergency && !rule.Emergency.Repeat && len(past.Debts) > 0 {
+		return f.refuse(policy.EmergencyUnpaid, "an approver can run: jit ack "+past.Debts[0].Short(),
+			"emergency %s of %s is not acknowledged, and rule %q allows no other before it is", past.Debts[0].Short(), f.r.By, rule.Name)
+	}
+	if n := f.openUnder(rule.Name); rule.MaxOpen > 0 && n >= rule.MaxOpen {
+		return f.refuse(policy.TooManyOpen, "drop one: jit cancel ID, or wait until one has ended",
+			"%s has %d requests open or waiting under rule %q, which allows %d", f.r.By, n, rule.Name, rule.MaxOpen)
+	}
+	if n := past.InRole[f.g.String()]; rule.MaxOpenPerRole > 0 && n >= rule.MaxOpenPerRole {
+		return f.refuse(policy.TooManyInRole, "wait until one has ended; see: jit list",
+			"%d requests for %s are open or waiting, and rule %q allows %d", n, f.g, rule.Name, rule.MaxOpenPerRole)
+	}
+	if rule.CoolingOff.IsZero() {
+		return nil
+	}
+	for _, h := range past.Recent {
+		if h.Resource != f.g.Resource || h.Role != f.g.Role || h.Since.IsZero() {
+			continue
+		}
+		if again := h.Until.Add(rule.CoolingOff.Duration); f.r.Created.Before(again) {
+			return f.refuse(policy.CoolingOff, "ask again after "+again.UTC().Format(time.RFC3339),
+				"access of %s to %s ended at %s, and rule %q wants %s between", f.r.By, f.g, h.Until.UTC().Format(time.RFC3339), rule.Name, rule.CoolingOff)
+		}
+	}
+	return nil
+}
+
+// openUnder counts the requests that the person has open or waiting, and that this
+// rule decides today.
+func (f fit) openUnder(rule string) int {
+	seen := map[record.ID]bool{}
+	for _, h := range f.b.Past.Open {
+		if m, err := f.p.Match(f.r.By, h.Resource, h.Role, f.r.Created.Time); err == nil && m.Rule.Name == rule {
+			seen[h.Request] = true
+		}
+	}
+	return len(seen)
+}
+
+func (f fit) pastUnknown() error {
+	return f.refuse(policy.PastUnknown, "ask again: jit request "+f.g.String(),
+		"rule %q looks at what else is open, which was not asked for when request %s was made", f.m.Rule.Name, f.r.ID.Short())
+}
+
+// conflicts judges whether the person has, or asks for, two things of which nobody
+// may have both.
+func (f fit) conflicts() error {
+	for _, x := range f.p.ConflictsOf(f.g.Resource, f.g.Role) {
+		clash := func(resource, role string) bool {
+			items := x.Items(resource, role)
+			return len(items) > 0 && !slices.Equal(items, x.Items(f.g.Resource, f.g.Role))
+		}
+		for _, g := range f.r.Grants {
+			if clash(g.Resource, g.Role) {
+				return f.refuse(policy.ConflictingRoles, "ask for one of them", "%s and %s cannot be held at once (conflict %q)", f.g, g, x.Name)
+			}
+		}
+		if f.b.Past == nil {
+			return f.pastUnknown()
+		}
+		for _, h := range f.b.Past.Open {
+			if clash(h.Resource, h.Role) {
+				return f.refuse(policy.ConflictingRoles, "drop it first: jit cancel "+h.Request.Short(),
+					"%s cannot be held at once with %s:%s of request %s (conflict %q)", f.g, h.Resource, h.Role, h.Request.Short(), x.Name)
+			}
+		}
+	}
+	return nil
+}
+
+func (f fit) conditions() error {
+	if len(f.m.Rule.Conditions) == 0 {
+		return nil
+	}
+	if f.b.Past == nil {
+		return f.pastUnknown()
+	}
+	return nil
+}
+
+// Scene is the request for one entitlement, as conditions see it.
+func (r Request) Scene(g Grant, past policy.Past) policy.Scene {
+	s := policy.Scene{
+		Requester: r.By, Resource: g.Resource, Role: g.Role, At: r.Created.Time, Duration: r.Duration.Duration,
+		Reason: r.Reason, Ticket: strings.TrimSpace(r.Ticket), Inputs: r.Inputs, Emergency: r.Emergency, Extend: r.Extends != "",
+		Open: past.Open, Recent: past.Recent,
+	}
+	if r.Start != nil {
+		s.Start = &r.Start.Time
+	}
+	return s
+}
