@@ -169,7 +169,7 @@ func (d *desk) mayApprove(e ledger.Entry, narrow record.Duration) (already strin
 	trial := approve.Placed[approve.Approval]{Position: position, HeadAt: headAt, Key: d.signer.Fingerprint()}
 	trial.Record = approve.Approval{Request: r.ID, RequestDigest: e.Digest, Duration: narrow}
 	trial.Record.By, trial.Record.Created = d.me, record.At(d.app.Now())
-	if err := e.MayApprove(d.rep.Ledger().Policies(), trial); err != nil {
+	if err := e.MayApprove(d.rep.Ledger().Policies(), trial, d.who().Acting); err != nil {
 		return "", err
 	}
 	if e.State != approve.Pending {

@@ -23,7 +23,7 @@ ends it. The reason is written into the store for everyone to read.`,
 			case e.State.Settled():
 				return "", &policy.Refusal{Code: policy.AfterEnd, Message: over(e), Hint: "there is nothing left to deny; see: jit show " + r.ID.Short()}
 			}
-			return "", e.MayDeny(d.policy(), d.me)
+			return "", e.MayDeny(d.policy(), d.who())
 		},
 		record: func(h record.Head, e ledger.Entry, text string) any {
 			return approve.Denial{Head: h, Request: e.Request.Record.ID, RequestDigest: e.Digest, Reason: text}

@@ -92,7 +92,7 @@ func (o *requestOptions) run(ctx context.Context) (err error) {
 	if err := o.ask(p, settings.Name); err != nil {
 		return err
 	}
-	r, err := o.compose(p, settings.Name)
+	r, err := o.compose(rep.Ledger(), settings.Name)
 	if err != nil {
 		return err
 	}
@@ -207,7 +207,7 @@ func (o *requestOptions) ask(p *policy.Policy, me string) error {
 	if len(o.grants) == 0 {
 		var options []string
 		var grants []request.Grant
-		for _, v := range offers(p, me) {
+		for _, v := range offers(p, me, o.now) {
 			if v.You.May {
 				g := request.Grant{Resource: v.Resource, Role: v.Role}
 				grants, options = append(grants, g), append(options, fmt.Sprintf("%s, at most %s", g, text(v.LongestText)))
@@ -224,7 +224,7 @@ func (o *requestOptions) ask(p *policy.Policy, me string) error {
 	}
 	var wants []policy.Requires
 	for _, g := range o.grants {
-		m, err := p.Match(me, g.Resource, g.Role)
+		m, err := p.Match(me, g.Resource, g.Role, o.now)
 		if err != nil {
 			return err // before anybody writes a reason for nothing
 		}
@@ -264,7 +264,8 @@ func (o *requestOptions) ask(p *policy.Policy, me string) error {
 
 // compose makes the request, with a head that only says who and when, and
 // judges it by the policy in force.
-func (o *requestOptions) compose(p *policy.Policy, me string) (request.Request, error) {
+func (o *requestOptions) compose(l *ledger.Ledger, me string) (request.Request, error) {
+	p := l.Policy()
 	w, err := o.times()
 	if err != nil {
 		return request.Request{}, err
@@ -275,14 +276,18 @@ func (o *requestOptions) compose(p *policy.Policy, me string) (request.Request, 
 	if err := r.Check(); err != nil {
 		return r, &exitError{Exit: exitUsage, Code: "bad-request", Message: "the request cannot be made: " + err.Error(), Hint: "see: jit request --help", Err: err}
 	}
-	return r, r.Allowed(p)
+	before, err := l.Before(r)
+	if err != nil {
+		return r, err
+	}
+	return r, r.Allowed(p, before)
 }
 
 // lapse gives when r lapses: as late as every rule lets it wait.
 func lapse(p *policy.Policy, r request.Request) record.Timestamp {
 	wait := policy.DefaultPending
 	for i, g := range r.Grants {
-		m, err := p.Match(r.By, g.Resource, g.Role)
+		m, err := p.Match(r.By, g.Resource, g.Role, r.Created.Time)
 		if err != nil {
 			continue // Allowed says it
 		}

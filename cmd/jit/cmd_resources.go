@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -31,8 +32,30 @@ type resourceView struct {
 }
 
 type stageView struct {
-	Count int      `json:"count"`
-	Who   []string `json:"who"`
+	Count int         `json:"count"`
+	Who   []string    `json:"who"`
+	AllOf []stageView `json:"allOf,omitempty"`
+	AnyOf []stageView `json:"anyOf,omitempty"`
+}
+
+// text says who approves, in a few words.
+func (s stageView) text() string {
+	parts := func(list []stageView, between string) string {
+		var all []string
+		for _, q := range list {
+			all = append(all, q.text())
+		}
+		return strings.Join(all, between)
+	}
+	switch {
+	case len(s.AllOf) > 0:
+		return parts(s.AllOf, " and ")
+	case len(s.AnyOf) > 0:
+		return "either " + parts(s.AnyOf, " or ")
+	case s.Count > 1:
+		return fmt.Sprintf("%d of %s", s.Count, strings.Join(s.Who, ", "))
+	}
+	return listText(s.Who, "or")
 }
 
 type youView struct {
@@ -70,7 +93,7 @@ func (o *resourcesOptions) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer closing(rep, &err)
-	views := offers(rep.Ledger().Policy(), settings.Name)
+	views := offers(rep.Ledger().Policy(), settings.Name, a.Now())
 	return a.Print(o.out, views, func(w io.Writer) error {
 		if len(views) == 0 {
 			a.Say("the policy has no resources yet; an admin adds them with: jit policy edit")
@@ -90,7 +113,7 @@ func (o *resourcesOptions) run(ctx context.Context) (err error) {
 }
 
 // offers gives every role of every resource, as it is for the person called me.
-func offers(p *policy.Policy, me string) []resourceView {
+func offers(p *policy.Policy, me string, now time.Time) []resourceView {
 	views := []resourceView{}
 	for _, name := range p.Resources() {
 		res, _ := p.Resource(name)
@@ -100,7 +123,7 @@ func offers(p *policy.Policy, me string) []resourceView {
 			if v.Description == nil {
 				v.Description = orNull(res.Description)
 			}
-			v.offer(p, me)
+			v.offer(p, me, now)
 			views = append(views, v)
 		}
 	}
@@ -108,22 +131,13 @@ func offers(p *policy.Policy, me string) []resourceView {
 }
 
 // offer fills in what the policy says to me.
-func (v *resourceView) offer(p *policy.Policy, me string) {
-	m, err := p.Match(me, v.Resource, v.Role)
+func (v *resourceView) offer(p *policy.Policy, me string, now time.Time) {
+	g := request.Grant{Resource: v.Resource, Role: v.Role}
+	m, err := request.MayAsk(p, me, g, now)
+	if m.Rule != nil {
+		v.terms(p, m, policy.Concern{Requester: me, Resource: v.Resource, At: now})
+	}
 	if err != nil {
-		v.You.Because = because(err)
-		return
-	}
-	seconds, text := int64(m.Rule.MaxDuration.Seconds()), m.Rule.MaxDuration.String()
-	v.Longest, v.LongestText, v.Rule = &seconds, &text, orNull(m.Rule.Name)
-	v.Auto = m.Rule.Approve == policy.ApproveAuto
-	for _, s := range m.Rule.Stages {
-		v.Approves = append(v.Approves, stageView{Count: s.Count, Who: notNull(p.Eligible(s, me))})
-	}
-	if r := m.Rule.Requires; r != (policy.Requires{}) {
-		v.Requires = &requiresView{Reason: orNull(r.Reason), Ticket: orNull(r.Ticket)}
-	}
-	if err := nobodyApproves(p, me, request.Grant{Resource: v.Resource, Role: v.Role}, m); err != nil {
 		v.You.Because = because(err)
 		return
 	}
@@ -131,24 +145,35 @@ func (v *resourceView) offer(p *policy.Policy, me string) {
 	v.You.Because = orNull(fmt.Sprintf("rule %q", m.Rule.Name))
 }
 
-// nobodyApproves says of a request that would otherwise be allowed that nobody
-// could approve it.
-func nobodyApproves(p *policy.Policy, me string, g request.Grant, m policy.Match) error {
-	r := request.Request{Grants: []request.Grant{g}, Duration: m.Rule.MaxDuration}
-	r.By = me
-	err := r.Allowed(p)
-	switch policy.CodeOf(err) {
-	case policy.ReasonMissing, policy.ReasonPattern, policy.TicketPattern:
-		// What the person writes is not at issue here. The stages are judged
-		// after the texts, so they are asked about by themselves.
-		for i, s := range m.Rule.Stages {
-			if n := len(p.Eligible(s, me)); n < s.Count {
-				return &policy.Refusal{Code: policy.NobodyCanApprove, Rule: m.Rule.Name, Message: fmt.Sprintf("nobody could approve it: stage %d lacks %d", i+1, s.Count-n)}
-			}
-		}
-		return nil
+// terms fills in what the rule says that decides.
+func (v *resourceView) terms(p *policy.Policy, m policy.Match, c policy.Concern) {
+	v.Rule = orNull(m.Rule.Name)
+	if m.Rule.Approve == policy.ApproveDeny {
+		return
 	}
-	return err
+	seconds, text := int64(m.Rule.MaxDuration.Seconds()), m.Rule.MaxDuration.String()
+	v.Longest, v.LongestText = &seconds, &text
+	v.Auto = m.Rule.Approve == policy.ApproveAuto
+	for _, s := range m.Rule.Stages {
+		v.Approves = append(v.Approves, stageOf(p, m.Rule, s, c))
+	}
+	if r := m.Rule.Requires; r.Reason != "" || r.Ticket != "" {
+		v.Requires = &requiresView{Reason: orNull(r.Reason), Ticket: orNull(r.Ticket)}
+	}
+}
+
+func stageOf(p *policy.Policy, rule *policy.Rule, s policy.Stage, c policy.Concern) stageView {
+	quorum := func(q policy.Quorum) stageView {
+		return stageView{Count: q.Count, Who: notNull(p.Eligible(rule, q.Approvers, c))}
+	}
+	v := quorum(policy.Quorum{Approvers: s.Approvers, Count: s.Count})
+	for _, q := range s.AllOf {
+		v.AllOf = append(v.AllOf, quorum(q))
+	}
+	for _, q := range s.AnyOf {
+		v.AnyOf = append(v.AnyOf, quorum(q))
+	}
+	return v
 }
 
 // because gives the reason for a no in a few words.
@@ -169,11 +194,7 @@ func approvesText(v resourceView) string {
 	}
 	var stages []string
 	for _, s := range v.Approves {
-		text := listText(s.Who, "or")
-		if s.Count > 1 {
-			text = fmt.Sprintf("%d of %s", s.Count, strings.Join(s.Who, ", "))
-		}
-		stages = append(stages, text)
+		stages = append(stages, s.text())
 	}
 	return strings.Join(stages, ", then ")
 }

@@ -17,7 +17,7 @@ func newRevokeCmd(app *App) *cobra.Command {
 A reconciler takes the access away as soon as it learns of it.`,
 		states: []approve.State{approve.Active, approve.Scheduled, approve.Pending},
 		judge: func(d *desk, e ledger.Entry) (string, error) {
-			return over(e), revoke.MayRevoke(d.policy(), e.Request.Record, d.me)
+			return over(e), revoke.MayRevoke(d.policy(), e.Request.Record, d.who())
 		},
 		record: func(h record.Head, e ledger.Entry, text string) any {
 			return revoke.Revocation{Head: h, Request: e.Request.Record.ID, RequestDigest: e.Digest, Reason: text}

@@ -114,7 +114,7 @@ func (a *App) completeGrants(cmd *cobra.Command, args []string, typed string) ([
 			res, _ := p.Resource(name)
 			for _, role := range sortedKeys(res.Roles) {
 				word := name + ":" + role
-				m, err := p.Match(s.Name, name, role)
+				m, err := p.Match(s.Name, name, role, a.Now())
 				if err != nil || !strings.HasPrefix(word, typed) || contains(args, word) {
 					continue
 				}

@@ -9,6 +9,7 @@ import (
 	"github.com/jitaccess/jit/pkg/approve"
 	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/revoke"
 )
 
 // verb is a command that writes one small record beside a request: all of them
@@ -151,4 +152,10 @@ func over(e ledger.Entry) string {
 		s += ", by " + e.EndedBy.By
 	}
 	return s
+}
+
+// who is this person, as one who takes something away.
+func (d *desk) who() revoke.Who {
+	now := d.app.Now()
+	return revoke.Who{By: d.me, At: now, Acting: d.rep.Ledger().Acting(d.me, now)}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/record"
 	"github.com/jitaccess/jit/pkg/request"
+	"github.com/jitaccess/jit/pkg/revoke"
 )
 
 // role changes a role of db.
@@ -451,7 +452,7 @@ func TestWhoMayEnd(t *testing.T) {
 	tl := newTimeline(t).request(nil, "write")
 	p := tl.h.Latest()
 	for by, ok := range map[string]bool{"bob": true, "dave": true, "erin": true, "alice": false, "mallory": false} {
-		if err := tl.c.MayDeny(p, by); (err == nil) != ok {
+		if err := tl.c.MayDeny(p, revoke.Who{By: by}); (err == nil) != ok {
 			t.Errorf("denial by %s: %v", by, err)
 		} else if err != nil && policy.CodeOf(err) != policy.NotApprover {
 			t.Errorf("denial by %s: %v", by, err)

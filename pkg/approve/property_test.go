@@ -9,6 +9,7 @@ import (
 
 	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/request"
+	"github.com/jitaccess/jit/pkg/revoke"
 )
 
 // changes are what a policy of a random history may change.
@@ -68,7 +69,7 @@ func drawEnd(rt *rapid.T, tl *timeline) bool {
 	when := rapid.IntRange(-30, 330).Draw(rt, "when")
 	switch rapid.SampledFrom([]string{"deny", "cancel", "revoke", "compromise"}).Draw(rt, "end") {
 	case "deny":
-		if tl.c.MayDeny(tl.h.Latest(), by) != nil {
+		if tl.c.MayDeny(tl.h.Latest(), revoke.Who{By: by}) != nil {
 			return false
 		}
 		tl.deny(by, when)
@@ -140,11 +141,11 @@ func met(rt *rapid.T, tl *timeline, minute, i int, d Decision) {
 			}
 			seen[by] = true
 			if !slices.ContainsFunc(tl.c.Approvals, func(a Placed[Approval]) bool {
-				m, err := tl.h.At(a.Position).Match("alice", g.Resource, g.Role)
+				m, err := tl.h.At(a.Position).Match("alice", g.Resource, g.Role, tl.c.Request.Record.Created.Time)
 				if err != nil || a.Record.By != by || a.Record.Created.After(at(minute)) || n >= len(m.Rule.Stages) {
 					return false
 				}
-				return m.Rule.Name == g.Rule && m.Meaning.Digest() == g.Meaning.Digest() && tl.h.At(a.Position).MayApprove(m.Rule.Stages[n], by, "alice")
+				return m.Rule.Name == g.Rule && m.Meaning.Digest() == g.Meaning.Digest() && tl.h.At(a.Position).MayApprove(m.Rule, m.Rule.Stages[n].Approvers, by, policy.Concern{Requester: "alice"})
 			}) {
 				rt.Fatalf("%s: nothing makes %s count for stage %d at minute %d", g, by, n, minute)
 			}

@@ -121,7 +121,7 @@ func (tl *timeline) request(change func(*request.Request), roles ...string) *tim
 	if err := r.Check(); err != nil {
 		tl.t.Fatal(err)
 	}
-	if err := r.Allowed(tl.h.Latest()); err != nil {
+	if err := r.Allowed(tl.h.Latest(), request.Before{}); err != nil {
 		tl.t.Fatal(err)
 	}
 	tl.c = Case{Request: placed(tl, r, r.By), Digest: record.Sum([]byte(r.ID))}
@@ -151,7 +151,7 @@ func (tl *timeline) tryApprove(by string, minute int, change ...approvalChange) 
 	for _, f := range change {
 		f(&a)
 	}
-	err := tl.c.MayApprove(tl.h, a)
+	err := tl.c.MayApprove(tl.h, a, nil)
 	if err == nil {
 		tl.c.Approvals = append(tl.c.Approvals, a)
 	}
@@ -168,7 +168,7 @@ func (tl *timeline) approve(by string, minute int, change ...approvalChange) *ti
 
 func (tl *timeline) deny(by string, minute int) *timeline {
 	tl.t.Helper()
-	if err := tl.c.MayDeny(tl.h.Latest(), by); err != nil {
+	if err := tl.c.MayDeny(tl.h.Latest(), revoke.Who{By: by}); err != nil {
 		tl.t.Fatal(err)
 	}
 	tl.c.Denials = append(tl.c.Denials, placed(tl, Denial{Head: tl.head(record.KindDenial, by, minute), Reason: "no"}, by))
@@ -191,7 +191,7 @@ func (tl *timeline) cancel(minute int) *timeline {
 
 func (tl *timeline) revoke(by string, minute int) *timeline {
 	tl.t.Helper()
-	if err := revoke.MayRevoke(tl.h.Latest(), tl.c.Request.Record, by); err != nil {
+	if err := revoke.MayRevoke(tl.h.Latest(), tl.c.Request.Record, revoke.Who{By: by}); err != nil {
 		tl.t.Fatal(err)
 	}
 	tl.c.Revocations = append(tl.c.Revocations, placed(tl, revoke.Revocation{Head: tl.head(record.KindRevocation, by, minute), Reason: "enough"}, by))

@@ -97,15 +97,18 @@ func held(c approve.Case, g approve.GrantDecision) policy.Held {
 	return policy.Held{Request: c.Request.Record.ID, Resource: g.Resource, Role: g.Role, State: string(g.State), Since: g.Opens, Until: g.Ends}
 }
 
-// Past gives what a request that a person made now would be judged by.
-func (l *Ledger) Past(person string, now time.Time) (*policy.Past, error) {
-	return index{l.db}.past(l.policies, person, now, false)
-}
-
-// Base gives what an extension asked for now would be judged by: the request that
-// is open and has the id, or the last one that prolongs it.
-func (l *Ledger) Base(r request.Request) (*request.Base, error) {
-	return base(l.policies, r, index{l.db}.request)
+// Before gives what a request would be judged by that came next.
+func (l *Ledger) Before(r request.Request) (b request.Before, err error) {
+	x := index{l.db}
+	if r.Extends != "" {
+		if b.Base, err = base(l.policies, r, x.request); err != nil {
+			return b, err
+		}
+	}
+	if r.NeedsPast(l.Policy()) {
+		b.Past, err = x.past(l.policies, r.By, r.Created.Time, false)
+	}
+	return b, err
 }
 
 func (f *fold) base(r request.Request) (*request.Base, error) { return base(f.policies, r, f.kase) }
@@ -185,7 +188,9 @@ func (f *fold) inherit(c approve.Case, kind record.Kind) error {
 	case record.KindDenial:
 		change = func(x *approve.Case) { x.Denials = append(x.Denials, c.Denials[len(c.Denials)-1]) }
 	case record.KindCancellation:
-		change = func(x *approve.Case) { x.Cancellations = append(x.Cancellations, c.Cancellations[len(c.Cancellations)-1]) }
+		change = func(x *approve.Case) {
+			x.Cancellations = append(x.Cancellations, c.Cancellations[len(c.Cancellations)-1])
+		}
 	case record.KindRevocation:
 		change = func(x *approve.Case) { x.Revocations = append(x.Revocations, c.Revocations[len(c.Revocations)-1]) }
 	default:

@@ -174,7 +174,7 @@ func (r *reference) meaning(c *counted) (reason string) {
 	case c.Kind == record.KindRequest:
 		q, err := request.Decode(c.Verified)
 		if err == nil {
-			err = q.Allowed(r.inForce())
+			err = q.Allowed(r.inForce(), request.Before{})
 		}
 		if err == nil && r.backdated(q, q.Created.Time) {
 			return string(policy.Backdated)
@@ -259,13 +259,13 @@ func (r *reference) beside(c *counted, q approve.Case) (reason string) {
 			if r.backdated(q.Request.Record, v.Created.Time) {
 				return &policy.Refusal{Code: policy.Backdated}
 			}
-			return q.MayApprove(r.succession(), put(v, *c))
+			return q.MayApprove(r.succession(), put(v, *c), nil)
 		})
 	case record.KindDenial:
 		var v approve.Denial
 		v, err = approve.DecodeDenial(c.Verified)
 		c.value = v
-		may(v.Request, v.RequestDigest, func() error { return q.MayDeny(now, by) })
+		may(v.Request, v.RequestDigest, func() error { return q.MayDeny(now, revoke.Who{By: by, At: c.Head().Created.Time}) })
 	case record.KindWithdrawal:
 		var v approve.Withdrawal
 		v, err = approve.DecodeWithdrawal(c.Verified)
@@ -280,7 +280,9 @@ func (r *reference) beside(c *counted, q approve.Case) (reason string) {
 		var v revoke.Revocation
 		v, err = revoke.DecodeRevocation(c.Verified)
 		c.value = v
-		may(v.Request, v.RequestDigest, func() error { return revoke.MayRevoke(now, q.Request.Record, by) })
+		may(v.Request, v.RequestDigest, func() error {
+			return revoke.MayRevoke(now, q.Request.Record, revoke.Who{By: by, At: c.Head().Created.Time})
+		})
 	case record.KindComment:
 		var v request.Comment
 		v, err = request.DecodeComment(c.Verified)

@@ -79,8 +79,8 @@ func ask(t *testing.T, p, again *Policy) {
 		for _, resource := range p.Resources() {
 			res, _ := p.Resource(resource)
 			for role := range res.Roles {
-				m, err := p.Match(person, resource, role)
-				n, err2 := again.Match(person, resource, role)
+				m, err := p.Match(person, resource, role, day)
+				n, err2 := again.Match(person, resource, role, day)
 				if CodeOf(err) != CodeOf(err2) || m.Basis != n.Basis || err == nil && m.Rule.Name != n.Rule.Name {
 					t.Errorf("%s %s:%s: %v %v, %v %v", person, resource, role, m, err, n, err2)
 				}
@@ -88,8 +88,8 @@ func ask(t *testing.T, p, again *Policy) {
 					continue
 				}
 				for _, s := range m.Rule.Stages {
-					for _, by := range p.Eligible(s, person) {
-						if by == person || !p.MayApprove(s, by, person) {
+					for _, by := range p.Eligible(m.Rule, s.Deciders(), Concern{Requester: person, Resource: resource, At: day}) {
+						if by == person || !p.MayApprove(m.Rule, s.Deciders(), by, Concern{Requester: person, Resource: resource, At: day}) {
 							t.Errorf("%q may approve %q", by, person)
 						}
 					}

@@ -11,6 +11,8 @@ import (
 	"github.com/jitaccess/jit/pkg/record"
 )
 
+var day = time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
+
 func key(n int) record.Fingerprint { return record.Fingerprint(fmt.Sprintf("%040X", n)) }
 
 func hours(n int) record.Duration { return record.Duration{Duration: time.Duration(n) * time.Hour} }
@@ -199,7 +201,7 @@ func TestMatch(t *testing.T) {
 		{"alice", "orders-db", "*", "", UnknownRole, "known are read, write"},
 		{"alice", "orders-db", "Read", "", UnknownRole, "did you mean read?"},
 	} {
-		m, err := p.Match(c.person, c.resource, c.role)
+		m, err := p.Match(c.person, c.resource, c.role, day)
 		if CodeOf(err) != c.code || (err == nil) != (c.code == "") {
 			t.Errorf("%s %s:%s: %v, want %q", c.person, c.resource, c.role, err, c.code)
 			continue
@@ -227,7 +229,7 @@ func TestMeaning(t *testing.T) {
 
 func TestBasis(t *testing.T) {
 	match := func(change ...func(*Body)) Basis {
-		m, err := compile(t, change...).Match("alice", "orders-db", "read")
+		m, err := compile(t, change...).Match("alice", "orders-db", "read", day)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -279,7 +281,7 @@ func TestEmptyIsAbsent(t *testing.T) {
 		m, err := compile(t, func(b *Body) {
 			b.Rules[0].Stages = stages
 			b.Resources["orders-db"].Roles["write"] = Role{Parameters: parameters}
-		}).Match("bob", "orders-db", "write")
+		}).Match("bob", "orders-db", "write", day)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -310,7 +312,7 @@ func TestNearest(t *testing.T) {
 
 func TestCheckTexts(t *testing.T) {
 	p := compile(t, func(b *Body) { b.Rules[1].Requires = Requires{Reason: "fix|look.*", Ticket: "[A-Z]+-[0-9]+"} })
-	m, err := p.Match("alice", "orders-db", "read")
+	m, err := p.Match("alice", "orders-db", "read", day)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -331,17 +333,17 @@ func TestCheckTexts(t *testing.T) {
 			t.Errorf("rule %q", r.Rule)
 		}
 	}
-	if m, _ := p.Match("bob", "orders-db", "read"); m.CheckTexts("x", "") != nil {
+	if m, _ := p.Match("bob", "orders-db", "read", day); m.CheckTexts("x", "") != nil {
 		t.Error("a rule without patterns asks for more than a reason")
 	}
 }
 
 func TestPendingFor(t *testing.T) {
 	p := compile(t, func(b *Body) { b.Rules[0].Pending = hours(3) })
-	if m, _ := p.Match("bob", "orders-db", "read"); m.PendingFor() != 3*time.Hour {
+	if m, _ := p.Match("bob", "orders-db", "read", day); m.PendingFor() != 3*time.Hour {
 		t.Error(m.PendingFor())
 	}
-	if m, _ := p.Match("alice", "orders-db", "read"); m.PendingFor() != DefaultPending {
+	if m, _ := p.Match("alice", "orders-db", "read", day); m.PendingFor() != DefaultPending {
 		t.Error(m.PendingFor())
 	}
 }
@@ -352,18 +354,18 @@ func TestPrincipals(t *testing.T) {
 		"*": "alice bob carol", "a*": "alice", "*o*": "bob carol", "bob": "bob", "group:dba": "bob carol", "team:web": "alice bob",
 		"team:ops": "bob", "carol,team:ops": "bob carol", "group:*": "", "team:*": "", "group:bob": "", "zoe": "", "box": "",
 	} {
-		if got := strings.Join(p.Members(strings.Split(list, ",")), " "); got != want {
+		if got := strings.Join(p.Members(strings.Split(list, ","), Concern{}), " "); got != want {
 			t.Errorf("%s: %q, want %q", list, got, want)
 		}
 	}
 	s := Stage{Approvers: []string{"group:dba"}, Count: 1}
-	if got := p.Eligible(s, "bob"); !slices.Equal(got, []string{"carol"}) {
+	if got := p.Eligible(&Rule{}, s.Approvers, Concern{Requester: "bob"}); !slices.Equal(got, []string{"carol"}) {
 		t.Errorf("%q", got)
 	}
-	if p.MayApprove(s, "bob", "bob") || !p.MayApprove(s, "carol", "bob") || p.MayApprove(s, "alice", "bob") || p.MayApprove(s, "zoe", "bob") {
+	if p.MayApprove(&Rule{}, s.Approvers, "bob", Concern{Requester: "bob"}) || !p.MayApprove(&Rule{}, s.Approvers, "carol", Concern{Requester: "bob"}) || p.MayApprove(&Rule{}, s.Approvers, "alice", Concern{Requester: "bob"}) || p.MayApprove(&Rule{}, s.Approvers, "zoe", Concern{Requester: "bob"}) {
 		t.Error("who may approve")
 	}
-	if p.Is("zoe", []string{"*"}) {
+	if p.Is("zoe", []string{"*"}, Concern{}) {
 		t.Error("a stranger is everyone")
 	}
 }
@@ -426,7 +428,7 @@ func TestCodeOf(t *testing.T) {
 func BenchmarkMatch(b *testing.B) {
 	p := compile(b)
 	for b.Loop() {
-		if _, err := p.Match("alice", "orders-db", "read"); err != nil {
+		if _, err := p.Match("alice", "orders-db", "read", day); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -42,17 +42,40 @@ func (r Request) Allowed(p *policy.Policy, b Before) error {
 		if err != nil {
 			return err
 		}
-		who := m.Rule.Stages
-		if r.Emergency {
-			who = []policy.Stage{{Approvers: m.Rule.Acknowledgers(), Count: 1}}
-		}
-		c := policy.Concern{Requester: r.By, Resource: g.Resource, At: r.Created.Time}
-		if stage, missing := Unfillable(p, m.Rule, who, c); missing > 0 {
-			return &policy.Refusal{Code: policy.NobodyCanApprove, Rule: m.Rule.Name, Hint: "ask an admin to add approvers to the rule",
-				Message: fmt.Sprintf("nobody could approve %s: stage %d of rule %q lacks %d who are not %s", g, stage, m.Rule.Name, missing, r.By)}
+		if err := approvable(p, m, r.By, g, r.Created.Time, r.Emergency); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// MayAsk says whether a person may ask for an entitlement at all, leaving open
+// what the request would say, and when.
+func MayAsk(p *policy.Policy, person string, g Grant, at time.Time) (policy.Match, error) {
+	m, err := p.Match(person, g.Resource, g.Role, at)
+	if err != nil {
+		return m, err
+	}
+	f := fit{p: p, g: g, m: m}
+	if err := f.kind(); err != nil {
+		return m, err
+	}
+	return m, approvable(p, m, person, g, at, false)
+}
+
+// approvable refuses what nobody could approve, or afterwards acknowledge.
+func approvable(p *policy.Policy, m policy.Match, person string, g Grant, at time.Time, emergency bool) error {
+	stages := m.Rule.Stages
+	if emergency {
+		stages = []policy.Stage{{Approvers: m.Rule.Acknowledgers(), Count: 1}}
+	}
+	c := policy.Concern{Requester: person, Resource: g.Resource, At: at}
+	stage, missing := Unfillable(p, m.Rule, stages, c)
+	if missing == 0 {
+		return nil
+	}
+	return &policy.Refusal{Code: policy.NobodyCanApprove, Rule: m.Rule.Name, Hint: "ask an admin to add approvers to the rule",
+		Message: fmt.Sprintf("nobody could approve %s: stage %d of rule %q lacks %d who are not %s", g, stage, m.Rule.Name, missing, person)}
 }
 
 // Fits judges the request by the rules of a policy, and leaves open whether

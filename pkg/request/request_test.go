@@ -154,12 +154,12 @@ func TestAllowed(t *testing.T) {
 				c.ask(&r)
 			}
 			p := compile(t, c.stages, changes...)
-			err := r.Allowed(p)
+			err := r.Allowed(p, Before{})
 			if policy.CodeOf(err) != c.want || (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.text) {
 				t.Errorf("got %v, want %q with %q", err, c.want, c.text)
 			}
 			// Whether enough people are there is no question of the rules' terms.
-			if fits := r.Fits(p); (fits == nil) != (c.want == "" || c.want == policy.NobodyCanApprove) {
+			if fits := r.Fits(p, Before{}); (fits == nil) != (c.want == "" || c.want == policy.NobodyCanApprove) {
 				t.Errorf("fits: %v", fits)
 			}
 		})
@@ -193,7 +193,7 @@ func TestDecodersRefuseWhatIsNotVerified(t *testing.T) {
 func BenchmarkAllowed(b *testing.B) {
 	p, r := compile(b, []policy.Stage{stage(1, "bob", "carol"), stage(1, "bob", "dave"), stage(1, "bob")}), good()
 	for b.Loop() {
-		if err := r.Allowed(p); err != nil {
+		if err := r.Allowed(p, Before{}); err != nil {
 			b.Fatal(err)
 		}
 	}

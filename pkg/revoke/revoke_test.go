@@ -65,7 +65,7 @@ func TestMayRevoke(t *testing.T) {
 		for role := range strings.FieldsSeq(c.roles) {
 			r.Grants = append(r.Grants, request.Grant{Resource: "db", Role: role})
 		}
-		err := MayRevoke(c.p, r, c.by)
+		err := MayRevoke(c.p, r, Who{By: c.by})
 		if (err == nil) != c.ok || !c.ok && policy.CodeOf(err) != policy.NotAllowed {
 			t.Errorf("%s revokes %s of %s: %v", c.by, c.roles, c.from, err)
 		}
