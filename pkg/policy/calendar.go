@@ -185,9 +185,12 @@ func (c *Calendar) freeze(f Freeze, from, until int64) {
 	c.freezes = append(c.freezes, freeze{f, interval{c.edge(from, 0).first, c.edge(until, dayMinutes).turn}})
 }
 
+// mergeFrozen makes frozen of the freezes.
 func (c *Calendar) mergeFrozen() {
 	for _, f := range c.freezes {
-		c.frozen = append(c.frozen, f.interval)
+		if f.begin < f.end { // not of dates that a zone has left out
+			c.frozen = append(c.frozen, f.interval)
+		}
 	}
 	slices.SortFunc(c.frozen, func(a, b interval) int { return cmp.Compare(a.begin, b.begin) })
 	joined := c.frozen[:0]
