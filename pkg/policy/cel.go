@@ -14,14 +14,16 @@ import (
 	"cel.dev/cel-go/common/overloads"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
 	"cel.dev/cel-go/interpreter"
 )
 
 // maxCost bounds the work of judging one condition, in CEL's unit: one step, or
-// ten characters of a text. To go once through [MaxRecent] entitlements costs
-// about 2,000, and to compare twenty open ones with each of them about 40,000; a
-// condition at the limit has taken some 10 ms. It is a part of what a policy
-// means: another limit could decide another way about old requests.
+// ten characters of a text. To go once through [MaxRecent] entitlements costs 2,000
+// to 5,000, and to compare twenty open ones with each of them about 32,000; a
+// condition at the limit has taken some 25 ms, and a fifth of a second at worst. It
+// is a part of what a policy means: another limit could decide another way about
+// old requests.
 const maxCost = 100_000
 
 // operatorNames and functions are what an expression may use of CEL's standard
@@ -79,7 +81,8 @@ var baseEnvironment = sync.OnceValues(func() (*cel.Env, error) {
 // of those in it.
 func programOptions(patterns map[string]int) []cel.ProgramOption {
 	// Where the standard costs make light of something: joined texts are longer
-	// texts, the steps of a pattern grow with it, and a zone is read from a file.
+	// texts, whose characters are counted one by one, lists have items, the steps of
+	// a pattern grow with it, and a zone is read from a file.
 	costs := []interpreter.CostTrackerOption{
 		interpreter.OverloadCostTracker(overloads.AddString, func(_ []ref.Val, result ref.Val) *uint64 {
 			cost := uint64(1)
@@ -88,6 +91,10 @@ func programOptions(patterns map[string]int) []cel.ProgramOption {
 			}
 			return &cost
 		}),
+		interpreter.OverloadCostTracker(overloads.SizeString, sizeCost),
+		interpreter.OverloadCostTracker(overloads.SizeStringInst, sizeCost),
+		interpreter.OverloadCostTracker(overloads.Equals, equalCost),
+		interpreter.OverloadCostTracker(overloads.NotEquals, equalCost),
 		interpreter.OverloadCostTracker(overloads.MatchesString, matchCost(patterns)),
 		interpreter.OverloadCostTracker(overloads.Matches, matchCost(patterns)),
 	}
@@ -98,13 +105,32 @@ func programOptions(patterns map[string]int) []cel.ProgramOption {
 	return []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxCost), cel.CostTrackerOptions(costs...)}
 }
 
+func sizeCost(args []ref.Val, _ ref.Val) *uint64 {
+	text, _ := args[0].(types.String)
+	cost := 1 + uint64(len(text))/10
+	return &cost
+}
+
+// equalCost gives nil, for the standard cost, but where lists are compared.
+func equalCost(args []ref.Val, _ ref.Val) *uint64 {
+	a, okA := args[0].(traits.Lister)
+	b, okB := args[1].(traits.Lister)
+	if !okA || !okB {
+		return nil
+	}
+	m, _ := a.Size().(types.Int)
+	n, _ := b.Size().(types.Int)
+	cost := 1 + uint64(min(m, n))
+	return &cost
+}
+
 // matchCost gives the cost of matching, which in the worst case looks at all of the
 // pattern for each byte of the text.
 func matchCost(patterns map[string]int) interpreter.FunctionTracker {
 	return func(args []ref.Val, _ ref.Val) *uint64 {
 		text, _ := args[0].(types.String)
 		pattern, _ := args[1].(types.String)
-		cost := 1 + uint64(len(text))*uint64(patterns[string(pattern)])/16 //nolint:gosec // neither is negative
+		cost := 1 + uint64(len(text))*uint64(patterns[string(pattern)])/16
 		return &cost
 	}
 }

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -99,13 +98,12 @@ func literalText(e ast.Expr) (string, bool) {
 	return string(s), ok
 }
 
-var offsetForm = regexp.MustCompile(`^[+-]?([01][0-9]|2[0-3]):[0-5][0-9]$`)
-
 // knownZone reports whether a time can be read in the zone. "Local" is whatever
 // the machine is set to, so it is none.
 func knownZone(zone string) bool {
 	if strings.Contains(zone, ":") {
-		return offsetForm.MatchString(zone)
+		_, err := time.Parse("15:04", strings.TrimLeft(zone[:1], "+-")+zone[1:])
+		return err == nil
 	}
 	if zone == "" || zone == "Local" {
 		return false

@@ -74,8 +74,6 @@ func (c *checker) condition(rule int, at, expr string, inputs map[string]Input) 
 	c.conditions[rule] = append(c.conditions[rule], program)
 }
 
-var unknownWord = regexp.MustCompile(`(undefined field|undeclared reference to) '([^']*)'`)
-
 // expressionHint says what to write instead, where the error is of a word that
 // nobody knows.
 func expressionHint(err error, inputs map[string]Input) string {
@@ -86,6 +84,7 @@ func expressionHint(err error, inputs map[string]Input) string {
 	if bad.hint != "" {
 		return bad.hint
 	}
+	unknownWord := regexp.MustCompile(`(undefined field|undeclared reference to) '([^']*)'`)
 	if found := unknownWord.FindStringSubmatch(bad.message); found != nil {
 		known := append(variableNames(), functions...)
 		if found[1] == "undefined field" {
@@ -114,7 +113,7 @@ func (m Match) CheckConditions(s Scene) error {
 		switch out, _, err := program.Eval(v); {
 		case err != nil:
 			return &Refusal{Code: ConditionError, Rule: m.Rule.Name, Hint: "ask an admin to correct it: " + oneLine(x.Expr),
-				Message: fmt.Sprintf("condition %d of rule %q could not be judged: %s", i+1, m.Rule.Name, oneLine(err.Error()))}
+				Message: fmt.Sprintf("condition %d of rule %q could not be judged: %s", i+1, m.Rule.Name, shortened(oneLine(err.Error())))}
 		case out != types.True:
 			return &Refusal{Code: ConditionFailed, Rule: m.Rule.Name, Hint: "ask so that this is true: " + oneLine(x.Expr),
 				Message: fmt.Sprintf("rule %q: %s", m.Rule.Name, x.Message)}
@@ -125,6 +124,15 @@ func (m Match) CheckConditions(s Scene) error {
 
 // oneLine writes an expression, or what is said of it, in one line.
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// shortened keeps a text that a requester wrote, and CEL repeats, from filling the
+// screen.
+func shortened(s string) string {
+	if runes := []rune(s); len(runes) > 200 {
+		return string(runes[:200]) + "..."
+	}
+	return s
+}
 
 // variableNames gives what an expression can ask about, in the order of the
 // documentation.

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -33,6 +34,15 @@ func asking(t testing.TB, inputs map[string]Input, exprs ...string) Match {
 		t.Fatal(err)
 	}
 	return m
+}
+
+func refusal(t testing.TB, err error) *Refusal {
+	t.Helper()
+	var r *Refusal
+	if !errors.As(err, &r) {
+		t.Fatalf("no refusal: %v", err)
+	}
+	return r
 }
 
 // scene is alice's request of Tuesday morning.
@@ -213,6 +223,8 @@ func TestConditionRefusals(t *testing.T) {
 	bad.Inputs = map[string]string{"rows": "many"}
 	none := scene()
 	none.Start = nil
+	wordy := scene()
+	wordy.Reason = strings.Repeat("w", 2000)
 	for name, c := range map[string]struct {
 		scene      Scene
 		exprs      []string
@@ -230,8 +242,12 @@ func TestConditionRefusals(t *testing.T) {
 		"divided by zero":         {scene(), []string{`inputs.rows / (inputs.rows - 100) == 1`}, ConditionError, "division by zero", ""},
 		"too large":               {scene(), []string{`inputs.rows + 9223372036854775807 > 1`}, ConditionError, "overflow", ""},
 		"a bad input":             {bad, []string{`inputs.rows > 1`}, InputBad, `"many" is not a whole number`, ""},
-		"nested loops":            {long, []string{`recent.all(a, recent.all(b, a.role == b.role || a.request != b.request))`}, ConditionError, "cost limit exceeded", ""},
-		"one loop is fine":        {long, []string{`recent.all(a, a.role in ["read", "write"] && a.resource == resource.name)`}, "", "", ""},
+		"a long text":             {wordy, []string{`resource.labels[request.reason] == role`}, ConditionError, strings.Repeat("w", 100), ""},
+		"characters of long texts": {wordy, []string{`open.all(a, open.all(b, recent.all(c, recent.all(d, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].all(e, [0, 1, 2, 3].all(f, size(request.reason) > 0))))))`},
+			ConditionError, "cost limit exceeded", ""},
+		"lists compared":   {long, []string{`recent.all(a, [0, 1, 2].all(b, recent == recent))`}, ConditionError, "cost limit exceeded", ""},
+		"nested loops":     {long, []string{`recent.all(a, recent.all(b, a.role == b.role || a.request != b.request))`}, ConditionError, "cost limit exceeded", ""},
+		"one loop is fine": {long, []string{`recent.all(a, a.role in ["read", "write"] && a.resource == resource.name)`}, "", "", ""},
 		"two lists, twenty open": {func() Scene { s := long; s.Open = long.Recent[2:22]; return s }(),
 			[]string{`open.all(o, recent.all(r, o.resource == r.resource))`}, "", "", ""},
 		"texts that grow": {scene(), []string{`[request.reason]` + strings.Repeat(`.map(a, a + a)`, 40) + `.all(a, a != "")`}, ConditionError, "cost limit exceeded", ""},
@@ -250,11 +266,65 @@ func TestConditionRefusals(t *testing.T) {
 			if err == nil {
 				return
 			}
-			r := err.(*Refusal)
+			r := refusal(t, err)
+			if len(r.Message) > 400 {
+				t.Errorf("%d bytes of message", len(r.Message))
+			}
 			if r.Rule != "read" || !strings.Contains(r.Message, c.text) || !strings.Contains(r.Hint, c.hint) {
 				t.Errorf("%+v", r)
 			}
 		})
+	}
+}
+
+// TestConditionsAsWritten reads inputs and conditions as people write them.
+func TestConditionsAsWritten(t *testing.T) {
+	var rule Rule
+	text := `name: read
+resources: [orders-db]
+roles: [read]
+requesters: [alice]
+maxDuration: 4h
+requires:
+  inputs:
+    rows: {type: number, description: how many rows, min: 1, max: 1000}
+    env: {type: choice, choices: [prod, test]}
+    change: {type: text, optional: true, pattern: "CHG-[0-9]+"}
+    dry: {type: boolean, optional: true}
+conditions:
+  - expr: inputs.env == "test" || has(inputs.change)
+    message: production wants a change
+  - expr: |
+      inputs.rows <= 100 ||
+      request.duration <= duration("1h")
+    message: ask for an hour at most
+approve: auto
+`
+	if err := record.DecodeStrict([]byte(text), &rule); err != nil {
+		t.Fatal(err)
+	}
+	p := compile(t, func(b *Body) { b.Rules[1] = rule })
+	m, err := p.Match("alice", "orders-db", "read", day)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := Scene{Requester: "alice", Resource: "orders-db", Role: "read", At: day, Duration: 2 * time.Hour, Inputs: map[string]string{"rows": "500", "env": "prod", "change": "CHG-1"}}
+	if err := m.CheckInputs(s.Inputs); err != nil {
+		t.Error(err)
+	}
+	if r := refusal(t, m.CheckConditions(s)); r.Code != ConditionFailed || r.Message != `rule "read": ask for an hour at most` ||
+		r.Hint != `ask so that this is true: inputs.rows <= 100 || request.duration <= duration("1h")` {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestCompilerFault shows that a fault inside of the library refuses an expression,
+// and does not end the program.
+func TestCompilerFault(t *testing.T) {
+	c := newCompiler()
+	c.environments[""] = nil
+	if _, err := c.compile("true", nil); err == nil || !strings.Contains(err.Error(), "the expression could not be checked: ") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -28,10 +29,6 @@ const (
 	MaxInput  = 200
 )
 
-// numberForm lets one number be written in one way only, so that what an approver
-// reads and what a condition compares never look different.
-var numberForm = regexp.MustCompile(`^(0|-?[1-9][0-9]*)$`)
-
 // check judges one value by its type, and gives it as a condition sees it.
 func (i Input) check(pattern *regexp.Regexp, value string) (ref.Val, error) {
 	if utf8.RuneCountInString(value) > MaxInput {
@@ -49,10 +46,12 @@ func (i Input) check(pattern *regexp.Regexp, value string) (ref.Val, error) {
 	case InputNumber:
 		n, err := strconv.ParseInt(value, 10, 64)
 		switch {
-		case !numberForm.MatchString(value):
-			return nil, fmt.Errorf("%q is not a whole number in plain digits", value)
-		case err != nil:
+		case errors.Is(err, strconv.ErrRange):
 			return nil, fmt.Errorf("%s is beyond 64 bits", value)
+		// One number is written in one way only, so that what an approver reads and
+		// what a condition compares never look different.
+		case err != nil || strconv.FormatInt(n, 10) != value:
+			return nil, fmt.Errorf("%q is not a whole number in plain digits", value)
 		case i.Min != nil && n < *i.Min:
 			return nil, fmt.Errorf("%d is less than %d", n, *i.Min)
 		case i.Max != nil && n > *i.Max:

@@ -140,7 +140,7 @@ func TestCheckInputs(t *testing.T) {
 			if err == nil {
 				return
 			}
-			r := err.(*Refusal)
+			r := refusal(t, err)
 			if r.Rule != "read" || !strings.Contains(r.Message, c.text) || !strings.Contains(r.Hint, c.hint) {
 				t.Errorf("%+v", r)
 			}
@@ -154,7 +154,7 @@ func TestCheckInputsOfNone(t *testing.T) {
 	if err := m.CheckInputs(nil); err != nil {
 		t.Error(err)
 	}
-	if err := m.CheckInputs(map[string]string{"x": "1"}); CodeOf(err) != InputUnknown || err.(*Refusal).Hint != "leave it out" {
+	if err := m.CheckInputs(map[string]string{"x": "1"}); CodeOf(err) != InputUnknown || refusal(t, err).Hint != "leave it out" {
 		t.Errorf("%v", err)
 	}
 }
