@@ -345,6 +345,27 @@ func TestConditionsShared(t *testing.T) {
 	wg.Wait()
 }
 
+// TestCompileAtOnce compiles policies in several goroutines, which share what their
+// environments have in common.
+func TestCompileAtOnce(t *testing.T) {
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for j := range 10 {
+				b := good()
+				name := fmt.Sprintf("n%d-%d", i, j)
+				b.Rules[1].Requires.Inputs = map[string]Input{name: {Type: InputNumber}}
+				b.Rules[1].Conditions = []Condition{{Expr: fmt.Sprintf(`inputs[%q] > 1 && now.getHours("Europe/Berlin") > 1`, name), Message: "m"}}
+				b.Rules[2].Conditions = []Condition{{Expr: `size(open) < 3`, Message: "m"}}
+				if problems := Check(b); len(problems) > 0 {
+					t.Error(problems)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
 // TestConditionsOfEachRule shows that rules whose inputs have the same names but
 // other types are judged by their own.
 func TestConditionsOfEachRule(t *testing.T) {
