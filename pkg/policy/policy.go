@@ -33,14 +33,16 @@ type compiledRule struct {
 	reason, ticket *regexp.Regexp
 	// ask and use are when one may ask, and when access is open; nil for always.
 	ask, use *Calendar
+	terms    *terms
 }
 
 // Compile checks doc, whose signed bytes have the given digest. The error is a
 // [Refusal] that names every problem.
 func Compile(doc Document, digest record.Digest) (*Policy, error) {
-	if problems := Check(&doc.Body); len(problems) > 0 {
+	c := check(&doc.Body)
+	if len(c.problems) > 0 {
 		var lines []string
-		for _, p := range problems {
+		for _, p := range c.problems {
 			lines = append(lines, p.String())
 		}
 		return nil, &Refusal{Code: BadPolicy, Message: "the policy cannot be used: " + strings.Join(lines, "; ")}
@@ -66,6 +68,7 @@ func Compile(doc Document, digest record.Digest) (*Policy, error) {
 		// Check has compiled both already.
 		r.reason, _ = compilePattern(r.Requires.Reason)
 		r.ticket, _ = compilePattern(r.Requires.Ticket)
+		r.terms = &terms{dir: p.dir, patterns: inputPatterns(r.Requires.Inputs), conditions: c.conditions[i]}
 		r.ask, r.use = p.calendars[r.AskDuring], p.calendars[r.UseDuring]
 		p.rules = append(p.rules, r)
 	}
