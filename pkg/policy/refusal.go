@@ -65,6 +65,20 @@ const (
 	Excluded         Code = "excluded"
 	Locked           Code = "locked"
 
+	// What a lock, or the lifting of one, may be refused for. NotAdmin is below.
+	NoSuchKey     Code = "no-such-key"
+	AlreadyLocked Code = "already-locked"
+	LastAdmins    Code = "last-admins"
+	OwnLock       Code = "own-lock"
+	NotLocked     Code = "not-locked"
+
+	// What a delegation, or its end, may be refused for.
+	NoDelegation      Code = "no-delegation"
+	SelfDelegation    Code = "self-delegation"
+	NotDelegate       Code = "not-delegate"
+	DelegationTooLong Code = "delegation-too-long"
+	DelegationEnded   Code = "delegation-ended"
+
 	// What a policy version may be refused for.
 	BadPolicy      Code = "bad-policy"
 	NotAdmin       Code = "not-admin"
