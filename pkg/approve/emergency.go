@@ -68,11 +68,17 @@ func (c Case) MayAcknowledge(p *policy.Policy, a Placed[Acknowledgement]) error 
 
 // debt says what is due after an emergency, whether or not it is over.
 func (v *verdict) debt(d *Decision) {
-	if d.Opens.IsZero() {
+	var opened time.Time
+	for _, g := range d.Grants {
+		if !g.Opens.IsZero() && (opened.IsZero() || g.Opens.Before(opened)) {
+			opened = g.Opens
+		}
+	}
+	p := v.history.Latest()
+	if opened.IsZero() || p == nil {
 		return // it never opened
 	}
 	d.Debt = &Debt{}
-	p := v.history.Latest()
 	r := v.c.Request.Record
 	all := map[string]bool{}
 	for _, g := range r.Grants {
@@ -80,7 +86,7 @@ func (v *verdict) debt(d *Decision) {
 		if err != nil || m.Rule.Emergency == nil {
 			continue
 		}
-		due := d.Opens.Add(m.Rule.Emergency.Acknowledge.Duration)
+		due := opened.Add(m.Rule.Emergency.Acknowledge.Duration)
 		if d.Debt.Due.IsZero() || due.Before(d.Debt.Due) {
 			d.Debt.Due = due
 		}
@@ -89,7 +95,7 @@ func (v *verdict) debt(d *Decision) {
 		}
 	}
 	for _, a := range v.c.Acks {
-		if at := a.Record.Created.Time; !at.After(v.now) {
+		if at := a.Record.Created.Time; !at.After(v.now) && !v.voided(a.Key, last) {
 			d.Debt.By, d.Debt.Paid = a.Record.By, at
 			break
 		}
