@@ -233,7 +233,7 @@ func (c *chain) decisions() []StageDecision {
 	var all []StageDecision
 	for _, s := range c.stages {
 		best := s.best()
-		all = append(all, StageDecision{Count: best.size, Have: best.have, Began: s.began, Expires: s.expires()})
+		all = append(all, StageDecision{Wants: s.Describe(), Count: best.size, Have: best.have, Began: s.began, Expires: s.expires()})
 	}
 	return all
 }

@@ -97,7 +97,10 @@ type GrantDecision struct {
 
 // StageDecision is where one stage of a chain stands.
 type StageDecision struct {
-	// Count is how many must approve; Have are those who did; Who are those who
+	// Wants says in words who must approve.
+	Wants string
+	// Count is how many must approve, in the way that lacks the least where there
+	// are several; Have are those who did; Who are those who
 	// could still.
 	Count int
 	Have  []string

@@ -27,6 +27,12 @@ func DecodeAcknowledgement(v record.Verified) (Acknowledgement, error) {
 	return a, request.CheckText("comment", a.Comment, false)
 }
 
+// EmergencyWithin is within what time of its signing an emergency opens. A signed
+// one that somebody kept would be access in a drawer: whoever delivers it chooses
+// when it opens. A quarter of an hour is more than a slow push and a run of the
+// reconciler take.
+const EmergencyWithin = 15 * time.Minute
+
 // Debt is what is due after an emergency: that somebody else looks at it.
 type Debt struct {
 	// Due is until when; By is who acknowledged it, at Paid. By is empty and Paid

@@ -24,12 +24,52 @@ func (r Request) Allowed(p *policy.Policy, b Before) error {
 	if err := r.Fits(p, b); err != nil {
 		return err
 	}
+	if err := r.everOpens(p); err != nil {
+		return err
+	}
 	for _, g := range r.Grants {
 		m, err := p.Match(r.By, g.Resource, g.Role, r.Created.Time)
 		if err != nil {
 			return err
 		}
 		if err := approvable(p, m, r.By, g, r.Created.Time, r.Emergency); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// everOpens refuses what could never open, since the hours of the rules have none
+// in common. An emergency keeps no hours.
+func (r Request) everOpens(p *policy.Policy) error {
+	if r.Emergency {
+		return nil
+	}
+	at := r.Created.Time
+	if r.Start != nil {
+		at = r.Start.Time
+	}
+	var together []*policy.Calendar
+	check := func(rule string, hours []*policy.Calendar) error {
+		if _, _, ok := policy.Within(hours, at); ok {
+			return nil
+		}
+		return &policy.Refusal{Code: policy.NeverOpen, Rule: rule, Hint: "ask for each by itself, or ask an admin to change the hours",
+			Message: "the hours in which it may be used never come"}
+	}
+	for _, g := range r.Grants {
+		m, err := p.Match(r.By, g.Resource, g.Role, r.Created.Time)
+		if err != nil || m.Use() == nil {
+			continue
+		}
+		if m.Rule.Partial {
+			if err := check(m.Rule.Name, []*policy.Calendar{m.Use()}); err != nil {
+				return err
+			}
+			continue
+		}
+		together = append(together, m.Use())
+		if err := check(m.Rule.Name, together); err != nil {
 			return err
 		}
 	}
