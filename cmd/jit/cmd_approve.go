@@ -154,8 +154,9 @@ func (o *approveOptions) show(d *desk, e ledger.Entry) error {
 // there is nothing left to do.
 func (d *desk) mayApprove(e ledger.Entry, narrow record.Duration) (already string, err error) {
 	r := e.Request.Record
+	turn := slices.Contains(waitsFor(e.Decision), d.me)
 	for _, s := range e.Decision.Approvals {
-		if s.By == d.me && (s.Counted || s.Why == "" || s.Why == policy.CountedOnce) && !e.State.Settled() {
+		if !turn && s.By == d.me && (s.Counted || s.Why == "" || s.Why == policy.CountedOnce) && !e.State.Settled() {
 			return "you have approved " + r.ID.Short() + " already; it is " + string(e.State), nil
 		}
 	}
@@ -173,7 +174,7 @@ func (d *desk) mayApprove(e ledger.Entry, narrow record.Duration) (already strin
 	if err := e.MayApprove(d.rep.Ledger().Policies(), trial, d.who().Acting); err != nil {
 		return "", err
 	}
-	if e.State != approve.Pending {
+	if !undecided(e.Decision) {
 		return "request " + r.ID.Short() + " is " + string(e.State) + " already; nobody else's approval is needed", nil
 	}
 	return "", d.inTurn(e, trial)
@@ -184,6 +185,13 @@ func (d *desk) mayApprove(e ledger.Entry, narrow record.Duration) (already strin
 func (d *desk) inTurn(e ledger.Entry, trial approve.Placed[approve.Approval]) error {
 	if slices.Contains(waitsFor(e.Decision), d.me) {
 		return nil
+	}
+	for _, n := range currentNeeds(needsOf(e.Decision)) {
+		if n.next != nil && slices.Contains(n.next.To, d.me) {
+			return &policy.Refusal{Code: policy.EscalationNotDue, Rule: n.Rule,
+				Message: fmt.Sprintf("it is not your turn: stage %d of rule %q escalates to you at %s, and waits for %s until then", n.Stage, n.Rule, d.app.clock(n.next.At), listText(n.Who, "or")),
+				Hint:    "approve it after that, if nobody else has; see: jit show " + e.Request.Record.ID.Short()}
+		}
 	}
 	for _, n := range needsOf(e.Decision) {
 		if !slices.Contains(n.Who, d.me) {

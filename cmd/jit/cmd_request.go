@@ -33,7 +33,14 @@ type requestOptions struct {
 	wait      bool
 	timeout   string
 	dryRun    bool
+	emergency bool
+	new       bool
 	out       outputFlags
+
+	// extends is what jit extend prolongs; empty for jit request.
+	extends ledger.Entry
+	// notAfter bounds when the request lapses; zero for the rules' own time.
+	notAfter time.Time
 
 	// What the flags mean.
 	grants   []request.Grant
@@ -53,9 +60,14 @@ or from --start.
 With --wait it ends when the access can be used. With a command it waits, runs
 the command, and drops the access when the command ends, however it ends.
 
-Asking again for what is open or pending changes nothing.`,
+Asking again for what is open or pending changes nothing; --new insists on another
+one. To keep what is open for longer, see: jit extend.
+
+With --emergency access opens at once, where the rule lets you, and everybody sees
+it: one who may must acknowledge it afterwards.`,
 		Example: `  jit request orders-db:readonly --for 2h -r "look into order 4711"
-  jit request orders-db:readonly --for 30m -r "fix order 4711" -- psql orders`,
+  jit request orders-db:readonly --for 30m -r "fix order 4711" -- psql orders
+  jit request orders-db:admin --for 30m --emergency -r "orders are lost"`,
 		GroupID: groupAsk, ValidArgsFunction: app.completeGrants,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.args, o.reasonSet = args, cmd.Flags().Changed("reason")
@@ -73,6 +85,8 @@ Asking again for what is open or pending changes nothing.`,
 	f.StringVar(&o.ticket, "ticket", "", "the `ticket` that it is about")
 	f.BoolVar(&o.wait, "wait", false, "wait until the access can be used")
 	f.StringVar(&o.timeout, "timeout", "", "wait no longer than this `time`; then exit 7")
+	f.BoolVar(&o.emergency, "emergency", false, "open it at once; somebody must acknowledge it afterwards")
+	f.BoolVar(&o.new, "new", false, "ask even for what is open or was asked for already")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show what would be signed, and stop")
 	o.out.add(cmd, requestFields)
 	return cmd
@@ -92,14 +106,17 @@ func (o *requestOptions) run(ctx context.Context) (err error) {
 	if err := o.ask(p, settings.Name); err != nil {
 		return err
 	}
-	r, err := o.compose(rep.Ledger(), settings.Name)
-	if err != nil {
-		return err
+	r, refused := o.compose(rep.Ledger(), settings.Name)
+	if refused != nil && !hasIt(refused) {
+		return refused
 	}
 	if e, found, err := o.already(rep, r); err != nil {
 		return err
 	} else if found && !o.dryRun {
 		return o.again(ctx, rep, e)
+	}
+	if refused != nil {
+		return refused
 	}
 	if o.dryRun {
 		return o.preview(rep, r)
@@ -108,12 +125,24 @@ func (o *requestOptions) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if r.Emergency {
+		if err := o.warned(rep, r); err != nil {
+			return err
+		}
+	}
+	return o.finish(ctx, d, r)
+}
+
+// finish signs and sends r, says what comes of it, and waits where that was asked
+// for.
+func (o *requestOptions) finish(ctx context.Context, d *desk, r request.Request) error {
+	a := o.app
 	e, err := o.submit(ctx, d, r)
 	if err != nil {
 		return err
 	}
 	if !o.wait && len(o.command) == 0 {
-		return a.printEntry(o.out, rep.Ledger().Policies(), e, o.answer(e))
+		return a.printEntry(o.out, d.rep.Ledger().Policies(), e, o.answer(e))
 	}
 	a.Say("%s", clean(o.answer(e)))
 	return o.follow(ctx, d, e)
@@ -270,9 +299,9 @@ func (o *requestOptions) compose(l *ledger.Ledger, me string) (request.Request, 
 	if err != nil {
 		return request.Request{}, err
 	}
-	r := request.Request{Grants: o.grants, Duration: w.duration, Start: w.start, Reason: o.reason, Ticket: o.ticket}
+	r := request.Request{Grants: o.grants, Duration: w.duration, Start: w.start, Reason: o.reason, Ticket: o.ticket, Emergency: o.emergency}
 	r.By, r.Created = me, record.At(o.now)
-	r.Expires = lapse(p, r)
+	r.Expires = o.lapse(p, r)
 	if err := r.Check(); err != nil {
 		return r, &exitError{Exit: exitUsage, Code: "bad-request", Message: "the request cannot be made: " + err.Error(), Hint: "see: jit request --help", Err: err}
 	}
@@ -283,8 +312,9 @@ func (o *requestOptions) compose(l *ledger.Ledger, me string) (request.Request, 
 	return r, r.Allowed(p, before)
 }
 
-// lapse gives when r lapses: as late as every rule lets it wait.
-func lapse(p *policy.Policy, r request.Request) record.Timestamp {
+// lapse gives when r lapses: as late as every rule lets it wait, and not after what
+// it extends.
+func (o *requestOptions) lapse(p *policy.Policy, r request.Request) record.Timestamp {
 	wait := policy.DefaultPending
 	for i, g := range r.Grants {
 		m, err := p.Match(r.By, g.Resource, g.Role, r.Created.Time)
@@ -295,23 +325,49 @@ func lapse(p *policy.Policy, r request.Request) record.Timestamp {
 			wait = m.PendingFor()
 		}
 	}
-	return record.At(r.Created.Add(wait))
+	at := r.Created.Add(wait)
+	if !o.notAfter.IsZero() && at.After(o.notAfter) {
+		at = o.notAfter
+	}
+	return record.At(at)
+}
+
+// hasIt reports whether r was refused for what may well be the access that it asks
+// for: that is answered better by showing it.
+func hasIt(refused error) bool {
+	return slices.Contains([]policy.Code{policy.TooManyOpen, policy.TooManyInRole, policy.CoolingOff}, policy.CodeOf(refused))
 }
 
 // already finds an open request of the same person that gives, or asks for, all
-// of r, at the same time.
+// of r, at the same time. What still waits is no answer to an emergency.
 func (o *requestOptions) already(rep *replica.Replica, r request.Request) (ledger.Entry, bool, error) {
+	if o.new {
+		return ledger.Entry{}, false, nil
+	}
 	open, err := rep.Ledger().Requests(ledger.Filter{By: r.By, Open: true}, o.now)
 	if err != nil {
 		return ledger.Entry{}, false, err
 	}
+	slices.SortStableFunc(open, func(a, b ledger.Entry) int {
+		if a.State == b.State || a.State != approve.Active && b.State != approve.Active {
+			return 0
+		}
+		return map[bool]int{true: -1, false: 1}[a.State == approve.Active]
+	})
 	for _, e := range open {
+		if e.State != approve.Active && (r.Emergency || e.Request.Record.Extends != "") {
+			continue
+		}
 		have := e.Request.Record
 		same := have.Start == nil && r.Start == nil || have.Start != nil && r.Start != nil && have.Start.Equal(r.Start.Time)
 		if !same && !(r.Start == nil && e.State == approve.Active) {
 			continue
 		}
-		missing := slices.ContainsFunc(r.Grants, func(g request.Grant) bool { return !slices.Contains(have.Grants, g) })
+		missing := slices.ContainsFunc(r.Grants, func(g request.Grant) bool {
+			return !slices.ContainsFunc(e.Grants, func(d approve.GrantDecision) bool {
+				return d.Grant == g && !d.State.Settled() && !(r.Emergency && d.State != approve.Active)
+			})
+		})
 		if !missing {
 			return e, true, nil
 		}
@@ -326,7 +382,11 @@ func (o *requestOptions) again(ctx context.Context, rep *replica.Replica, e ledg
 	if e.State == approve.Active {
 		word = "open"
 	}
-	answer := fmt.Sprintf("already %s: %s, request %s\n%s", word, grantsText(e.Request.Record.Grants), e.Request.Record.ID.Short(), a.standingLine(e, a.Now()))
+	short := e.Request.Record.ID.Short()
+	answer := fmt.Sprintf("already %s: %s, request %s\n%s", word, grantsText(e.Request.Record.Grants), short, a.standingLine(e, a.Now()))
+	if e.State == approve.Active {
+		answer += "\nfor longer: jit extend " + short + " --for TIME -r REASON; for another one beside it, add: --new"
+	}
 	if !o.wait && len(o.command) == 0 {
 		return a.printEntry(o.out, rep.Ledger().Policies(), e, answer)
 	}
@@ -347,8 +407,11 @@ func (o *requestOptions) preview(rep *replica.Replica, r request.Request) error 
 	if err != nil {
 		return err
 	}
-	e := imagined(rep, r, data)
-	return a.Print(o.out, viewRequest(rep.Ledger().Policies(), e), func(w io.Writer) error {
+	e, err := imagined(rep, r, data)
+	if err != nil {
+		return err
+	}
+	return a.Print(o.out, viewRequest(rep.Ledger().Policies(), e, o.now), func(w io.Writer) error {
 		a.showBytes(w, "Would be signed:", data)
 		_, err := fmt.Fprintf(w, "\nNothing was signed. %s\n", clean(a.standingLine(e, o.now)))
 		return err
@@ -356,10 +419,11 @@ func (o *requestOptions) preview(rep *replica.Replica, r request.Request) error 
 }
 
 // imagined is r as if it stood in the store next.
-func imagined(rep *replica.Replica, r request.Request, data []byte) ledger.Entry {
+func imagined(rep *replica.Replica, r request.Request, data []byte) (ledger.Entry, error) {
 	_, position := rep.Ledger().Head()
-	c := approve.Case{Request: approve.Placed[request.Request]{Record: r, Position: position + 1, HeadAt: position}, Digest: record.Sum(data)}
-	return ledger.Entry{Case: c, Decision: approve.Decide(rep.Ledger().Policies(), c, r.Created.Time)}
+	before, err := rep.Ledger().Before(r)
+	c := approve.Case{Request: approve.Placed[request.Request]{Record: r, Position: position + 1, HeadAt: position}, Digest: record.Sum(data), Before: before}
+	return ledger.Entry{Case: c, Decision: approve.Decide(rep.Ledger().Policies(), c, r.Created.Time)}, err
 }
 
 // submit signs r and sends it.
@@ -369,13 +433,22 @@ func (o *requestOptions) submit(ctx context.Context, d *desk, r request.Request)
 		return ledger.Entry{}, err
 	}
 	r.Head = head
-	r.Expires = lapse(d.policy(), r)
+	r.Expires = o.lapse(d.policy(), r)
 	data, err := record.Encode(r)
 	if err != nil {
 		return ledger.Entry{}, err
 	}
-	e := imagined(d.rep, r, data)
+	e, err := imagined(d.rep, r, data)
+	if err != nil {
+		return ledger.Entry{}, err
+	}
 	subject := r.By + " asks for " + grantsText(r.Grants) + ", " + r.Duration.String()
+	switch {
+	case r.Emergency:
+		subject = "EMERGENCY: " + r.By + " takes " + grantsText(r.Grants) + ", " + r.Duration.String()
+	case r.Extends != "":
+		subject = r.By + " asks to extend " + grantsText(r.Grants) + " by " + r.Duration.String()
+	}
 	if err := d.send(ctx, letter{head: head, record: r, subject: subject}); err != nil {
 		return e, err
 	}
@@ -389,29 +462,48 @@ func (o *requestOptions) submit(ctx context.Context, d *desk, r request.Request)
 func (o *requestOptions) answer(e ledger.Entry) string {
 	a, r := o.app, e.Request.Record
 	b := &strings.Builder{}
-	fmt.Fprintf(b, "asked for %s for %s: request %s\n", grantsText(r.Grants), r.Duration, r.ID.Short())
+	verb, how := "asked for", "for"
+	switch {
+	case r.Emergency:
+		verb = "EMERGENCY: took"
+	case r.Extends != "" && e.State == approve.Active:
+		verb, how = "extended", "by"
+	case r.Extends != "":
+		verb, how = "asked to extend", "by"
+	}
+	fmt.Fprintf(b, "%s %s %s %s: request %s\n", verb, grantsText(r.Grants), how, r.Duration, r.ID.Short())
 	f := fields{b, newStyle(b, false)} // plain: what becomes of the text is the caller's matter
+	if r.Extends != "" {
+		o.ends(f, e)
+	}
 	if o.until != "" && e.State == approve.Pending {
 		f.add("time", "runs for "+r.Duration.String()+" from the last approval")
 	}
 	if r.Start != nil {
 		f.add("start", a.FormatTime(r.Start.Time))
 	}
-	switch e.State {
-	case approve.Pending:
+	switch {
+	case undecided(e.Decision):
+		if e.State != approve.Pending {
+			f.add("standing", a.standingLine(e, o.now))
+		}
 		for _, n := range needsOf(e.Decision) {
-			more := fmt.Sprintf("%s (%d needed, rule %q)", listText(n.Who, "or"), n.Count, n.Rule)
-			if n.Stage > 1 {
+			more := a.needText(n)
+			if !n.current {
 				more = "then " + more
 			}
 			f.add("approves", more)
 		}
-		f.add("lapses", a.FormatTime(e.Lapses)+", "+formatLeft(e.Lapses, o.now)+" from now")
+		at := lapsesAt(e.Decision)
+		f.add("lapses", a.FormatTime(at)+", "+formatLeft(at, o.now)+" from now")
 		if !o.wait && len(o.command) == 0 {
 			f.add("to wait", "jit show "+r.ID.Short()+" --watch")
 		}
 	default:
 		f.add("standing", a.standingLine(e, o.now))
+	}
+	if r.Emergency {
+		f.add("emergency", a.debtLine(e, o.now))
 	}
 	return strings.TrimRight(b.String(), "\n")
 }

@@ -481,8 +481,8 @@ func (f *fold) voidKey(fpr record.Fingerprint, at time.Time) error {
 	if _, err := f.Exec(`INSERT INTO voids VALUES (?, ?, ?)`, string(fpr), f.position, at.Unix()); err != nil {
 		return err
 	}
-	signed, err := f.rows(`WHERE r.key = ? AND r.kind IN (?, ?, ?) ORDER BY r.position, r.ord`, fpr.Bytes(),
-		string(record.KindRequest), string(record.KindApproval), string(record.KindPolicy))
+	signed, err := f.rows(`WHERE r.key = ? AND r.kind IN (?, ?, ?, ?) ORDER BY r.position, r.ord`, fpr.Bytes(),
+		string(record.KindRequest), string(record.KindApproval), string(record.KindPolicy), string(record.KindAcknowledgement))
 	if err != nil {
 		return err
 	}

@@ -59,6 +59,9 @@ type Filter struct {
 	Resource string
 	// Open picks what is pending, scheduled or active.
 	Open bool
+	// Unacknowledged picks the emergencies that nobody has acknowledged, over or
+	// not.
+	Unacknowledged bool
 	// Named picks those whose short name, or whose id, begins with it.
 	Named string
 	// Limit is the most that are given; 0 is no limit.
@@ -67,11 +70,11 @@ type Filter struct {
 
 // onlyOpen reports whether nothing that is settled is picked.
 func (f Filter) onlyOpen() bool {
-	return f.Open || len(f.States) > 0 && !slices.ContainsFunc(f.States, approve.State.Settled)
+	return f.Open || f.Unacknowledged || len(f.States) > 0 && !slices.ContainsFunc(f.States, approve.State.Settled)
 }
 
 func (f Filter) wants(e Entry) bool {
-	if f.By != "" && e.Request.Record.By != f.By || f.Open && e.State.Settled() {
+	if f.By != "" && e.Request.Record.By != f.By || f.Open && e.State.Settled() || f.Unacknowledged && !e.Debt.Open() {
 		return false
 	}
 	state, resource := len(f.States) == 0, f.Resource == ""
