@@ -128,8 +128,8 @@ func (a *App) showItems(items []item, shown []int) {
 	}
 }
 
-// itemOf is a request in a list to pick from.
-func itemOf(e ledger.Entry) item {
+// lineFor is a request in a list to pick from.
+func lineFor(e ledger.Entry) item {
 	r := e.Request.Record
 	return item{r.ID.Short(), fmt.Sprintf("%s, %s for %s, %s: %s", r.By, grantsText(r.Grants), r.Duration, e.State, lineOf(r.Reason))}
 }
@@ -142,7 +142,7 @@ func (a *App) pickRequest(entries []ledger.Entry, do string) (record.ID, error) 
 	}
 	var items []item
 	for _, e := range entries {
-		items = append(items, itemOf(e))
+		items = append(items, lineFor(e))
 	}
 	i, err := a.Pick("Which one to "+do+"?", "ID", items)
 	if err != nil {
@@ -156,20 +156,28 @@ func nothingTo(do string) error {
 	return failure(exitUsage, "nothing-to-pick", "name it by its id; see: jit list", "there is nothing that you could %s now", do)
 }
 
-// applicable gives the requests in one of the states, or all that are not settled
-// where none is named, for which judge finds something left to do, newest first.
-func (d *desk) applicable(states []approve.State, judge func(*desk, ledger.Entry) (string, error)) ([]ledger.Entry, error) {
-	f := ledger.Filter{States: states, Open: len(states) == 0}
-	if slices.ContainsFunc(states, approve.State.Settled) {
+// applicable gives the requests for which v finds something left to do: among
+// those that it names, else those in one of its states, else all that are not
+// settled, newest first.
+func (d *desk) applicable(v verb) ([]ledger.Entry, error) {
+	l, now := d.rep.Ledger(), d.app.Now()
+	f := ledger.Filter{States: v.states, Open: len(v.states) == 0}
+	if slices.ContainsFunc(v.states, approve.State.Settled) {
 		f.Limit = maxSettled
 	}
-	all, err := d.rep.Ledger().Requests(f, d.app.Now())
+	var all []ledger.Entry
+	var err error
+	if v.among != nil {
+		all, err = v.among(l, now)
+	} else {
+		all, err = l.Requests(f, now)
+	}
 	if err != nil {
 		return nil, err
 	}
 	var apply []ledger.Entry
 	for _, e := range all {
-		already, err := judge(d, e)
+		already, err := v.judge(d, e)
 		var refusal *policy.Refusal
 		switch {
 		case errors.As(err, &refusal):
@@ -188,6 +196,9 @@ func (d *desk) pickDecision() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	waiting = slices.DeleteFunc(waiting, func(w inboxItem) bool {
+		return w.Kind != string(record.KindRequest) && w.Kind != string(record.KindPolicy)
+	})
 	if len(waiting) == 0 {
 		return "", nothingTo("approve")
 	}

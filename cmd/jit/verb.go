@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -26,8 +27,12 @@ type verb struct {
 	// asks says that the person is shown the record and asked: for what
 	// decides about others.
 	asks bool
-	// states are those of the requests that completion offers.
+	// states are those of the requests that completion offers, and that are listed to
+	// pick from.
 	states []approve.State
+	// among gives the requests that are listed to pick from, where states does not
+	// say it; nil where it does.
+	among func(l *ledger.Ledger, now time.Time) ([]ledger.Entry, error)
 	// judge gives why there is nothing left to do, or refuses.
 	judge func(d *desk, e ledger.Entry) (already string, err error)
 	// record makes what is signed.
@@ -157,7 +162,7 @@ func (o *verbOptions) request(d *desk) (record.ID, error) {
 	if o.id != "" {
 		return o.app.requestOf(d.rep, o.id)
 	}
-	entries, err := d.applicable(o.verb.states, o.verb.judge)
+	entries, err := d.applicable(o.verb)
 	if err != nil {
 		return "", err
 	}
