@@ -266,7 +266,7 @@ func TestAskRequestRefuses(t *testing.T) {
 		quiet       bool
 	}{
 		{"a rule that denies", "", []string{"vault:open"}, exitRefused, "rule-denies", true},
-		{"an unknown role", "", []string{"orders-db:wriet"}, exitRefused, "unknown-role", true},
+		{"an unknown role", "", []string{"orders-db:wrote"}, exitRefused, "unknown-role", true},
 		{"too long", "", []string{"orders-db:write", "--for", "3h"}, exitRefused, "too-long", true},
 		{"too far ahead", "", []string{"orders-db:write", "--start", "2027-11-24 10:00"}, exitRefused, "too-far-ahead", true},
 		{"a reason that does not match", "", []string{"orders-db:write", "--reason", "x"}, exitRefused, "reason-pattern", true},
