@@ -277,19 +277,33 @@ func (m Match) PendingFor() time.Duration {
 
 // CheckTexts judges the reason and the ticket of a request.
 func (m Match) CheckTexts(reason, ticket string) error {
-	refuse := func(code Code, hint, format string, args ...any) error {
-		return &Refusal{Code: code, Rule: m.Rule.Name, Message: fmt.Sprintf(format, args...), Hint: hint}
+	if err := m.CheckReason(reason); err != nil {
+		return err
 	}
+	return m.CheckTicket(ticket)
+}
+
+// CheckReason judges the reason of a request.
+func (m Match) CheckReason(reason string) error {
 	if strings.TrimSpace(reason) == "" {
-		return refuse(ReasonMissing, "add: -r REASON", "a request needs a reason")
+		return m.refuse(ReasonMissing, "add: -r REASON", "a request needs a reason")
 	}
 	if m.rule.reason != nil && !m.rule.reason.MatchString(reason) {
-		return refuse(ReasonPattern, "write a reason that matches it", "rule %q wants a reason that matches %s", m.Rule.Name, m.Rule.Requires.Reason)
-	}
-	if m.rule.ticket != nil && !m.rule.ticket.MatchString(ticket) {
-		return refuse(TicketPattern, "add: --ticket TICKET", "rule %q wants a ticket that matches %s", m.Rule.Name, m.Rule.Requires.Ticket)
+		return m.refuse(ReasonPattern, "write a reason that matches it", "rule %q wants a reason that matches %s", m.Rule.Name, m.Rule.Requires.Reason)
 	}
 	return nil
+}
+
+// CheckTicket judges the ticket of a request.
+func (m Match) CheckTicket(ticket string) error {
+	if m.rule.ticket != nil && !m.rule.ticket.MatchString(ticket) {
+		return m.refuse(TicketPattern, "add: --ticket TICKET", "rule %q wants a ticket that matches %s", m.Rule.Name, m.Rule.Requires.Ticket)
+	}
+	return nil
+}
+
+func (m Match) refuse(code Code, hint, format string, args ...any) error {
+	return &Refusal{Code: code, Rule: m.Rule.Name, Message: fmt.Sprintf(format, args...), Hint: hint}
 }
 
 // DefaultAhead is how far ahead a start may lie where the rule does not say.
