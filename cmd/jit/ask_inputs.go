@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -74,72 +72,11 @@ func (w wantedInput) required() bool {
 // check says why a value is not what the rules ask for.
 func (w wantedInput) check(value string) error {
 	for _, d := range w.defs {
-		if err := checkInput(d, value); err != nil {
+		if err := d.Judge(value); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// wholeNumber lets one number be written in one way only.
-var wholeNumber = regexp.MustCompile(`^(0|-?[1-9][0-9]*)$`)
-
-// checkInput judges one value by its type, so that a person can be asked again.
-func checkInput(d policy.Input, value string) error {
-	if len([]rune(value)) > request.MaxInput {
-		return fmt.Errorf("it is longer than %d characters", request.MaxInput)
-	}
-	switch d.Type {
-	case "number":
-		n, err := strconv.ParseInt(value, 10, 64)
-		switch {
-		case !wholeNumber.MatchString(value):
-			return fmt.Errorf("%q is not a whole number in plain digits", value)
-		case err != nil:
-			return fmt.Errorf("%s is beyond 64 bits", value)
-		case d.Min != nil && n < *d.Min:
-			return fmt.Errorf("%d is less than %d", n, *d.Min)
-		case d.Max != nil && n > *d.Max:
-			return fmt.Errorf("%d is more than %d", n, *d.Max)
-		}
-	case "choice":
-		if !slices.Contains(d.Choices, value) {
-			return fmt.Errorf("%q is not one of the choices", value)
-		}
-	case "boolean":
-		if value != "true" && value != "false" {
-			return fmt.Errorf("%q is neither true nor false", value)
-		}
-	default:
-		if strings.TrimSpace(value) == "" {
-			return fmt.Errorf("it is blank")
-		}
-		pattern, err := regexp.Compile(`^(?:` + d.Pattern + `)$`)
-		if err != nil {
-			return err
-		}
-		if d.Pattern != "" && !pattern.MatchString(value) {
-			return fmt.Errorf("%q does not match %s", value, d.Pattern)
-		}
-	}
-	return nil
-}
-
-// expects says in a few words what a value may be; nothing where any text will do.
-func expects(d policy.Input) string {
-	switch {
-	case d.Type == "number" && d.Min != nil && d.Max != nil:
-		return fmt.Sprintf("a whole number from %d to %d", *d.Min, *d.Max)
-	case d.Type == "number" && d.Min != nil:
-		return fmt.Sprintf("a whole number, %d or more", *d.Min)
-	case d.Type == "number" && d.Max != nil:
-		return fmt.Sprintf("a whole number, %d or less", *d.Max)
-	case d.Type == "number":
-		return "a whole number"
-	case d.Type == "text" && d.Pattern != "":
-		return "must match " + d.Pattern
-	}
-	return ""
 }
 
 // label names the input in a question: "rows, how many rows (a whole number)".
@@ -153,7 +90,7 @@ func (w wantedInput) label() string {
 	}
 	var forms []string
 	for _, d := range w.defs {
-		if e := expects(d); e != "" && !slices.Contains(forms, e) {
+		if e := d.Expects(); d.Type != policy.InputChoice && d.Type != policy.InputBoolean && !slices.Contains(forms, e) {
 			forms = append(forms, e)
 		}
 	}

@@ -72,8 +72,18 @@ func (i Input) check(pattern *regexp.Regexp, value string) (ref.Val, error) {
 	return nil, fmt.Errorf("%q is no type of input", i.Type)
 }
 
-// expects says in a few words what a value may be.
-func (i Input) expects() string {
+// Judge says why a value is not what the input asks for.
+func (i Input) Judge(value string) error {
+	pattern, err := compilePattern(i.Pattern)
+	if err != nil {
+		return err
+	}
+	_, err = i.check(pattern, value)
+	return err
+}
+
+// Expects says in a few words what a value may be.
+func (i Input) Expects() string {
 	switch {
 	case i.Type == InputText && i.Pattern != "":
 		return "a text that matches " + i.Pattern
@@ -213,7 +223,7 @@ func (m Match) refuseInput(code Code, hint, format string, args ...any) error {
 // inputFlag shows how an input is given: --input rows=NUMBER (a whole number from
 // 1 to 1000).
 func inputFlag(name string, i Input) string {
-	text := i.expects()
+	text := i.Expects()
 	if i.Description != "" {
 		text = i.Description + ": " + text
 	}
