@@ -272,7 +272,7 @@ func (o *requestOptions) compose(l *ledger.Ledger, me string) (request.Request, 
 	}
 	r := request.Request{Grants: o.grants, Duration: w.duration, Start: w.start, Reason: o.reason, Ticket: o.ticket}
 	r.By, r.Created = me, record.At(o.now)
-	r.Expires = lapse(p, r)
+	r.Expires = r.Lapse(p)
 	if err := r.Check(); err != nil {
 		return r, &exitError{Exit: exitUsage, Code: "bad-request", Message: "the request cannot be made: " + err.Error(), Hint: "see: jit request --help", Err: err}
 	}
@@ -281,21 +281,6 @@ func (o *requestOptions) compose(l *ledger.Ledger, me string) (request.Request, 
 		return r, err
 	}
 	return r, r.Allowed(p, before)
-}
-
-// lapse gives when r lapses: as late as every rule lets it wait.
-func lapse(p *policy.Policy, r request.Request) record.Timestamp {
-	wait := policy.DefaultPending
-	for i, g := range r.Grants {
-		m, err := p.Match(r.By, g.Resource, g.Role, r.Created.Time)
-		if err != nil {
-			continue // Allowed says it
-		}
-		if i == 0 || m.PendingFor() < wait {
-			wait = m.PendingFor()
-		}
-	}
-	return record.At(r.Created.Add(wait))
 }
 
 // already finds an open request of the same person that gives, or asks for, all
@@ -369,7 +354,7 @@ func (o *requestOptions) submit(ctx context.Context, d *desk, r request.Request)
 		return ledger.Entry{}, err
 	}
 	r.Head = head
-	r.Expires = lapse(d.policy(), r)
+	r.Expires = r.Lapse(d.policy())
 	data, err := record.Encode(r)
 	if err != nil {
 		return ledger.Entry{}, err
