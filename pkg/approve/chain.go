@@ -84,13 +84,12 @@ func (c *chain) concern(at time.Time) policy.Concern {
 	return policy.Concern{Requester: c.v.c.Request.Record.By, Resource: c.about.Resource, At: at}
 }
 
-// seats gives, for each way, the seats that an approver could have at a time: by
-// the policy at their place, in their own name or in that of somebody for whom
-// they act. as is the name under which they are eligible, empty where they are
-// not.
-func (c *chain) seats(p *policy.Policy, s *stage, names []string, at time.Time) (seats [][]string, as string) {
+// openTo says, for each way and quorum, whether an approver could have a seat at a
+// time: by the policy at their place, in their own name or in that of somebody for
+// whom they act. as is the name under which they are eligible, empty where they
+// are not.
+func (c *chain) openTo(p *policy.Policy, s *stage, names []string, at time.Time) (open [][]bool, as string) {
 	concern := c.concern(at)
-	seats = make([][]string, len(s.ways))
 	may := func(approvers []string) bool {
 		for _, name := range names {
 			if p.MayApprove(c.rule, approvers, name, concern) {
@@ -106,17 +105,24 @@ func (c *chain) seats(p *policy.Policy, s *stage, names []string, at time.Time) 
 	for _, e := range s.Escalate {
 		escalated = escalated || !at.Before(s.began.Add(e.After.Duration)) && may(e.To)
 	}
-	for i, w := range s.ways {
+	for _, w := range s.ways {
+		quorums := make([]bool, len(w.quorums))
 		for j, q := range w.quorums {
-			if !escalated && !may(q.Approvers) {
-				continue
-			}
-			for k := range q.Count {
-				seats[i] = append(seats[i], fmt.Sprintf("%d#%d", j, k))
-			}
+			quorums[j] = escalated || may(q.Approvers)
+		}
+		open = append(open, quorums)
+	}
+	return open, as
+}
+
+// seatsOf gives the seats of the quorums that are open to somebody.
+func (w *way) seatsOf(open []bool) (seats []string) {
+	for j, q := range w.quorums {
+		for k := 0; open[j] && k < q.Count; k++ {
+			seats = append(seats, fmt.Sprintf("%d#%d", j, k))
 		}
 	}
-	return seats, as
+	return seats
 }
 
 // take lets the current stage take an approval; why says why it does not, and is
@@ -135,7 +141,7 @@ func (c *chain) take(a Placed[Approval], acting []string) (taken bool, why polic
 	if at.Excludes(c.rule, a.Record.By, c.v.c.Request.Record.By) {
 		return false, policy.Excluded
 	}
-	seats, as := c.seats(at, s, names, created)
+	open, as := c.openTo(at, s, names, created)
 	if as == "" {
 		return false, c.notYet(at, s, names, created)
 	}
@@ -143,7 +149,7 @@ func (c *chain) take(a Placed[Approval], acting []string) (taken bool, why polic
 		return false, policy.CountedOnce
 	}
 	for i, w := range s.ways {
-		if len(seats[i]) > 0 && w.seats.Take(seats[i]) {
+		if seats := w.seatsOf(open[i]); len(seats) > 0 && w.seats.Take(seats) {
 			w.have = append(w.have, a.Record.By)
 			taken = true
 		}
@@ -225,16 +231,21 @@ func (c *chain) who(i int, now time.Time) []string {
 			principals = append(principals, e.To...)
 		}
 	}
+	// Many are eligible for the same quorums, and one answer is that of all.
+	useful := map[string]bool{}
 	return slices.DeleteFunc(c.p.Eligible(c.rule, principals, c.concern(now)), func(name string) bool {
 		if c.counted[name] {
 			return true
 		}
-		seats, _ := c.seats(c.p, s, []string{name}, now)
-		return !slices.ContainsFunc(s.ways, func(w *way) bool {
-			with := w.seats.Clone()
-			k := slices.Index(s.ways, w)
-			return len(seats[k]) > 0 && with.Take(seats[k])
-		})
+		open, _ := c.openTo(c.p, s, []string{name}, now)
+		key := fmt.Sprint(open)
+		if _, known := useful[key]; !known {
+			useful[key] = slices.ContainsFunc(s.ways, func(w *way) bool {
+				seats := w.seatsOf(open[slices.Index(s.ways, w)])
+				return len(seats) > 0 && w.seats.Clone().Take(seats)
+			})
+		}
+		return !useful[key]
 	})
 }
 
