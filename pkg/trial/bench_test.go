@@ -77,3 +77,51 @@ func decideOne(b *testing.B, p *policy.Policy, h policy.History, c approve.Case,
 		b.Fatal(d)
 	}
 }
+
+// BenchmarkDiff is what it costs to tell what a new version of a large policy
+// changes: people who move, a group with another member, rules with other terms,
+// and a rule near the top that is about all of them.
+func BenchmarkDiff(b *testing.B) {
+	old, changed := big(b), big(b, func(body *policy.Body) {
+		for i := range 50 {
+			p := body.People[bigpolicy.Person(201*i+9)]
+			p.Teams = []string{"team-000"}
+			body.People[bigpolicy.Person(201*i+9)] = p
+		}
+		delete(body.People, bigpolicy.Person(9999))
+		body.Groups["approvers-003"] = body.Groups["approvers-003"][1:]
+		for i := range 100 {
+			body.Rules[7*i].MaxDuration.Duration *= 2
+		}
+		body.Rules = append(body.Rules[:2:2], append([]policy.Rule{{Name: "new", Resources: []string{"db-01*"}, Roles: []string{"*"},
+			Requesters: []string{"department:department-03"}, Approve: policy.ApproveDeny, Message: "not these"}}, body.Rules[2:]...)...)
+	})
+	at := time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
+	b.Run("compare", func(b *testing.B) {
+		for range b.N {
+			if e := Compare(old, changed, at); len(e.Loses) == 0 || len(e.Terms) == 0 {
+				b.Fatal(e)
+			}
+		}
+	})
+	b.Run("from bytes", func(b *testing.B) {
+		data, err := record.Encode(changed.Document().Body)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ResetTimer()
+		for range b.N {
+			var body policy.Body
+			if err := record.DecodeStrict(data, &body); err != nil {
+				b.Fatal(err)
+			}
+			p, err := policy.Compile(policy.Document{Body: body}, "")
+			if err != nil {
+				b.Fatal(err)
+			}
+			if e := Compare(old, p, at); len(e.Loses) == 0 {
+				b.Fatal(e)
+			}
+		}
+	})
+}
