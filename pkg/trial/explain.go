@@ -18,8 +18,8 @@ type Explanation struct {
 	// Refusal is why the request is refused when it is asked, whatever is still
 	// left to say; nil where it is not.
 	Refusal error
-	// Left is what the request does not say and a rule asks for: the reason, the
-	// ticket, inputs. All below is told as if it were said.
+	// Left is what the request does not say and a rule asks for: reason, ticket, or
+	// an input by its name. All below is told as if it were said.
 	Left []string
 	// Decision is where the request stands when it is asked. It is zero where it
 	// is refused.
@@ -73,10 +73,20 @@ func (e Explained) Refused() error {
 	return nil
 }
 
-// leftToSay are the steps that look at what a person types, by the codes with
-// which they refuse its absence.
-var leftToSay = map[policy.Code]string{
-	policy.ReasonMissing: "reason", policy.ReasonPattern: "reason", policy.TicketPattern: "ticket", "input-missing": "inputs",
+// unsaid gives what a rule asks for that a request does not say.
+func unsaid(r request.Request, rule *policy.Rule) (left []string) {
+	if r.Reason == "" {
+		left = append(left, "reason")
+	}
+	if r.Ticket == "" && rule.Requires.Ticket != "" {
+		left = append(left, "ticket")
+	}
+	for _, name := range slices.Sorted(maps.Keys(rule.Requires.Inputs)) {
+		if _, said := r.Inputs[name]; !said && !rule.Requires.Inputs[name].Optional {
+			left = append(left, "input "+name)
+		}
+	}
+	return left
 }
 
 // Explain says what p makes of r, of which the head may say no more than who and
@@ -150,30 +160,18 @@ func (e *Explanation) grant(p *policy.Policy, g request.Grant, b request.Before)
 		return x
 	}
 	x.Rule, x.Match = m.Rule, m
-	inputs := false
+	left := unsaid(r, m.Rule)
 	for _, s := range steps {
-		j := Judged{Step: s, Left: e.left(s.Err)}
-		if leftToSay[policy.CodeOf(s.Err)] == "inputs" {
-			inputs = j.Left
-		}
 		// A condition may be about an input that is left to say.
-		j.Left = j.Left || s.Err != nil && s.Name == request.StepConditions && inputs
-		x.Steps = append(x.Steps, j)
+		about := s.Name == request.StepTexts || s.Name == request.StepConditions
+		x.Steps = append(x.Steps, Judged{Step: s, Left: s.Err != nil && about && len(left) > 0})
+	}
+	for _, what := range left {
+		if !slices.Contains(e.Left, what) {
+			e.Left = append(e.Left, what)
+		}
 	}
 	return x
-}
-
-// left reports whether a refusal is for something that the request does not say,
-// and notes it.
-func (e *Explanation) left(err error) bool {
-	what, ok := leftToSay[policy.CodeOf(err)]
-	if !ok || what == "reason" && e.Request.Reason != "" || what == "ticket" && e.Request.Ticket != "" {
-		return false
-	}
-	if !slices.Contains(e.Left, what) {
-		e.Left = append(e.Left, what)
-	}
-	return true
 }
 
 // waived is p without what the deciding rules ask to be said, for looking at what
@@ -229,17 +227,4 @@ func (s *scene) agree(at time.Time) bool {
 func Holds(p *policy.Policy, who string, holds []Hold, at time.Time) (request.Before, error) {
 	past, err := newScene(p).past(Case{Who: who, Holds: holds}, at)
 	return request.Before{Past: past}, err
-}
-
-// Inputs gives what the deciding rules ask for, by name.
-func (e Explanation) Inputs() []string {
-	all := map[string]bool{}
-	for _, g := range e.Grants {
-		if g.Rule != nil {
-			for name := range g.Rule.Requires.Inputs {
-				all[name] = true
-			}
-		}
-	}
-	return slices.Sorted(maps.Keys(all))
 }
