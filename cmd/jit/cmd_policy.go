@@ -162,8 +162,10 @@ The others run: jit approve ID.`,
 			if err := checkBody(args[0], data, body); err != nil {
 				return err
 			}
-			app.warnOf(args[0], data, body)
-			return o.at(cmd.Context(), func(*desk) (*policy.Body, string, error) { return body, "changes the policy", nil })
+			return o.at(cmd.Context(), func(d *desk) (*policy.Body, string, error) {
+				app.warnOf(args[0], data, body, &d.policy().Document().Body)
+				return body, "changes the policy", nil
+			})
 		},
 	}
 	o.add(cmd)
@@ -208,7 +210,7 @@ func (o *proposeOptions) edited(d *desk) (*policy.Body, string, error) {
 			err = fileRefusal("policy.yaml", err)
 		}
 		if err == nil {
-			a.warnOf("policy.yaml", []byte(text), &body)
+			a.warnOf("policy.yaml", []byte(text), &body, &d.policy().Document().Body)
 			return &body, "changes the policy", nil
 		}
 		a.printError(a.asExit(context.Background(), err), false)

@@ -128,9 +128,16 @@ func checkBody(file string, data []byte, body *policy.Body) error {
 	return nil
 }
 
-// warnOf says what is worth a look in a body that can be used, before it is proposed.
-func (a *App) warnOf(file string, data []byte, body *policy.Body) {
+// warnOf says, before a body is proposed, what is worth a look in it that is not in
+// the one that it replaces.
+func (a *App) warnOf(file string, data []byte, body, before *policy.Body) {
+	known := map[string]bool{}
+	for _, p := range policy.Lint(before, a.Now()) {
+		known[p.Message] = true
+	}
 	for _, p := range having(a.lintBody(file, data, body), policy.SeverityWarning) {
-		a.Say("%s", p.text(a.IO.ErrStyle()))
+		if !known[p.Message] {
+			a.Say("%s", p.text(a.IO.ErrStyle()))
+		}
 	}
 }

@@ -52,7 +52,7 @@ func (l *linter) admins() {
 	}
 	if single := l.singleKeys(a.People); len(single) > 0 {
 		l.add(SeverityWarning, ProblemAdminsSpare, "admins.threshold", "add an admin beyond the threshold, or a second key for each",
-			"all %d admins must agree: if the one key of %s is lost, the policy can never change again", len(a.People), someOf(single, "other"))
+			"every admin must agree: if the one key of %s is lost, the policy can never change again", someOf(single, "other"))
 	}
 }
 
