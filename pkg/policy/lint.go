@@ -188,7 +188,7 @@ func (l *linter) unfillable(i int, chains map[string]*chain) {
 	case n > 1 && l.crowd.count(all) == n:
 		who = fmt.Sprintf("anybody who may ask, such as %s", who)
 	case n > 1:
-		who = fmt.Sprintf("%s, nor for %d others", who, n-1)
+		who = fmt.Sprintf("%s, nor for %s", who, moreOf(n-1, "other"))
 	}
 	if owned {
 		who += " (on " + l.cases.groups[first.group].first.resource + ")"
@@ -196,6 +196,14 @@ func (l *linter) unfillable(i int, chains map[string]*chain) {
 	l.add(SeverityWarning, ProblemUnfillable, fmt.Sprintf("rules[%d].stages[%d]", i, first.stage-1),
 		"let it escalate to others, ask for fewer, or write a rule for them; a person counts once over all stages, and never for themselves",
 		"rule %q: nobody can meet stage %d for %s: %s", r.Name, first.stage, who, missingText(first.missing))
+}
+
+// moreOf counts what a noun names.
+func moreOf(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 func missingText(n int) string {

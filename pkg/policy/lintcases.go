@@ -237,7 +237,7 @@ func (x *cases) idle(i int) (Problem, bool) {
 func someOf(names []string, what string) string {
 	const most = 3
 	if more := len(names) - most; more > 0 {
-		return fmt.Sprintf("%s and %d %ss more", strings.Join(names[:most], ", "), more, what)
+		return fmt.Sprintf("%s and %s", strings.Join(names[:most], ", "), moreOf(more, what))
 	}
 	return strings.Join(names, ", ")
 }
