@@ -52,6 +52,13 @@ func rule(name, resource, role, requester string, count int, approvers ...string
 		Stages: []Stage{{Approvers: approvers, Count: count}}}
 }
 
+// team gives a person other teams and another manager.
+func team(b *Body, name, manager string, teams ...string) {
+	p := b.People[name]
+	p.Manager, p.Teams = manager, append(teams, "shop")
+	b.People[name] = p
+}
+
 func TestLint(t *testing.T) {
 	if problems := Lint(quiet(), lintNow); len(problems) > 0 {
 		t.Fatalf("a good policy has warnings: %v", problems)
@@ -133,6 +140,10 @@ func TestLint(t *testing.T) {
 			b.Rules[1] = Rule{Name: "no", Resources: []string{"*b"}, Roles: []string{"read"}, Requesters: []string{"*"}, Approve: ApproveDeny, Message: "no"}
 			b.Rules[0].Requesters[0] = "a*"
 		}, SeverityWarning, ProblemOverlap, "rules[1]", "alice on db:read is decided by the first (1 of group:dba), not by the second (denied)"},
+		"a roster's people cross at times": {func(b *Body) {
+			b.Rules[0].Requesters, b.Rules[0].Roles[0] = []string{"roster:duty", "erik"}, "*"
+			b.Rules[1].Roles[0] = "read"
+		}, SeverityWarning, ProblemOverlap, "rules[1]", "erik on db:read"},
 		"they cross with one outcome": {func(b *Body) {
 			b.Rules[0].Requesters[0], b.Rules[0].Roles[0] = "dora", "*"
 			b.Rules[1].Roles[0], b.Rules[1].Stages[0].Count = "read", 1
@@ -159,6 +170,21 @@ func TestLint(t *testing.T) {
 			b.Rules[2].Stages[0] = Stage{AnyOf: []Quorum{{Approvers: []string{"dora"}, Count: 1}, {Approvers: []string{"erik"}, Count: 1}}}
 		}, "", "", "", ""},
 		"no manager above": {func(b *Body) { b.Rules[2].Stages[0].Approvers = []string{"manager"} }, SeverityWarning, ProblemUnfillable, "rules[2].stages[0]", "for alice: 1 person is missing"},
+		// dora and erik differ only in who their managers are.
+		"the manager is the other approver too": {func(b *Body) {
+			team(b, "dora", "carol", "x")
+			team(b, "erik", "bob", "x")
+			b.Rules[2].Requesters[0] = "team:x"
+			b.Rules[2].Stages[0] = Stage{AllOf: []Quorum{{Approvers: []string{"manager"}, Count: 1}, {Approvers: []string{"bob"}, Count: 1}}}
+		}, SeverityWarning, ProblemUnfillable, "rules[2].stages[0]", "for erik: 1 person is missing"},
+		// The same, in that one's manager leads the team.
+		"the manager is the lead": {func(b *Body) {
+			b.Teams = map[string]Team{"y": {Leads: []string{"carol"}}}
+			team(b, "dora", "bob", "x", "y")
+			team(b, "erik", "carol", "x", "y")
+			b.Rules[2].Requesters[0] = "team:x"
+			b.Rules[2].Stages[0] = Stage{AllOf: []Quorum{{Approvers: []string{"manager"}, Count: 1}, {Approvers: []string{"team-lead"}, Count: 1}}}
+		}, SeverityWarning, ProblemUnfillable, "rules[2].stages[0]", "for erik: 1 person is missing"},
 		"the managers kept out": {func(b *Body) {
 			b.Rules[2].Stages[0].Approvers, b.Rules[2].Exclude = []string{"alice", "dora"}, []string{ExcludeManagers}
 		}, SeverityWarning, ProblemUnfillable, "rules[2].stages[0]", "for dora: 1 person"},

@@ -15,7 +15,7 @@ import (
 
 // lintBody makes a small policy of every form that tells people apart.
 func lintBody(t *rapid.T) *policy.Body {
-	names := []string{"ann", "bea", "bob", "cyd", "dan", "eve"}
+	names := []string{"ann", "bea", "bob", "cyd", "dan", "eve", "fay", "gus", "hal", "ida", "jim", "kay"}
 	some := func(what string, from []string) []string {
 		return rapid.SliceOfNDistinct(rapid.SampledFrom(from), 1, 2, rapid.ID[string]).Draw(t, what)
 	}
@@ -34,7 +34,7 @@ func lintBody(t *rapid.T) *policy.Body {
 		b.People[name] = p
 	}
 	b.People["ann"] = withTeams(b.People["ann"], "t", "u")
-	principals := append([]string{"*", "b*", "group:g", "group:h", "team:t", "team:u", "department:d"}, names...)
+	principals := append([]string{"*", "b*", "group:g", "group:h", "team:t", "team:u", "department:d"}, names[:4]...)
 	b.Resources = map[string]policy.Resource{
 		"db-1": {Driver: "d", Labels: map[string]string{"l": "x"}, Owners: some("owners of db-1", principals), Roles: map[string]policy.Role{"r": {}, "w": {}}},
 		"db-2": {Driver: "d", Labels: map[string]string{"l": "y"}, Owners: some("owners of db-2", principals), Roles: map[string]policy.Role{"r": {}}},
