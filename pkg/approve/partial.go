@@ -59,6 +59,9 @@ func (c Case) joined(parts []Decision) Decision {
 				d.Warnings = append(d.Warnings, w)
 			}
 		}
+		if d.Debt == nil {
+			d.Debt = part.Debt
+		}
 		if part.State != d.State {
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jitaccess/jit/pkg/approve"
@@ -28,21 +29,35 @@ func (f *fold) before(r request.Request) (b request.Before, err error) {
 	if err := f.writeCases(); err != nil {
 		return b, err
 	}
-	b.Past, err = f.past(f.policies, r.By, r.Created.Time, f.bulk != nil)
+	if err := f.findOpen(); err != nil {
+		return b, err
+	}
+	b.Past, err = f.past(f.policies, r.By, r.Created.Time)
 	return b, err
+}
+
+// findOpen makes the indices that the fold of a long history does without, until
+// something asks for them.
+func (f *fold) findOpen() error {
+	if f.bulk == nil || f.bulk.ordered {
+		return nil
+	}
+	for statement := range strings.SplitSeq(strings.TrimSpace(openIndices), "\n") {
+		if _, err := f.Exec(statement); err != nil {
+			return err
+		}
+	}
+	f.bulk.ordered = true
+	return nil
 }
 
 // past gives what a person has open and had, and what is open of all, at a time
 // under a succession of policies.
-func (x index) past(h policy.History, person string, at time.Time, unsorted bool) (*policy.Past, error) {
+func (x index) past(h policy.History, person string, at time.Time) (*policy.Past, error) {
 	past := &policy.Past{InRole: map[string]int{}}
 	// What is known to be settled may not have been yet at that time.
-	from := `SELECT body, person FROM (SELECT id FROM requests WHERE state IS NULL UNION ALL SELECT id FROM requests WHERE quiet >= ?) few
-		CROSS JOIN requests r ON r.id = few.id ORDER BY r.id`
-	if unsorted { // there is no order by state yet
-		from = `SELECT body, person FROM requests WHERE state IS NULL OR quiet >= ? ORDER BY id`
-	}
-	err := x.each(from, func(rows *sql.Rows) error {
+	err := x.each(`SELECT body, person FROM (SELECT id FROM requests WHERE state IS NULL UNION ALL SELECT id FROM requests WHERE quiet >= ?) few
+		CROSS JOIN requests r ON r.id = few.id ORDER BY r.id`, func(rows *sql.Rows) error {
 		c, by, err := caseOf(rows)
 		if err != nil {
 			return err
@@ -106,7 +121,7 @@ func (l *Ledger) Before(r request.Request) (b request.Before, err error) {
 		}
 	}
 	if r.NeedsPast(l.Policy()) {
-		b.Past, err = x.past(l.policies, r.By, r.Created.Time, false)
+		b.Past, err = x.past(l.policies, r.By, r.Created.Time)
 	}
 	return b, err
 }

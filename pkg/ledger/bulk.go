@@ -37,6 +37,8 @@ type Counter interface {
 // that holds nothing: then SQLite is asked.
 type bulk struct {
 	positions map[gitstore.Hash]int
+	// ordered says that the indices of what is open are there.
+	ordered bool
 
 	mu      sync.RWMutex // of what follows: the walk ahead asks too
 	records map[record.ID]struct{}

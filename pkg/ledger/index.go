@@ -53,6 +53,10 @@ CREATE TABLE IF NOT EXISTS aside (
 const indices = `
 CREATE INDEX IF NOT EXISTS records_tail ON records (tail);
 CREATE INDEX IF NOT EXISTS records_beside ON records (beside, position, ord);
+` + openIndices
+
+// openIndices find what is open, and whose.
+const openIndices = `
 CREATE INDEX IF NOT EXISTS requests_open ON requests (id) WHERE state IS NULL;
 CREATE INDEX IF NOT EXISTS requests_person ON requests (person, id);
 CREATE INDEX IF NOT EXISTS requests_quiet ON requests (quiet) WHERE quiet IS NOT NULL;
