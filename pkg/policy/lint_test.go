@@ -180,6 +180,7 @@ func TestLint(t *testing.T) {
 		// The same, in that one's manager leads the team.
 		"the manager is the lead": {func(b *Body) {
 			b.Teams = map[string]Team{"y": {Leads: []string{"carol"}}}
+			b.Resources["web"] = Resource{Driver: "postgres", Owners: []string{"alice"}, Roles: b.Resources["web"].Roles}
 			team(b, "dora", "bob", "x", "y")
 			team(b, "erik", "carol", "x", "y")
 			b.Rules[2].Requesters[0] = "team:x"

@@ -43,6 +43,8 @@ const (
 	ProblemKeyTwice     ProblemCode = "key-twice"          // one key under two names
 	ProblemManagers     ProblemCode = "managers-in-circle" // somebody reports to themselves in the end
 	ProblemShift        ProblemCode = "bad-shift"          // it ends before it begins
+	ProblemZone         ProblemCode = "bad-zone"           // of a schedule: none, or not that of a place
+	ProblemSchedule     ProblemCode = "bad-schedule"       // days, hours or dates that are none
 	ProblemConflict     ProblemCode = "bad-conflict"       // not between two entitlements
 	ProblemNoLimit      ProblemCode = "no-limit"           // a time that must be said is not
 	ProblemTooLong      ProblemCode = "too-long"           // a time beyond what is allowed anywhere
