@@ -57,6 +57,9 @@ func (p *locator) of(path string) place {
 func (p *locator) find(key, n *yaml.Node, path string) (*yaml.Node, *yaml.Node, string) {
 	bestKey, best, left := key, n, path
 	try := func(k, v *yaml.Node, rest string) {
+		if left == "" {
+			return
+		}
 		if k, v, rest = p.find(k, v, strings.TrimPrefix(rest, ".")); len(rest) < len(left) {
 			bestKey, best, left = k, v, rest
 		}
