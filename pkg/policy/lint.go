@@ -149,7 +149,7 @@ func (l *linter) unfillable(i int, chains map[string]*chain) {
 	}
 	terms := string(digestOf([]any{r.Stages, r.Exclude}))
 	owned := wordsOf(*r).owner
-	var all, bad set = newSet(len(l.crowd.size)), newSet(len(l.crowd.size))
+	all, bad := newSet(len(l.crowd.size)), newSet(len(l.crowd.size))
 	var first struct {
 		lack
 		kind, group int
