@@ -59,5 +59,5 @@ func (o *showOptions) run(ctx context.Context) (err error) {
 		return err
 	}
 	h := rep.Ledger().Policies()
-	return a.Print(o.out, viewRequest(h, e), paged(func(w io.Writer) error { return a.renderRequest(w, h, e, a.Now()) }))
+	return a.Print(o.out, viewRequest(h, e, a.Now()), paged(func(w io.Writer) error { return a.renderRequest(w, h, e, a.Now()) }))
 }

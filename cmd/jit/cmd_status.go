@@ -10,6 +10,7 @@ import (
 
 	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/ledger"
+	"github.com/jitaccess/jit/pkg/record"
 	"github.com/jitaccess/jit/pkg/replica"
 )
 
@@ -37,6 +38,8 @@ type statusView struct {
 	Refused   []string       `json:"refused"`
 	SetAside  []setAsideView `json:"setAside"`
 	Join      string         `json:"join"`
+	// Emergencies are those that nobody has acknowledged.
+	Emergencies []emergencyStatus `json:"emergencies"`
 }
 
 // setAsideView is a record, or a change, that does not count.
@@ -66,13 +69,14 @@ monitoring. The last line is for the next person: it pins the store's identity
 and a recent head.
 
 The exit code is 5 where the store could not be reached, and 4 where what it
-shows cannot be trusted; what is known is printed all the same.`,
+shows cannot be trusted, and else 9 while an emergency is not acknowledged; what
+is known is printed all the same.`,
 		GroupID: groupAdmin,
 		Args:    exactly(),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
 	}
 	o.out.add(cmd, []string{"store", "url", "transport", "head", "position", "digest", "policy", "reachable", "problem", "next",
-		"fetched", "age", "ageText", "spooled", "refused", "setAside", "join"})
+		"fetched", "age", "ageText", "spooled", "refused", "setAside", "join", "emergencies"})
 	return cmd
 }
 
@@ -98,7 +102,10 @@ func (o *statusOptions) run(ctx context.Context) (err error) {
 	if err := a.Print(o.out, v, func(w io.Writer) error { return a.renderStatus(w, v) }); err != nil {
 		return err
 	}
-	return problem
+	if problem != nil {
+		return problem
+	}
+	return errUnacknowledged(v.Emergencies)
 }
 
 func viewStatus(rep *replica.Replica, s Settings, now time.Time, problem error) (statusView, error) {
@@ -129,7 +136,12 @@ func viewStatus(rep *replica.Replica, s Settings, now time.Time, problem error) 
 	}
 	v.Refused = append(v.Refused, refused...)
 	aside, err := l.SetAside()
+	if err != nil {
+		return v, err
+	}
 	v.SetAside = viewSetAside(aside)
+	red, err := unacknowledged(l, now)
+	v.Emergencies = statusOf(red, now)
 	return v, err
 }
 
@@ -174,6 +186,13 @@ func (a *App) renderStatus(w io.Writer, v statusView) error {
 	}
 	if n := len(v.SetAside); n > 0 {
 		fmt.Fprintf(w, "set aside %s; see: jit verify\n", st.Warn(count(n, "record")))
+	}
+	for _, e := range v.Emergencies {
+		word := "not acknowledged"
+		if e.Overdue {
+			word += ", overdue"
+		}
+		fmt.Fprintf(w, "EMERGENCY %s\n", st.Bad(fmt.Sprintf("%s of %s: %s, due %s", record.ID(e.ID).Short(), clean(e.By), word, e.Due)))
 	}
 	_, err := fmt.Fprintf(w, "join with\n  %s\n", clean(v.Join))
 	return err

@@ -17,7 +17,7 @@ type cases struct {
 	crowd *crowd
 	rules []ruleCases
 	// groups are of entitlements; in the order of the names of their first ones.
-	groups []entitlements
+	groups []askedFor
 	// group is that of an entitlement.
 	group map[entitlement]int
 }
@@ -26,9 +26,9 @@ type entitlement struct{ resource, role string }
 
 func (e entitlement) String() string { return e.resource + ":" + e.role }
 
-// entitlements are those that the same rules match, and, where rules speak of
+// askedFor are entitlements: those that the same rules match, and, where rules speak of
 // owners, that the same people own.
-type entitlements struct {
+type askedFor struct {
 	first entitlement
 	rules []int
 	// owners are as the policy writes them.
@@ -105,7 +105,7 @@ func (x *cases) sortEntitlements() {
 			if !ok {
 				g = len(x.groups)
 				known[key] = g
-				x.groups = append(x.groups, entitlements{first: e, owners: owners, rules: slices.Collect(column.all)})
+				x.groups = append(x.groups, askedFor{first: e, owners: owners, rules: slices.Collect(column.all)})
 			}
 			x.group[e] = g
 		}

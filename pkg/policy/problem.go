@@ -45,6 +45,8 @@ const (
 	ProblemShift        ProblemCode = "bad-shift"          // it ends before it begins
 	ProblemZone         ProblemCode = "bad-zone"           // of a schedule: none, or not that of a place
 	ProblemSchedule     ProblemCode = "bad-schedule"       // days, hours or dates that are none
+	ProblemInput        ProblemCode = "bad-input"          // an input that no value could fit, or with terms of another type
+	ProblemCondition    ProblemCode = "bad-condition"      // an expression that is none, or gives no true or false
 	ProblemConflict     ProblemCode = "bad-conflict"       // not between two entitlements
 	ProblemNoLimit      ProblemCode = "no-limit"           // a time that must be said is not
 	ProblemTooLong      ProblemCode = "too-long"           // a time beyond what is allowed anywhere

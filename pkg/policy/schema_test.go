@@ -163,6 +163,9 @@ func TestSchemaTakes(t *testing.T) {
 		if err := record.DecodeStrict([]byte(text), &b); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
+		if problems := Check(&b); len(problems) > 0 {
+			t.Errorf("%s: %v", name, problems)
+		}
 		if err := schema.Validate(instance(t, text)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -78,6 +78,8 @@ func (r *run) one(ctx context.Context, s *site, t task, ending map[string]bool) 
 	c.Grant.Standing = t.standing
 	quiet := false
 	switch {
+	case t.refused != nil:
+		c.Err = t.refused
 	case r.o.DryRun:
 		quiet = t.action == Restore && !r.gone(ctx, s, t, ending)
 		c.Outcome = Planned
@@ -94,7 +96,9 @@ func (r *run) one(ctx context.Context, s *site, t task, ending map[string]bool) 
 			return // interrupted: said once, for the whole run
 		}
 		quiet, c.Outcome = false, Failed
-		r.remember(t, c.Err)
+		if !r.o.DryRun {
+			r.remember(t, c.Err)
+		}
 	}
 	if !quiet {
 		r.report(c)
