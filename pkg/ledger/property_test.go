@@ -273,7 +273,7 @@ func (y *tally) enough(t *testing.T) {
 		t.Errorf("%d repositories, %d changes of policy and %d records in %d stores", y.real, y.versions, y.records, y.stores)
 	}
 	for _, kind := range []record.Kind{record.KindPolicy, record.KindRequest, record.KindApproval, record.KindDenial, record.KindWithdrawal,
-		record.KindCancellation, record.KindRevocation, record.KindComment, record.KindReceipt} {
+		record.KindCancellation, record.KindRevocation, record.KindComment, record.KindReceipt, record.KindHeartbeat} {
 		if y.counted[string(kind)] == 0 {
 			t.Errorf("no %s counted in %d stores", kind, y.stores)
 		}

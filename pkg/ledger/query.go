@@ -396,6 +396,7 @@ func (l *Ledger) Export() ([]byte, error) {
 		Floors       map[string]map[string]time.Time
 		SetAside     []SetAside
 		Healed       []gitstore.Hash
+		Sights       []Sight
 	}{Identity: l.identity, Head: l.head, Position: l.position, Digest: l.digest, Floors: l.floors}
 	var err error
 	if all.Records, err = l.AllRecords(); err != nil {
@@ -405,6 +406,9 @@ func (l *Ledger) Export() ([]byte, error) {
 		return nil, err
 	}
 	if all.Healed, err = l.HealedAway(); err != nil {
+		return nil, err
+	}
+	if all.Sights, err = l.Sights(); err != nil {
 		return nil, err
 	}
 	bodies := func(into *[]json.RawMessage, query string, text func([]byte) ([]byte, error)) error {

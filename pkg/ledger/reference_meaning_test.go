@@ -183,6 +183,10 @@ func (r *reference) meaning(c *counted) (reason string) {
 		return why(err)
 	case c.Kind == record.KindApproval && c.Policy:
 		return r.policyApproval(c)
+	case c.Kind == record.KindHeartbeat && c.Request == "":
+		v, err := receipt.DecodeHeartbeat(c.Verified)
+		c.value = v
+		return why(err)
 	case c.Policy || c.Request == "":
 		return ledger.ReasonWrongPlace
 	}
@@ -290,6 +294,8 @@ func (r *reference) beside(c *counted, q approve.Case) (reason string) {
 		may(v.Request, v.RequestDigest, func() error { return nil })
 	case record.KindReceipt:
 		return r.receipt(c, q)
+	case record.KindHeartbeat:
+		return ledger.ReasonWrongPlace
 	}
 	return why(err)
 }
