@@ -260,9 +260,9 @@ type faultyBook struct {
 	sync, submit error
 }
 
-func (f *faultyBook) Sync(ctx context.Context, h *replica.Healer) (*replica.Healed, error) {
+func (f *faultyBook) Sync(ctx context.Context, h *replica.Healer) (replica.Report, error) {
 	if f.sync != nil {
-		return nil, f.sync
+		return replica.Report{}, f.sync
 	}
 	return f.book.Sync(ctx, h)
 }
