@@ -99,6 +99,7 @@ func (r *run) handOver(ctx context.Context, batch []due) error {
 		}
 	}
 	for _, d := range batch {
+		r.announced = r.announced || d.outcome == receipt.Intended && waiting == nil
 		r.settle(d)
 	}
 	reach("sent")

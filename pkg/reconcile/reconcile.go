@@ -139,8 +139,10 @@ type run struct {
 	// says that something was still to be sent when it had been asked.
 	shown   int
 	waiting bool
-	policy  *policy.Policy
-	active  []ledger.Entry
+	// announced says that the run has handed over the intent to open something.
+	announced bool
+	policy    *policy.Policy
+	active    []ledger.Entry
 	// closed says why nothing new is opened.
 	closed error
 	// newest is the newest time that any run has seen.
@@ -167,6 +169,7 @@ var steps = []step{
 	(*run).sync,
 	(*run).change,
 	(*run).writeReceipts,
+	(*run).openTraced,
 	(*run).beat,
 	(*run).tidy,
 }
@@ -344,34 +347,12 @@ func (r *run) change(ctx context.Context) error {
 	if r.book == nil {
 		return nil
 	}
-	now, journal := r.now(), r.snapshot()
-	s := situation{now: now, me: r.o.Config.Name, policy: r.policy, journal: journal, reach: map[string]bool{}, leases: r.leases()}
-	for name := range r.o.Config.Targets {
-		s.reach[name] = true
-	}
-	var err error
-	if s.known, err = known(r.book, journal, now); err == nil {
-		s.active, err = r.book.Requests(ledger.Filter{Open: true, States: []approve.State{approve.Active}}, now)
-	}
-	if err == nil && r.synced {
-		s.answered, err = r.evidence(now)
-	}
-	if err == nil {
-		s.traces, err = r.traces(journal)
-	}
+	s, err := r.situation()
 	if err != nil {
 		r.closeOpenings(fmt.Errorf("the ledger cannot be read: %w", err))
 		return nil
 	}
-	r.active, s.synced = s.active, r.synced
-	if r.synced {
-		r.checkStanding()
-		r.renew(&s)
-	}
-	tasks := plan(s)
-	if !r.synced || r.closed != nil {
-		tasks = endings(tasks)
-	}
+	tasks := r.planned(s)
 	var forgotten []task
 	if r.lost {
 		if forgotten, err = r.forgotten(); err != nil {
@@ -380,7 +361,7 @@ func (r *run) change(ctx context.Context) error {
 	}
 	r.recovered = err == nil
 	reach("planned")
-	for _, k := range journal {
+	for _, k := range s.journal {
 		if k.stage == open && k.standing {
 			r.drift(fmt.Sprintf("%s: %s had %s before jit opened it, and keeps it", k.Grant.Resource, k.Grant.Person, k.Grant.Role))
 		}

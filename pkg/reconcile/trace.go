@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/jitaccess/jit/pkg/policy"
@@ -35,14 +36,17 @@ func (r *run) traces(journal []*kept) (map[string]trace, error) {
 	for _, k := range journal {
 		switch {
 		case k.mayBeOpen():
-		case k.announcing():
-			all[k.Grant.ID] = onItsWay
 		case k.trace != "":
 			t, err := r.traceOf(k.trace)
 			if err != nil {
 				return nil, err
 			}
+			if t == untraced && k.announcing() {
+				t = onItsWay
+			}
 			all[k.Grant.ID] = t
+		case k.announcing():
+			all[k.Grant.ID] = onItsWay
 		}
 	}
 	return all, nil
@@ -75,4 +79,25 @@ func (r *run) announce(s *site, t task) error {
 	}
 	reach("announced")
 	return nil
+}
+
+// openTraced asks the store once more where intents were handed over in this run, and
+// opens what may open now. What does not come back yet opens in a later run.
+func (r *run) openTraced(ctx context.Context) error {
+	if !r.announced || r.closed != nil {
+		return nil //nolint:nilerr // why nothing new opens is noted already
+	}
+	report, err := r.book.Sync(ctx, nil)
+	if err != nil {
+		r.log.Warn("the store could not be asked again; what is announced opens in a later run", "error", err)
+		return nil
+	}
+	r.shown, r.waiting, r.policy = report.Shown, report.Waiting > 0, r.book.Policy()
+	s, err := r.situation()
+	if err != nil {
+		r.closeOpenings(fmt.Errorf("the ledger cannot be read: %w", err))
+		return nil
+	}
+	r.apply(ctx, r.planned(s), nil)
+	return r.writeReceipts(ctx)
 }
