@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -175,12 +176,12 @@ func (d *desk) mayApprove(e ledger.Entry, narrow record.Duration) (already strin
 	if e.State != approve.Pending {
 		return "request " + r.ID.Short() + " is " + string(e.State) + " already; nobody else's approval is needed", nil
 	}
-	return "", d.inTurn(e)
+	return "", d.inTurn(e, trial)
 }
 
 // inTurn refuses an approval that no stage would take as things stand: it would
 // be signed for nothing.
-func (d *desk) inTurn(e ledger.Entry) error {
+func (d *desk) inTurn(e ledger.Entry, trial approve.Placed[approve.Approval]) error {
 	if slices.Contains(waitsFor(e.Decision), d.me) {
 		return nil
 	}
@@ -192,7 +193,39 @@ func (d *desk) inTurn(e ledger.Entry) error {
 			Message: fmt.Sprintf("it is not your turn: you are asked in stage %d of rule %q, and an earlier one waits for %s", n.Stage, n.Rule, listText(waitsFor(e.Decision), "or")),
 			Hint:    "approve it after them; see: jit show " + e.Request.Record.ID.Short()}
 	}
-	return nil
+	return d.taken(e, trial)
+}
+
+// taken refuses an approval that would not count where it would stand, with the
+// reason for which it would not.
+func (d *desk) taken(e ledger.Entry, trial approve.Placed[approve.Approval]) error {
+	c := e.Case
+	trial.Record.ID = "trial"
+	c.Approvals = append(slices.Clip(c.Approvals), trial)
+	c.Acting = maps.Clone(c.Acting)
+	if acting := d.who().Acting; len(acting) > 0 {
+		if c.Acting == nil {
+			c.Acting = map[record.ID][]string{}
+		}
+		c.Acting[trial.Record.ID] = acting
+	}
+	decision := d.rep.Ledger().Decide(c, d.app.Now()).Decision
+	s := decision.Approvals[len(decision.Approvals)-1]
+	if s.Counted || s.Why == "" {
+		return nil
+	}
+	refusal := &policy.Refusal{Code: s.Why, Message: "the approval would not count: " + string(s.Why), Hint: "see: jit show " + e.Request.Record.ID.Short()}
+	switch s.Why {
+	case policy.EscalationNotDue:
+		refusal.Message = "you are asked only when the stage has waited longer"
+	case policy.StageExpired:
+		refusal.Message = "the stage that waits can no longer be met"
+	case policy.StageNotOpen:
+		refusal.Message = "it is not your turn: the stage that waits is not yours"
+	case policy.CountedOnce:
+		refusal.Message = "you were counted in an earlier stage, and one person counts once"
+	}
+	return refusal
 }
 
 // policy approves one policy version.

@@ -23,6 +23,8 @@ type Policy struct {
 	dir    *directory
 	owners map[record.Fingerprint]string
 	rules  []compiledRule
+	// calendars are the schedules by name.
+	calendars map[string]*Calendar
 }
 
 type compiledRule struct {
@@ -43,7 +45,10 @@ func Compile(doc Document, digest record.Digest) (*Policy, error) {
 		}
 		return nil, &Refusal{Code: BadPolicy, Message: "the policy cannot be used: " + strings.Join(lines, "; ")}
 	}
-	p := &Policy{doc: doc, digest: digest, owners: map[record.Fingerprint]string{}}
+	p := &Policy{doc: doc, digest: digest, owners: map[record.Fingerprint]string{}, calendars: map[string]*Calendar{}}
+	for name, s := range doc.Schedules {
+		p.calendars[name], _ = s.Calendar() // Check has made it already
+	}
 	p.dir = newDirectory(&p.doc.Body)
 	for name, person := range doc.People {
 		for _, k := range person.Keys {
@@ -61,7 +66,7 @@ func Compile(doc Document, digest record.Digest) (*Policy, error) {
 		// Check has compiled both already.
 		r.reason, _ = compilePattern(r.Requires.Reason)
 		r.ticket, _ = compilePattern(r.Requires.Ticket)
-		r.ask, r.use = p.calendar(r.AskDuring), p.calendar(r.UseDuring)
+		r.ask, r.use = p.calendars[r.AskDuring], p.calendars[r.UseDuring]
 		p.rules = append(p.rules, r)
 	}
 	return p, nil
@@ -92,16 +97,6 @@ func (p *Policy) schedule(name string) *Schedule {
 		return &s
 	}
 	return nil
-}
-
-// calendar gives the hours of a schedule by name; nil for none.
-func (p *Policy) calendar(name string) *Calendar {
-	s := p.schedule(name)
-	if s == nil {
-		return nil
-	}
-	c, _ := s.Calendar() // Check has made it already
-	return c
 }
 
 // Document gives the version as signed. It must not be changed.

@@ -305,7 +305,7 @@ func (r *run) readKey(context.Context) error {
 	if r.signer = r.o.Signer; r.signer != nil {
 		return nil
 	}
-	s, err := record.OpenKeyFile(r.o.Config.Key, nil)
+	s, err := record.OpenKeyFile(r.o.Config.Key, nil, r.o.Now)
 	if err != nil {
 		r.closeOpenings(fmt.Errorf("the reconciler's key: %w", err))
 		return nil
