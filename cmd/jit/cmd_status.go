@@ -36,6 +36,7 @@ type statusView struct {
 	Spooled   []string       `json:"spooled"`
 	Refused   []string       `json:"refused"`
 	SetAside  []setAsideView `json:"setAside"`
+	Fresh     []freshView    `json:"fresh"`
 	Join      string         `json:"join"`
 }
 
@@ -72,7 +73,7 @@ shows cannot be trusted; what is known is printed all the same.`,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
 	}
 	o.out.add(cmd, []string{"store", "url", "transport", "head", "position", "digest", "policy", "reachable", "problem", "next",
-		"fetched", "age", "ageText", "spooled", "refused", "setAside", "join"})
+		"fetched", "age", "ageText", "spooled", "refused", "setAside", "fresh", "join"})
 	return cmd
 }
 
@@ -128,6 +129,9 @@ func viewStatus(rep *replica.Replica, s Settings, now time.Time, problem error) 
 		return v, err
 	}
 	v.Refused = append(v.Refused, refused...)
+	if v.Fresh, err = viewFresh(l, "", now); err != nil {
+		return v, err
+	}
 	aside, err := l.SetAside()
 	v.SetAside = viewSetAside(aside)
 	return v, err
@@ -165,6 +169,7 @@ func (a *App) renderStatus(w io.Writer, v statusView) error {
 			fmt.Fprintf(w, "          → %s\n", clean(*v.Next))
 		}
 	}
+	a.renderFresh(w, v.Fresh)
 	fmt.Fprintf(w, "waiting   %s to be sent\n", count(len(v.Spooled), "submission"))
 	for _, line := range v.Spooled {
 		fmt.Fprintf(w, "  %s\n", clean(line))

@@ -25,6 +25,10 @@ const (
 	Failed   Outcome = "failed"   // the target refused or could not be reached
 )
 
+// CauseLease is the cause for which access ends when nothing has shown for too long
+// that the store is the true one. It opens again when something does.
+const CauseLease = "lease"
+
 // Receipt is a reconciler's word on one grant of a request.
 type Receipt struct {
 	record.Head   `yaml:",inline"`
@@ -36,8 +40,8 @@ type Receipt struct {
 	Outcome       Outcome       `yaml:"outcome"`
 	// Ends is when access will end (intended, applied).
 	Ends *record.Timestamp `yaml:"ends,omitempty"`
-	// Cause says why it ended: expired, cancelled, revoked, denied, changed, or
-	// lease where it was not renewed in time and may come back.
+	// Cause says why it ended: expired, cancelled, revoked, denied, changed,
+	// or [CauseLease].
 	Cause string `yaml:"cause,omitempty"`
 	// Standing says that the access was there before jit, and was left.
 	Standing bool `yaml:"standing,omitempty"`

@@ -8,6 +8,7 @@ import (
 	"github.com/jitaccess/jit/pkg/approve"
 	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/receipt"
 	"github.com/jitaccess/jit/pkg/record"
 	"github.com/jitaccess/jit/pkg/target"
 )
@@ -21,9 +22,7 @@ const (
 	// causeChanged: the policy, or this reconciler's configuration, no longer
 	// gives the access, or gives another.
 	causeChanged = "changed"
-	// causeLease: nothing has shown for too long that the store is the true one. It
-	// opens again when something does.
-	causeLease = "lease"
+	causeLease   = receipt.CauseLease
 )
 
 // task is one action of a plan.
