@@ -390,3 +390,45 @@ func TestWhoAsks(t *testing.T) {
 		}
 	}
 }
+
+// TestLeasesOutliveTheJournalsRewriting: the newest leases are kept, and no others.
+func TestLeasesOutliveTheJournalsRewriting(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal.jsonl")
+	j, _, damage := openJournal(path, false)
+	if len(damage) > 0 {
+		t.Fatal(damage)
+	}
+	for i := range 3 {
+		leases := map[string]lease{"db": {start.Add(minutes(i)), minutes(15)}}
+		if err := j.record(event{Kind: renewed, Leases: leases}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := j.compact(0, func(*kept) bool { return true }); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.close(); err != nil {
+		t.Fatal(err)
+	}
+	j, _, damage = openJournal(path, true)
+	if want := (lease{start.Add(minutes(2)), minutes(15)}); len(damage) > 0 || j.lines != 1 || j.state.leases["db"] != want || j.state.last != 3 {
+		t.Errorf("%d lines, leases %v, last event %d, damage %v", j.lines, j.state.leases, j.state.last, damage)
+	}
+}
+
+// TestClockSetBackMakesNoFlood: a machine whose clock was set back asks no more often.
+func TestClockSetBackMakesNoFlood(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.asks(func(r *policy.Resource) { r.Lease = lasting(15) })
+	w.at(minutes(300))
+	w.run(0)
+	commits := w.store.Commits()
+	for i := range 10 {
+		w.at(minutes(i))
+		w.run(6)
+	}
+	if made := w.store.Commits() - commits; made > 2 {
+		t.Errorf("%d commits", made)
+	}
+}

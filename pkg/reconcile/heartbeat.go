@@ -60,7 +60,7 @@ func (r *run) beat(ctx context.Context) error {
 
 // beatDue reports whether somebody needs a heartbeat of this machine.
 func (r *run) beatDue(key record.Fingerprint) (bool, error) {
-	now := r.now()
+	now := r.o.Now() // by which the records are signed, even if it was set back
 	if limit := r.policy.Evidence(r.o.Config.Name, r.reaches); limit > 0 {
 		e, err := r.book.Evidence(key, now.Add(-limit), now)
 		if err != nil || asks(e, limit, now) {
