@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -258,12 +259,8 @@ func (o *requestOptions) askDuration(ms []policy.Match) error {
 		return nil
 	}
 	a := o.app
-	longest := o.longest(ms[0])
-	for _, m := range ms[1:] {
-		if d := o.longest(m); d.Duration < longest.Duration {
-			longest = d
-		}
-	}
+	strictest := slices.MinFunc(ms, func(a, b policy.Match) int { return cmp.Compare(o.longest(a).Duration, o.longest(b).Duration) })
+	longest := o.longest(strictest)
 	usual := record.Duration{Duration: min(usualDuration, longest.Duration)}
 	for range maxTries {
 		answer, err := a.Ask(fmt.Sprintf("For how long? At most %s, like 30m or 1h30m, or until a time, like 18:00 [%s]:", longest, usual), "--for TIME")
@@ -282,7 +279,7 @@ func (o *requestOptions) askDuration(ms []policy.Match) error {
 			return nil
 		}
 		if err == nil {
-			a.Say("%s is longer than the rule allows: at most %s.", w.duration, longest)
+			a.Say("%s is longer than rule %q allows: at most %s.", w.duration, strictest.Rule.Name, longest)
 			continue
 		}
 		e := a.asExit(context.Background(), err)

@@ -43,7 +43,7 @@ func TestAskInput(t *testing.T) {
 		code  string
 		sees  string
 	}{
-		{name: "text", defs: []policy.Input{text}, typed: "42\n", want: "42", sees: "it, the customer's number (must match [0-9]+): "},
+		{name: "text", defs: []policy.Input{text}, typed: "42\n", want: "42", sees: "it, the customer's number (a text that matches [0-9]+): "},
 		{name: "text again", defs: []policy.Input{text}, typed: "x\n42 \n", want: "42", sees: `That does not fit: "x" does not match [0-9]+.`},
 		{name: "text blank", defs: []policy.Input{text}, typed: "\n7\n", want: "7", sees: "it is blank"},
 		{name: "text, part of it matches", defs: []policy.Input{{Type: "text", Pattern: "a|b"}}, typed: "ab\na\n", want: "a"},

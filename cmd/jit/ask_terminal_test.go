@@ -103,7 +103,7 @@ var askingAll = []struct{ question, answer string }{
 	{"Ticket (must match OPS-", `OPS-7\r`},
 	{"Reason:", `it's order 4711\r`},
 	{"copy, a copy was made? ", `y\r`},
-	{"customer, the customer's number (must match", `12\r`},
+	{"customer, the customer's number (a text that matches", `12\r`},
 	{"Which? ", `us\r`},
 	{"rows (a whole number from 1 to 100):", `7\r`},
 	{"Ask for this? ", `y\r`},

@@ -264,21 +264,11 @@ func badRequest(err error) error {
 // lapse gives when r lapses: as late as every rule lets it wait, and not after what
 // it extends.
 func (o *requestOptions) lapse(p *policy.Policy, r request.Request) record.Timestamp {
-	wait := policy.DefaultPending
-	for i, g := range r.Grants {
-		m, err := p.Match(r.By, g.Resource, g.Role, r.Created.Time)
-		if err != nil {
-			continue // Allowed says it
-		}
-		if i == 0 || m.PendingFor() < wait {
-			wait = m.PendingFor()
-		}
-	}
-	at := r.Created.Add(wait)
+	at := r.Lapse(p)
 	if !o.notAfter.IsZero() && at.After(o.notAfter) {
-		at = o.notAfter
+		at = record.At(o.notAfter)
 	}
-	return record.At(at)
+	return at
 }
 
 // hasIt reports whether r was refused for what may well be the access that it asks

@@ -115,6 +115,16 @@ func exactly(names ...string) cobra.PositionalArgs {
 	}
 }
 
+// atLeast refuses fewer arguments than n; name is that of the first.
+func atLeast(n int, name string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < n {
+			return usageErr("usage: "+cmd.UseLine(), "%s is missing", name)
+		}
+		return nil
+	}
+}
+
 // atMost refuses more arguments than n.
 func atMost(n int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
