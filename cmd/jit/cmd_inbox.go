@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -29,10 +30,12 @@ type inboxItem struct {
 	Lapses       *string         `json:"lapses"`
 	Needs        []needView      `json:"needs"`
 	Digest       string          `json:"digest"`
+	// ActingFor are those in whose place it waits for this person.
+	ActingFor []string `json:"actingFor"`
 }
 
 var inboxFields = []string{
-	"id", "shortId", "kind", "by", "grants", "duration", "durationText", "reason", "created", "lapses", "needs", "digest",
+	"id", "shortId", "kind", "by", "grants", "duration", "durationText", "reason", "created", "lapses", "needs", "digest", "actingFor",
 }
 
 type inboxOptions struct {
@@ -83,13 +86,16 @@ func (a *App) inbox(rep *replica.Replica, me string) ([]inboxItem, error) {
 		return nil, err
 	}
 	for _, e := range entries {
+		acting := []string{}
 		if !slices.Contains(waitsFor(e.Decision), me) {
-			continue
+			if acting = actsIn(l, e, me, a.Now()); len(acting) == 0 {
+				continue
+			}
 		}
 		v := viewRequest(l.Policies(), e)
 		items = append(items, inboxItem{
 			ID: v.ID, ShortID: v.ShortID, Kind: string(record.KindRequest), By: v.By, Grants: v.Grants, Duration: &v.Duration,
-			DurationText: &v.DurationText, Reason: &v.Reason, Created: v.Created, Lapses: v.Lapses, Needs: v.Needs, Digest: v.Digest,
+			DurationText: &v.DurationText, Reason: &v.Reason, Created: v.Created, Lapses: v.Lapses, Needs: v.Needs, Digest: v.Digest, ActingFor: acting,
 		})
 	}
 	proposals, err := l.Proposals(a.Now())
@@ -99,7 +105,7 @@ func (a *App) inbox(rep *replica.Replica, me string) ([]inboxItem, error) {
 	for _, p := range proposals {
 		v := viewProposal(p)
 		if slices.ContainsFunc(v.Needs, func(n needView) bool { return slices.Contains(n.Who, me) }) {
-			items = append(items, inboxItem{ID: v.ID, ShortID: v.ShortID, Kind: v.Kind, By: v.By, Created: v.Created, Lapses: v.Lapses, Needs: v.Needs, Digest: v.Digest})
+			items = append(items, inboxItem{ID: v.ID, ShortID: v.ShortID, Kind: v.Kind, By: v.By, Created: v.Created, Lapses: v.Lapses, Needs: v.Needs, Digest: v.Digest, ActingFor: []string{}})
 		}
 	}
 	return items, nil
@@ -112,7 +118,11 @@ func (a *App) inboxTable(w io.Writer, items []inboxItem) {
 		if i.Kind == string(record.KindRequest) {
 			row = []string{i.ShortID, i.By, grantsText(i.Grants), *i.DurationText, lineOf(*i.Reason)}
 		}
-		rows = append(rows, append(row, "jit approve "+i.ShortID))
+		next := "jit approve " + i.ShortID
+		if len(i.ActingFor) > 0 {
+			next += " (for " + strings.Join(i.ActingFor, ", ") + ")"
+		}
+		rows = append(rows, append(row, next))
 	}
 	a.Table(w, []string{"id", "by", "what", "for", "reason", "next"}, rows)
 }

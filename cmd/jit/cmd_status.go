@@ -37,6 +37,10 @@ type statusView struct {
 	Refused   []string       `json:"refused"`
 	SetAside  []setAsideView `json:"setAside"`
 	Join      string         `json:"join"`
+	// Locks are those that stand; Delegations those that have, or will have, an
+	// effect.
+	Locks       []lockView       `json:"locks"`
+	Delegations []delegationView `json:"delegations"`
 }
 
 // setAsideView is a record, or a change, that does not count.
@@ -72,7 +76,7 @@ shows cannot be trusted; what is known is printed all the same.`,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
 	}
 	o.out.add(cmd, []string{"store", "url", "transport", "head", "position", "digest", "policy", "reachable", "problem", "next",
-		"fetched", "age", "ageText", "spooled", "refused", "setAside", "join"})
+		"fetched", "age", "ageText", "spooled", "refused", "setAside", "join", "locks", "delegations"})
 	return cmd
 }
 
@@ -101,10 +105,10 @@ func (o *statusOptions) run(ctx context.Context) (err error) {
 	return problem
 }
 
-func viewStatus(rep *replica.Replica, s Settings, now time.Time, problem error) (statusView, error) {
+func viewStatus(rep *replica.Replica, s Settings, now time.Time, problem error) (v statusView, err error) {
 	l := rep.Ledger()
 	head, position := l.Head()
-	v := statusView{Store: string(s.Store.Identity), URL: gitstore.Redact(s.Store.URL), Transport: rep.TransportInUse(),
+	v = statusView{Store: string(s.Store.Identity), URL: gitstore.Redact(s.Store.URL), Transport: rep.TransportInUse(),
 		Head: string(head), Position: position, Digest: string(l.Digest()), Spooled: []string{}, Refused: []string{},
 		Join: joinLine(s, head)}
 	if p := l.Policies().Latest(); p != nil {
@@ -117,6 +121,13 @@ func viewStatus(rep *replica.Replica, s Settings, now time.Time, problem error) 
 		age := int64(now.Sub(t) / time.Second)
 		text := formatLeft(now, t)
 		v.Fetched, v.Age, v.AgeText = timeOrNull(t), &age, &text
+	}
+	v.Locks, v.Delegations = []lockView{}, []delegationView{}
+	if l.Policy() != nil {
+		v.Locks = viewLocks(l)
+		if v.Delegations, err = viewDelegations(l, now); err != nil {
+			return v, err
+		}
 	}
 	spool, err := rep.Spooled()
 	if err != nil {
@@ -174,6 +185,12 @@ func (a *App) renderStatus(w io.Writer, v statusView) error {
 	}
 	if n := len(v.SetAside); n > 0 {
 		fmt.Fprintf(w, "set aside %s; see: jit verify\n", st.Warn(count(n, "record")))
+	}
+	for _, x := range v.Locks {
+		fmt.Fprintf(w, "locked    %s\n", st.Bad(clean(lockLine(x))))
+	}
+	for _, x := range v.Delegations {
+		fmt.Fprintf(w, "delegated %s\n", delegationLine(x))
 	}
 	_, err := fmt.Fprintf(w, "join with\n  %s\n", clean(v.Join))
 	return err
