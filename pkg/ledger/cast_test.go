@@ -83,6 +83,7 @@ type terms struct {
 	driver    string // of web
 	machines  string // " robot rover"
 	oneKey    bool   // alice has only her second key
+	family           // what has to do with other requests
 }
 
 var firstTerms = terms{admins: "alice dave", threshold: 1, stages: 1, count: 1, hours: 4, meaning: "readers", driver: "postgres", machines: " robot rover"}
@@ -159,6 +160,7 @@ func (c *cast) bodyOf(t terms) policy.Body {
 		web.Stages, web.Approve = db.Stages[:1], ""
 	}
 	b.Rules = []policy.Rule{db, web}
+	t.family.write(&b)
 	return b
 }
 

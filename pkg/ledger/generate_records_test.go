@@ -98,6 +98,9 @@ func (m *maker) about(id record.ID, digest record.Digest) string {
 }
 
 func (m *maker) ask() {
+	if m.askOtherwise() {
+		return
+	}
 	key := pick(m, "bob", "carol", "bob", "dave", "bob", "alice", "bob", "carol", "bob", "alice.2")
 	if m.seldom(10) {
 		key = pick(m, "mallory", "robot")
@@ -162,7 +165,7 @@ func (m *maker) approve() {
 // besides lays one of the records that stand beside a request.
 func (m *maker) besides(kind record.Kind) {
 	field := map[record.Kind]string{record.KindDenial: "reason: not now\n", record.KindRevocation: "reason: enough\n", record.KindComment: "comment: well\n"}[kind]
-	if len(m.asked) == 0 {
+	if len(m.asked) == 0 || kind == record.KindComment && m.acknowledge() {
 		return
 	}
 	r := m.one()
