@@ -19,7 +19,6 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
-	_ "time/tzdata" // schedules name time zones, and not every machine has them
 )
 
 func main() { os.Exit(mainCode(newApp())) }

@@ -129,13 +129,14 @@ func (c *chain) seats(p *policy.Policy, s *stage, names []string, at time.Time) 
 	return seats, as
 }
 
-// take lets the current stage take an approval; why says why it does not, and is
-// empty where the stage has no need of it.
-func (c *chain) take(i int, a Placed[Approval], acting []string) (seated bool, why policy.Code) {
+// take lets the current stage take an approval, and gives in whose name it does;
+// why says why it does not, and is empty where the stage has no need of it.
+func (c *chain) take(i int, a Placed[Approval], acting []string) (name string, why policy.Code) {
+	seated := false
 	s := c.stages[c.current]
 	created := a.Record.Created.Time
 	if end := s.expires(); !end.IsZero() && !created.Before(end) {
-		return false, policy.StageExpired
+		return "", policy.StageExpired
 	}
 	names := []string{a.Record.By}
 	if !slices.Contains(c.rule.Exclude, policy.ExcludeDelegates) {
@@ -143,23 +144,41 @@ func (c *chain) take(i int, a Placed[Approval], acting []string) (seated bool, w
 	}
 	at := c.v.history.At(a.Position)
 	if at.Excludes(c.rule, a.Record.By, c.v.c.Request.Record.By) {
-		return false, policy.Excluded
+		return "", policy.Excluded
 	}
-	seats, as := c.seats(at, s, names, created)
-	if as == "" {
-		return false, c.notYet(at, s, names, created)
-	}
-	if c.counted[as] {
-		return false, policy.CountedOnce
-	}
-	for k, w := range s.ways {
-		if len(seats[k]) > 0 && w.seats.Take(seats[k]) {
-			w.have = append(w.have, a.Record.By)
-			seated = true
+	// In their own name first, and else in that of one for whom they act: an
+	// approval never uses what two people may decide.
+	as := ""
+	for _, name := range names {
+		seats, eligible := c.seats(at, s, []string{name}, created)
+		if eligible == "" {
+			continue
+		}
+		if as == "" {
+			as = name // of whom it is said what became of it
+		}
+		if c.counted[name] {
+			continue
+		}
+		for k, w := range s.ways {
+			if len(seats[k]) > 0 && w.seats.Take(seats[k]) {
+				w.have = append(w.have, a.Record.By)
+				seated = true
+			}
+		}
+		if seated {
+			as = name
+			break
 		}
 	}
-	if !seated {
-		return false, ""
+	switch {
+	case seated:
+	case as == "":
+		return "", c.notYet(at, s, names, created)
+	case c.counted[as]:
+		return "", policy.CountedOnce
+	default:
+		return "", ""
 	}
 	who := identities(c.p, a.Record.By, a.Key)
 	t := taken{i, a.Record.By, append(who[:], as)}
@@ -177,7 +196,7 @@ func (c *chain) take(i int, a Placed[Approval], acting []string) (seated bool, w
 			c.stages[c.current].began = later(s.began, s.latest)
 		}
 	}
-	return true, ""
+	return as, ""
 }
 
 // release frees those who are in none of the seats by which a stage was met: they
@@ -317,8 +336,12 @@ func (v *verdict) chain(p *policy.Policy, grant int, standings []Standing, upTo 
 		case who.any(func(name string) bool { return c.counted[name] }):
 			standings[i].Why = policy.CountedOnce
 		default:
-			if seated, why := c.take(i, a, v.c.Acting[a.Record.ID]); !seated {
+			name, why := c.take(i, a, v.acting(a, upTo))
+			switch {
+			case name == "":
 				standings[i].Why = why
+			case name != a.Record.By && !slices.Contains(standings[i].For, name):
+				standings[i].For = append(standings[i].For, name)
 			}
 		}
 	}

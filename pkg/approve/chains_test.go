@@ -10,11 +10,6 @@ import (
 	"github.com/jitaccess/jit/pkg/revoke"
 )
 
-// stages gives the rule of db:read these stages.
-func stages(all ...policy.Stage) func(*policy.Body) {
-	return func(b *policy.Body) { b.Rules[0].Stages = all }
-}
-
 func quorum(n int, approvers ...string) policy.Quorum {
 	return policy.Quorum{Approvers: approvers, Count: n}
 }
@@ -224,20 +219,6 @@ func TestChains(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { c.do(newTimeline(t, c.policy...)) })
 	}
-}
-
-// approveFor is an approval by one who acts for others.
-func (tl *timeline) approveFor(by string, minute int, others ...string) error {
-	a := placed(tl, Approval{Head: tl.head(record.KindApproval, by, minute), Request: tl.c.Request.Record.ID, RequestDigest: tl.c.Digest}, by)
-	if err := tl.c.MayApprove(tl.h, a, others); err != nil {
-		return err
-	}
-	tl.c.Approvals = append(tl.c.Approvals, a)
-	if tl.c.Acting == nil {
-		tl.c.Acting = map[record.ID][]string{}
-	}
-	tl.c.Acting[a.Record.ID] = others
-	return nil
 }
 
 func TestChainsAndDelegates(t *testing.T) {

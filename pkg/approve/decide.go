@@ -129,6 +129,9 @@ type Standing struct {
 	Duration record.Duration
 	Comment  string
 	Counted  bool
+	// For are those in whose place it counts; none where it does in the signer's own
+	// name.
+	For []string
 	// Why says why it does not count; empty where no stage has need of it.
 	Why policy.Code
 }

@@ -320,3 +320,17 @@ func (v *verdict) locked(a Placed[Approval], upTo place) bool {
 		return l.names(a.Record.By, a.Key) && a.place().before(l.place()) && l.place().before(upTo)
 	})
 }
+
+// acting gives those in whose place the signer of an approval acted, without those
+// who were locked after it and at upTo or before.
+func (v *verdict) acting(a Placed[Approval], upTo place) []string {
+	names := v.c.Acting[a.Record.ID]
+	if len(v.c.Locks) == 0 || len(names) == 0 {
+		return names
+	}
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		return slices.ContainsFunc(v.c.Locks, func(l Locked) bool {
+			return l.For == name && a.place().before(l.place()) && l.place().before(upTo)
+		})
+	})
+}

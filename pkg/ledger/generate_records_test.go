@@ -102,6 +102,7 @@ func (m *maker) ask() {
 		return
 	}
 	key := pick(m, "bob", "carol", "bob", "dave", "bob", "alice", "bob", "carol", "bob", "alice.2")
+	key = m.asker(key)
 	if m.seldom(10) {
 		key = pick(m, "mallory", "robot")
 	}
@@ -153,6 +154,7 @@ func (m *maker) approve() {
 		return
 	}
 	r, key := m.one(), pick(m, "carol", "alice", "dave", "alice.2", "carol", "alice", "dave", "carol", "alice", "bob")
+	key, r = m.actor(key, r)
 	m.lay(record.KindApproval, key, r.ID, false, owner(key)+" approves "+r.ID.Short(), func(record.Head) string {
 		s := m.about(r.ID, r.digest)
 		if m.seldom(40) {
@@ -174,6 +176,9 @@ func (m *maker) besides(kind record.Kind) {
 		key = q.Approvals[len(q.Approvals)-1].Record.By
 	} else if kind == record.KindCancellation {
 		key = r.By
+	}
+	if kind == record.KindDenial || kind == record.KindRevocation {
+		key, r = m.actor(key, r)
 	}
 	if m.seldom(24) {
 		key = pick(m, keyNames...)

@@ -284,6 +284,8 @@ func (m *maker) event() {
 		m.agree()
 	case n < 222:
 		m.certificate()
+	case n >= 232:
+		m.standing()
 	default:
 		m.attack()
 	}

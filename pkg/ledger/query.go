@@ -12,6 +12,7 @@ import (
 	"github.com/jitaccess/jit/pkg/approve"
 	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/revoke"
 )
 
 // Entry is one request and where it stands.
@@ -397,9 +398,11 @@ func (l *Ledger) Export() ([]byte, error) {
 		Proposals    []json.RawMessage
 		Certificates []string
 		Floors       map[string]map[string]time.Time
+		Locks        revoke.Locks
+		Delegations  []json.RawMessage
 		SetAside     []SetAside
 		Healed       []gitstore.Hash
-	}{Identity: l.identity, Head: l.head, Position: l.position, Digest: l.digest, Floors: l.floors}
+	}{Identity: l.identity, Head: l.head, Position: l.position, Digest: l.digest, Floors: l.floors, Locks: l.locks}
 	var err error
 	if all.Records, err = l.AllRecords(); err != nil {
 		return nil, err
@@ -426,6 +429,9 @@ func (l *Ledger) Export() ([]byte, error) {
 	}
 	plain := func(body []byte) ([]byte, error) { return body, nil }
 	if err := bodies(&all.Proposals, `SELECT body FROM proposals ORDER BY id`, plain); err != nil {
+		return nil, err
+	}
+	if err := bodies(&all.Delegations, `SELECT body FROM delegations ORDER BY id`, plain); err != nil {
 		return nil, err
 	}
 	for _, c := range l.keyring.All() {

@@ -35,6 +35,19 @@ func (r *reference) withVoid(voids map[record.Fingerprint]approve.Void, x counte
 	return voids
 }
 
+// lockedBy lets the locks of the keys that signed what a request prolongs be locks of
+// the person.
+func (r *reference) lockedBy(person string, locks []approve.Locked, prolonged []record.ID) []approve.Locked {
+	for i, l := range locks {
+		for _, x := range r.counted {
+			if x.Kind == record.KindRequest && slices.Contains(prolonged, x.ID) && l.Key == x.Primary() {
+				locks[i].Person = person
+			}
+		}
+	}
+	return locks
+}
+
 // before gives what a request is judged by beside the policy.
 func (r *reference) before(q request.Request) (b request.Before, err error) {
 	if q.Extends != "" {

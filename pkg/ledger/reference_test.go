@@ -54,6 +54,7 @@ type counted struct {
 	path                    string
 	blob, asc               gitstore.Hash
 	position, order, headAt int
+	standing
 }
 
 // read takes the next commit of the chain.
@@ -159,7 +160,8 @@ func (r *reference) records(files []lookedAt) {
 			*list = append(*list, place)
 		}
 	}
-	rank := map[record.Kind]int{record.KindPolicy: 1, record.KindRequest: 2, record.KindApproval: 3, record.KindComment: 4, record.KindReceipt: 4, record.KindAcknowledgement: 4}
+	rank := map[record.Kind]int{record.KindPolicy: 1, record.KindRequest: 2, record.KindApproval: 3, record.KindComment: 4, record.KindReceipt: 4, record.KindAcknowledgement: 4,
+		record.KindUnlock: 4, record.KindDelegation: 4}
 	order := func(a, b record.Place) int {
 		return cmp.Or(cmp.Compare(rank[a.Kind], rank[b.Kind]), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Path(), b.Path()))
 	}
@@ -319,6 +321,8 @@ func (r *reference) common(c *counted) (reason string) {
 		return ledger.ReasonWrongSigner
 	case machine != (head.Kind == record.KindReceipt):
 		return ledger.ReasonNotReconciler
+	case head.Kind != record.KindCancellation && r.isLocked(owner, c.Primary()):
+		return string(policy.Locked)
 	}
 	for i, commit := range r.commits[:r.position-1] {
 		if string(commit) == head.Head {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"cel.dev/cel-go/cel"
+
 	"github.com/jitaccess/jit/pkg/record"
 )
 
@@ -40,6 +42,10 @@ type checker struct {
 	body     *Body
 	dir      *directory
 	problems []Problem
+	// compiler is made for the first condition, and conditions are those of each
+	// rule by its place.
+	compiler   *compiler
+	conditions map[int][]cel.Program
 }
 
 func (c *checker) add(path, hint, format string, args ...any) {
@@ -52,7 +58,10 @@ func (c *checker) add(path, hint, format string, args ...any) {
 // The ledger refuses what Check refuses, whatever a command line allowed. What
 // drivers say of parameters is no part of it, since that differs between
 // versions of jit: see [CheckParameters].
-func Check(body *Body) []Problem {
+func Check(body *Body) []Problem { return check(body).problems }
+
+// check is Check, and keeps what it compiled.
+func check(body *Body) *checker {
 	c := &checker{body: body, dir: newDirectory(body)}
 	c.admins()
 	c.people()
@@ -65,7 +74,7 @@ func Check(body *Body) []Problem {
 	c.resources()
 	c.conflicts()
 	c.rules()
-	return c.problems
+	return c
 }
 
 // CheckParameters gives what the drivers refuse of the roles' parameters.
@@ -374,6 +383,8 @@ func (c *checker) principals(at string, list []string, concerned bool) {
 func (c *checker) pattern(at, expr string) {
 	if len(expr) > 1000 {
 		c.add(at, "at most 1000 characters", "the pattern is too long")
+	} else if _, err := patternSize(expr); err != nil {
+		c.add(at, "RE2 syntax", "%v", err)
 	} else if _, err := compilePattern(expr); err != nil {
 		c.add(at, "RE2 syntax", "%v", err)
 	}

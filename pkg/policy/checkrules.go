@@ -29,6 +29,7 @@ func (c *checker) rules() {
 			c.globs(at+".labels."+label, []string{r.Labels[label]})
 		}
 		c.principals(at+".requesters", r.Requesters, false)
+		c.asks(i, at, r)
 		if r.Approve == ApproveDeny {
 			c.denies(at, r)
 			continue

@@ -23,6 +23,8 @@ type Policy struct {
 	dir    *directory
 	owners map[record.Fingerprint]string
 	rules  []compiledRule
+	// calendars are the schedules by name.
+	calendars map[string]*Calendar
 }
 
 type compiledRule struct {
@@ -31,19 +33,24 @@ type compiledRule struct {
 	reason, ticket *regexp.Regexp
 	// ask and use are when one may ask, and when access is open; nil for always.
 	ask, use *Calendar
+	terms    *terms
 }
 
 // Compile checks doc, whose signed bytes have the given digest. The error is a
 // [Refusal] that names every problem.
 func Compile(doc Document, digest record.Digest) (*Policy, error) {
-	if problems := Check(&doc.Body); len(problems) > 0 {
+	c := check(&doc.Body)
+	if len(c.problems) > 0 {
 		var lines []string
-		for _, p := range problems {
+		for _, p := range c.problems {
 			lines = append(lines, p.String())
 		}
 		return nil, &Refusal{Code: BadPolicy, Message: "the policy cannot be used: " + strings.Join(lines, "; ")}
 	}
-	p := &Policy{doc: doc, digest: digest, owners: map[record.Fingerprint]string{}}
+	p := &Policy{doc: doc, digest: digest, owners: map[record.Fingerprint]string{}, calendars: map[string]*Calendar{}}
+	for name, s := range doc.Schedules {
+		p.calendars[name], _ = s.Calendar() // Check has made it already
+	}
 	p.dir = newDirectory(&p.doc.Body)
 	for name, person := range doc.People {
 		for _, k := range person.Keys {
@@ -61,7 +68,8 @@ func Compile(doc Document, digest record.Digest) (*Policy, error) {
 		// Check has compiled both already.
 		r.reason, _ = compilePattern(r.Requires.Reason)
 		r.ticket, _ = compilePattern(r.Requires.Ticket)
-		r.ask, r.use = p.calendar(r.AskDuring), p.calendar(r.UseDuring)
+		r.terms = &terms{dir: p.dir, patterns: inputPatterns(r.Requires.Inputs), conditions: c.conditions[i]}
+		r.ask, r.use = p.calendars[r.AskDuring], p.calendars[r.UseDuring]
 		p.rules = append(p.rules, r)
 	}
 	return p, nil
@@ -92,16 +100,6 @@ func (p *Policy) schedule(name string) *Schedule {
 		return &s
 	}
 	return nil
-}
-
-// calendar gives the hours of a schedule by name; nil for none.
-func (p *Policy) calendar(name string) *Calendar {
-	s := p.schedule(name)
-	if s == nil {
-		return nil
-	}
-	c, _ := s.Calendar() // Check has made it already
-	return c
 }
 
 // Document gives the version as signed. It must not be changed.

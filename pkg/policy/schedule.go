@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -72,9 +71,6 @@ func (s Schedule) compile(add addProblem) *Calendar {
 // "posix/" and "right/" are there on some machines only.
 var zoneForm = regexp.MustCompile(`^[A-Z][A-Za-z]*(/[A-Z][A-Za-z_-]*)+$`)
 
-// zones keeps what is loaded, by name: policies are compiled often, and name few.
-var zones sync.Map
-
 // compileZone gives the zone with a name; nil where there is none.
 func compileZone(name string, add addProblem) *time.Location {
 	switch {
@@ -87,15 +83,11 @@ func compileZone(name string, add addProblem) *time.Location {
 		add("zone", "write AREA/PLACE, like Europe/Berlin, or UTC", "%q is not the time zone of a place", name)
 		return nil
 	}
-	if zone, ok := zones.Load(name); ok {
-		return zone.(*time.Location)
-	}
-	zone, err := time.LoadLocation(name)
-	if err != nil {
+	zone, ok := loadZone(name)
+	if !ok {
 		add("zone", "write a name of the IANA time zone database, like Europe/Berlin, or UTC", "there is no time zone %q", name)
 		return nil
 	}
-	zones.Store(name, zone)
 	return zone
 }
 

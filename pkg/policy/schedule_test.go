@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	_ "time/tzdata" // the tests need nothing of the machine's zones
 
 	"github.com/jitaccess/jit/pkg/record"
 )

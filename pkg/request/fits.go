@@ -2,6 +2,7 @@ package request
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -196,7 +197,32 @@ func (f fit) window() error {
 }
 
 func (f fit) texts() error {
-	return f.m.CheckTexts(f.r.Reason, f.r.Ticket)
+	if err := f.m.CheckTexts(f.r.Reason, f.r.Ticket); err != nil {
+		return err
+	}
+	return f.m.CheckInputs(f.inputs())
+}
+
+// inputs gives the request's inputs, less those that only another entitlement of
+// the bundle is asked for by its rule.
+func (f fit) inputs() map[string]string {
+	if len(f.r.Inputs) == 0 {
+		return nil
+	}
+	mine := f.m.Rule.Requires.Inputs
+	values := maps.Clone(f.r.Inputs)
+	for _, g := range f.r.Grants {
+		m, err := f.p.Match(f.r.By, g.Resource, g.Role, f.r.Created.Time)
+		if err != nil {
+			continue // said where it is judged itself
+		}
+		maps.DeleteFunc(values, func(name, _ string) bool {
+			_, ours := mine[name]
+			_, theirs := m.Rule.Requires.Inputs[name]
+			return theirs && !ours
+		})
+	}
+	return values
 }
 
 // hours judges when one may ask. An emergency keeps no hours.
@@ -297,7 +323,7 @@ func (f fit) conditions() error {
 	if f.b.Past == nil {
 		return f.pastUnknown()
 	}
-	return nil
+	return f.m.CheckConditions(f.r.Scene(f.g, *f.b.Past))
 }
 
 // Scene is the request for one entitlement, as conditions see it.
