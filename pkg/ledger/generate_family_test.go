@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/jitaccess/jit/pkg/approve"
@@ -17,7 +18,7 @@ import (
 
 // family is what a policy version says of them.
 type family struct {
-	extends   bool // db may be extended to twice its window
+	extends   bool // for an hour more than one window
 	emergency int  // db may be taken at once; 2: whatever is owed
 	open      int  // how many of a person may be open under db, or 0
 	inRole    int
@@ -48,7 +49,7 @@ func (f family) write(b *policy.Body) {
 		r := &b.Rules[i]
 		r.Partial = f.partial
 		if f.extends {
-			r.MaxTotal = record.Duration{Duration: 2 * r.MaxDuration.Duration}
+			r.MaxTotal = record.Duration{Duration: r.MaxDuration.Duration + time.Hour}
 		}
 		if r.Name != "db" {
 			continue
@@ -100,6 +101,9 @@ func askText(r request.Request) string {
 
 func (m *maker) takeAtOnce() {
 	key := pick(m, "bob", "carol", "bob", "dave", "bob", "alice")
+	if i := slices.IndexFunc(m.asked, func(a askedFor) bool { return a.Emergency }); i >= 0 && m.seldom(128) {
+		key = m.asked[i].By // once more
+	}
 	r := request.Request{Grants: []request.Grant{{Resource: "db", Role: pick(m, "read", "read", "write")}}, Emergency: true,
 		Duration: record.Duration{Duration: pick[time.Duration](m, 1, 1, 1, 1, 2) * time.Hour}}
 	var digest record.Digest
@@ -116,12 +120,12 @@ func (m *maker) extend() bool {
 		return false
 	}
 	base, ends := m.one(), m.now.Add(time.Hour)
-	grants := base.Grants
+	grants, open := base.Grants, false
 	for _, id := range m.ref.ids(record.KindRequest) {
 		c, _ := m.ref.request(id)
 		d := approve.Decide(m.ref.succession(), c, m.now)
 		if i := slices.IndexFunc(m.asked, func(a askedFor) bool { return a.ID == id }); i >= 0 && d.State == approve.Active {
-			base, ends, grants = m.asked[i], d.Ends, nil
+			base, ends, grants, open = m.asked[i], d.Ends, nil, true
 			for _, g := range d.Grants {
 				if g.State == approve.Active {
 					grants = append(grants, g.Grant)
@@ -135,11 +139,14 @@ func (m *maker) extend() bool {
 			}
 		}
 	}
+	if !open && !m.seldom(24) {
+		return false
+	}
 	key := base.By
 	if !slices.Contains(keyNames, key) || m.seldom(12) {
 		key = pick(m, "bob", "carol", "dave")
 	}
-	r := request.Request{Grants: grants, Duration: record.Duration{Duration: pick[time.Duration](m, 60, 60, 30, 120, 400) * time.Minute}, Extends: base.ID}
+	r := request.Request{Grants: grants, Duration: record.Duration{Duration: pick[time.Duration](m, 60, 60, 30, 240, 120) * time.Minute}, Extends: base.ID}
 	var digest record.Digest
 	r.Head, digest = m.lay(record.KindRequest, key, "", false, key+" extends "+base.ID.Short(), func(h record.Head) string {
 		r.Expires = record.At(ends)
@@ -152,13 +159,31 @@ func (m *maker) extend() bool {
 	return true
 }
 
-// acknowledge lays an acknowledgement, rather of an emergency; false where another
-// record is to be laid.
+// extendOpen extends a request that is open where it is asked to approve it once more.
+func (m *maker) extendOpen(r askedFor) bool {
+	c, ok := m.ref.request(r.ID)
+	return ok && m.seldom(160) && approve.Decide(m.ref.succession(), c, m.now).State == approve.Active && m.extend()
+}
+
+// prolonged gives a request that another one prolongs.
+func (m *maker) prolonged() (askedFor, bool) {
+	for _, x := range slices.Backward(m.asked) {
+		if i := slices.IndexFunc(m.asked, func(a askedFor) bool { return a.ID == x.Extends }); i >= 0 {
+			if _, counts := m.ref.request(x.ID); counts {
+				return m.asked[i], true
+			}
+		}
+	}
+	return askedFor{}, false
+}
+
+// acknowledge lays an acknowledgement, rather of an emergency; false where there is
+// none, and another record is to be laid.
 func (m *maker) acknowledge() bool {
-	if m.seldom(64) {
+	r := m.one()
+	if !r.Emergency && !m.seldom(8) && !slices.ContainsFunc(m.asked, func(a askedFor) bool { return a.Emergency }) {
 		return false
 	}
-	r := m.one()
 	for _, id := range m.ref.ids(record.KindRequest) {
 		if i := slices.IndexFunc(m.asked, func(a askedFor) bool { return a.ID == id && a.Emergency }); i >= 0 && !m.seldom(32) {
 			r = m.asked[i]
@@ -168,4 +193,52 @@ func (m *maker) acknowledge() bool {
 	key := pick(m, "alice", "dave", "carol", "dave", "alice.2", "bob")
 	m.lay(record.KindAcknowledgement, key, r.ID, false, owner(key)+" acknowledges "+r.ID.Short(), func(record.Head) string { return m.about(r.ID, r.digest) })
 	return true
+}
+
+// relations are how often requests had to do with others.
+type relations struct{ extensions, prolonged, endedTogether, emergencies, paid, apart int }
+
+func (n *relations) add(s *stand) {
+	for _, id := range s.ref.ids(record.KindRequest) {
+		c, _ := s.ref.request(id)
+		r, d := c.Request.Record, approve.Decide(s.ref.succession(), c, s.now)
+		if r.Emergency {
+			n.emergencies++
+		}
+		if d.Debt != nil && d.Debt.By != "" {
+			n.paid++
+		}
+		for _, g := range d.Grants {
+			if g.State != d.State {
+				n.apart++
+				break
+			}
+		}
+		if r.Extends == "" {
+			continue
+		}
+		n.extensions++
+		if !d.Opens.IsZero() {
+			n.prolonged++
+		}
+		if d.EndedBy != nil && slices.ContainsFunc(s.ref.counted, func(x counted) bool { return x.ID == d.EndedBy.Record && x.Request == r.Extends }) {
+			n.endedTogether++
+		}
+	}
+}
+
+// enough fails where too little of it came about.
+func (n relations) enough(t *testing.T, y *tally) {
+	if y.stores < 5000 {
+		return // some of it comes about once in a thousand stores
+	}
+	if n.extensions == 0 || n.prolonged == 0 || n.endedTogether == 0 || n.emergencies == 0 || n.paid == 0 || n.apart == 0 {
+		t.Errorf("too little of what has to do with other requests: %+v", n)
+	}
+	for _, code := range []policy.Code{policy.NotExtendable, policy.ExtendsAlready, policy.ExtendsTooLong, policy.NoEmergency, policy.EmergencyUnpaid,
+		policy.AlreadyOpen, policy.TooManyOpen, policy.TooManyInRole, policy.CoolingOff, policy.ConflictingRoles} {
+		if y.aside[string(code)] == 0 {
+			t.Errorf("nothing was set aside as %q in %d stores", code, y.stores)
+		}
+	}
 }

@@ -154,6 +154,9 @@ func (m *maker) approve() {
 		return
 	}
 	r, key := m.one(), pick(m, "carol", "alice", "dave", "alice.2", "carol", "alice", "dave", "carol", "alice", "bob")
+	if r.Emergency && !m.seldom(32) && m.acknowledge() || m.extendOpen(r) {
+		return
+	}
 	key, r = m.actor(key, r)
 	m.lay(record.KindApproval, key, r.ID, false, owner(key)+" approves "+r.ID.Short(), func(record.Head) string {
 		s := m.about(r.ID, r.digest)
@@ -171,6 +174,9 @@ func (m *maker) besides(kind record.Kind) {
 		return
 	}
 	r := m.one()
+	if base, ok := m.prolonged(); ok && m.seldom(100) {
+		r = base
+	}
 	key := pick(m, "carol", "alice", "dave")
 	if q, ok := m.ref.request(r.ID); ok && kind == record.KindWithdrawal && len(q.Approvals) > 0 {
 		key = q.Approvals[len(q.Approvals)-1].Record.By
