@@ -11,7 +11,7 @@ import (
 
 func newAckCmd(app *App) *cobra.Command {
 	cmd := newVerbCmd(app, verb{
-		use: "ack ID", group: groupDecide, kind: record.KindAcknowledgement, what: "comment", asks: true,
+		use: "ack ID", group: groupDecide, kind: record.KindAcknowledgement, what: "comment", asks: true, among: unacknowledged,
 		short: "Acknowledge an emergency: you have looked at it",
 		long: `Acknowledge an emergency, by which you say that you have looked at it. It takes
 nothing away: to end access that is still open, run jit revoke. Until somebody

@@ -33,10 +33,10 @@ func newApproveCmd(app *App) *cobra.Command {
 		Long: `Agree to requests, and as an admin to policy versions. What will be signed is
 shown in full first. An approval names the exact bytes that it agrees to, and
 holds only for what they mean today: if the rule or the role changes before
-access opens, it must be given again.`,
+access opens, it must be given again.` + pickHelp,
 		Example: `  jit approve f9k2qa
   jit approve f9k2qa --for 30m -r "half an hour is enough"`,
-		GroupID: groupDecide, Args: atLeast(1, "ID"),
+		GroupID:           groupDecide,
 		ValidArgsFunction: app.completeDecisions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.ids, o.set = args, cmd.Flags().Changed("reason")
@@ -51,6 +51,13 @@ access opens, it must be given again.`,
 }
 
 func (o *approveOptions) run(ctx context.Context) (err error) {
+	if len(o.ids) == 0 && (o.yes || !o.app.asks(o.out)) {
+		missing := []string{"ID"}
+		if !o.yes && !o.app.IO.CanAsk() {
+			missing = append(missing, "--yes")
+		}
+		return missingErr(missing)
+	}
 	if err := wholeIDs(o.yes, o.ids); err != nil {
 		return err
 	}
@@ -71,6 +78,13 @@ func (o *approveOptions) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer closing(d.rep, &err)
+	if len(o.ids) == 0 {
+		id, err := d.pickDecision()
+		if err != nil {
+			return err
+		}
+		o.ids = []string{id}
+	}
 	// Everything is found before anything is signed.
 	var refs []ledger.Ref
 	for _, arg := range o.ids {

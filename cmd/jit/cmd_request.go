@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/jitaccess/jit/pkg/approve"
 	"github.com/jitaccess/jit/pkg/ledger"
@@ -30,6 +31,7 @@ type requestOptions struct {
 	reason    string
 	reasonSet bool
 	ticket    string
+	inputArgs []string
 	wait      bool
 	timeout   string
 	dryRun    bool
@@ -44,8 +46,13 @@ type requestOptions struct {
 
 	// What the flags mean.
 	grants   []request.Grant
+	inputs   map[string]string
 	now      time.Time
 	patience time.Duration
+	flags    *pflag.FlagSet
+	// asked says that something was asked for: then the whole is shown, and must
+	// be agreed to.
+	asked bool
 }
 
 func newRequestCmd(app *App) *cobra.Command {
@@ -63,14 +70,19 @@ the command, and drops the access when the command ends, however it ends.
 Asking again for what is open or pending changes nothing; --new insists on another
 one. To keep what is open for longer, see: jit extend.
 
+On a terminal everything may be left out: it is asked for, and the whole is shown,
+with the command line that does the same, before it is signed. Where a program
+reads or answers, nothing is asked, and what is missing is named at once.
+
 With --emergency access opens at once, where the rule lets you, and everybody sees
 it: one who may must acknowledge it afterwards.`,
-		Example: `  jit request orders-db:readonly --for 2h -r "look into order 4711"
+		Example: `  jit request
+  jit request orders-db:readonly --for 2h -r "look into order 4711"
   jit request orders-db:readonly --for 30m -r "fix order 4711" -- psql orders
   jit request orders-db:admin --for 30m --emergency -r "orders are lost"`,
 		GroupID: groupAsk, ValidArgsFunction: app.completeGrants,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.args, o.reasonSet = args, cmd.Flags().Changed("reason")
+			o.args, o.reasonSet, o.flags = args, cmd.Flags().Changed("reason"), cmd.Flags()
 			if n := cmd.ArgsLenAtDash(); n >= 0 {
 				o.args, o.command, o.dashed = args[:n], args[n:], true
 			}
@@ -83,6 +95,7 @@ it: one who may must acknowledge it afterwards.`,
 	f.StringVar(&o.start, "start", "", "open at this `time`, not before")
 	f.StringVarP(&o.reason, "reason", "r", "", `why; "-" reads standard input`)
 	f.StringVar(&o.ticket, "ticket", "", "the `ticket` that it is about")
+	f.StringArrayVar(&o.inputArgs, "input", nil, "`NAME=VALUE` of what else the rule asks for; once for each")
 	f.BoolVar(&o.wait, "wait", false, "wait until the access can be used")
 	f.StringVar(&o.timeout, "timeout", "", "wait no longer than this `time`; then exit 7")
 	f.BoolVar(&o.emergency, "emergency", false, "open it at once; somebody must acknowledge it afterwards")
@@ -94,7 +107,7 @@ it: one who may must acknowledge it afterwards.`,
 
 func (o *requestOptions) run(ctx context.Context) (err error) {
 	a := o.app
-	if err := o.read(); err != nil {
+	if err := o.read(ctx); err != nil {
 		return err
 	}
 	rep, settings, err := a.known(ctx)
@@ -150,7 +163,7 @@ func (o *requestOptions) finish(ctx context.Context, d *desk, r request.Request)
 
 // read judges the command line, before anything is opened. Without a terminal
 // it names everything that is missing at once.
-func (o *requestOptions) read() error {
+func (o *requestOptions) read(ctx context.Context) (err error) {
 	a := o.app
 	o.now = a.Now()
 	if o.dashed && len(o.command) == 0 {
@@ -181,20 +194,13 @@ func (o *requestOptions) read() error {
 			return usageErr("add: --wait", "--timeout says how long to wait, and nothing waits")
 		}
 	}
-	var missing []string
-	if len(o.grants) == 0 {
-		missing = append(missing, "RESOURCE:ROLE")
+	if o.inputs, err = parseInputs(o.inputArgs); err != nil {
+		return err
 	}
-	if o.dur == "" && o.until == "" {
-		missing = append(missing, "--for TIME")
+	if missing := o.missing(); len(missing) > 0 && !a.asks(o.out) {
+		return missingErr(append(missing, o.alsoMissing(ctx)...))
 	}
-	if !o.reasonSet {
-		missing = append(missing, "-r REASON")
-	}
-	if len(missing) > 0 && !a.IO.CanAsk() {
-		return usageErr("add: "+strings.Join(missing, " "), "%s missing", listText(missing, "and")+" "+map[bool]string{true: "is", false: "are"}[len(missing) == 1])
-	}
-	_, err := o.times()
+	_, err = o.times()
 	return err
 }
 
@@ -230,67 +236,6 @@ func (o *requestOptions) times() (w window, err error) {
 	return w, err
 }
 
-// ask asks a person on a terminal for what the command line left out.
-func (o *requestOptions) ask(p *policy.Policy, me string) error {
-	a := o.app
-	if len(o.grants) == 0 {
-		var options []string
-		var grants []request.Grant
-		for _, v := range offers(p, me, o.now) {
-			if v.You.May {
-				g := request.Grant{Resource: v.Resource, Role: v.Role}
-				grants, options = append(grants, g), append(options, fmt.Sprintf("%s, at most %s", g, text(v.LongestText)))
-			}
-		}
-		if len(options) == 0 {
-			return failure(exitRefused, "nothing-allowed", "see why: jit resources", "there is nothing that you may ask for")
-		}
-		i, err := a.Choose("Which?", "RESOURCE:ROLE", options)
-		if err != nil {
-			return err
-		}
-		o.grants = grants[i : i+1]
-	}
-	var wants []policy.Requires
-	for _, g := range o.grants {
-		m, err := p.Match(me, g.Resource, g.Role, o.now)
-		if err != nil {
-			return err // before anybody writes a reason for nothing
-		}
-		wants = append(wants, m.Rule.Requires)
-	}
-	if o.dur == "" && o.until == "" {
-		answer, err := a.Ask("For how long? (30m, 2h, 1h30m)", "--for TIME")
-		if err != nil {
-			return err
-		}
-		if answer == "" {
-			return usageErr("add: --for TIME", "no time was given")
-		}
-		o.dur = answer
-	}
-	for _, w := range wants {
-		if w.Ticket != "" && o.ticket == "" && a.IO.CanAsk() {
-			var err error
-			if o.ticket, err = a.Ask("Ticket ("+w.Ticket+"):", "--ticket TICKET"); err != nil {
-				return err
-			}
-		}
-		if w.Reason != "" && !o.reasonSet {
-			a.Say("The reason must match %s", w.Reason)
-		}
-	}
-	reason, err := a.Text(o.reason, o.reasonSet, "reason", "Why do you need "+grantsText(o.grants)+"? Lines that begin with # are left out.")
-	if err != nil {
-		return err
-	}
-	o.reason, o.reasonSet = reason, true
-	if o.ticket, err = tidyText(o.ticket, "ticket"); err != nil {
-		return err
-	}
-	return nil
-}
-
 // compose makes the request, with a head that only says who and when, and
 // judges it by the policy in force.
 func (o *requestOptions) compose(l *ledger.Ledger, me string) (request.Request, error) {
@@ -299,11 +244,11 @@ func (o *requestOptions) compose(l *ledger.Ledger, me string) (request.Request, 
 	if err != nil {
 		return request.Request{}, err
 	}
-	r := request.Request{Grants: o.grants, Duration: w.duration, Start: w.start, Reason: o.reason, Ticket: o.ticket, Emergency: o.emergency}
+	r := request.Request{Grants: o.grants, Duration: w.duration, Start: w.start, Reason: o.reason, Ticket: o.ticket, Inputs: o.inputs, Emergency: o.emergency}
 	r.By, r.Created = me, record.At(o.now)
 	r.Expires = o.lapse(p, r)
 	if err := r.Check(); err != nil {
-		return r, &exitError{Exit: exitUsage, Code: "bad-request", Message: "the request cannot be made: " + err.Error(), Hint: "see: jit request --help", Err: err}
+		return r, badRequest(err)
 	}
 	before, err := l.Before(r)
 	if err != nil {
@@ -312,24 +257,18 @@ func (o *requestOptions) compose(l *ledger.Ledger, me string) (request.Request, 
 	return r, r.Allowed(p, before)
 }
 
+func badRequest(err error) error {
+	return &exitError{Exit: exitUsage, Code: "bad-request", Message: "the request cannot be made: " + err.Error(), Hint: "see: jit request --help", Err: err}
+}
+
 // lapse gives when r lapses: as late as every rule lets it wait, and not after what
 // it extends.
 func (o *requestOptions) lapse(p *policy.Policy, r request.Request) record.Timestamp {
-	wait := policy.DefaultPending
-	for i, g := range r.Grants {
-		m, err := p.Match(r.By, g.Resource, g.Role, r.Created.Time)
-		if err != nil {
-			continue // Allowed says it
-		}
-		if i == 0 || m.PendingFor() < wait {
-			wait = m.PendingFor()
-		}
-	}
-	at := r.Created.Add(wait)
+	at := r.Lapse(p)
 	if !o.notAfter.IsZero() && at.After(o.notAfter) {
-		at = o.notAfter
+		at = record.At(o.notAfter)
 	}
-	return record.At(at)
+	return at
 }
 
 // hasIt reports whether r was refused for what may well be the access that it asks
@@ -408,6 +347,9 @@ func (o *requestOptions) preview(rep *replica.Replica, r request.Request) error 
 	if err != nil {
 		return err
 	}
+	if o.asked {
+		o.sayCommand()
+	}
 	e, err := imagined(rep, r, data)
 	if err != nil {
 		return err
@@ -435,6 +377,15 @@ func (o *requestOptions) submit(ctx context.Context, d *desk, r request.Request)
 	}
 	r.Head = head
 	r.Expires = o.lapse(d.policy(), r)
+	if o.asked {
+		if err := o.agreed(d, &r); err != nil {
+			return ledger.Entry{}, err
+		}
+		head, r.Expires = r.Head, o.lapse(d.policy(), r)
+		if err := r.Check(); err != nil { // its start may be over by now
+			return ledger.Entry{}, badRequest(err)
+		}
+	}
 	data, err := record.Encode(r)
 	if err != nil {
 		return ledger.Entry{}, err

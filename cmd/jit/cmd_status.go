@@ -37,6 +37,7 @@ type statusView struct {
 	Spooled   []string       `json:"spooled"`
 	Refused   []string       `json:"refused"`
 	SetAside  []setAsideView `json:"setAside"`
+	Fresh     []freshView    `json:"fresh"`
 	Join      string         `json:"join"`
 	// Emergencies are those that nobody has acknowledged.
 	Emergencies []emergencyStatus `json:"emergencies"`
@@ -76,7 +77,7 @@ is known is printed all the same.`,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
 	}
 	o.out.add(cmd, []string{"store", "url", "transport", "head", "position", "digest", "policy", "reachable", "problem", "next",
-		"fetched", "age", "ageText", "spooled", "refused", "setAside", "join", "emergencies"})
+		"fetched", "age", "ageText", "spooled", "refused", "setAside", "fresh", "join", "emergencies"})
 	return cmd
 }
 
@@ -135,6 +136,9 @@ func viewStatus(rep *replica.Replica, s Settings, now time.Time, problem error) 
 		return v, err
 	}
 	v.Refused = append(v.Refused, refused...)
+	if v.Fresh, err = viewFresh(l, "", now); err != nil {
+		return v, err
+	}
 	aside, err := l.SetAside()
 	if err != nil {
 		return v, err
@@ -177,6 +181,7 @@ func (a *App) renderStatus(w io.Writer, v statusView) error {
 			fmt.Fprintf(w, "          → %s\n", clean(*v.Next))
 		}
 	}
+	a.renderFresh(w, v.Fresh)
 	fmt.Fprintf(w, "waiting   %s to be sent\n", count(len(v.Spooled), "submission"))
 	for _, line := range v.Spooled {
 		fmt.Fprintf(w, "  %s\n", clean(line))

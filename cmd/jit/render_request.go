@@ -273,6 +273,8 @@ func (a *App) renderReceipts(b *strings.Builder, st *Style, e ledger.Entry) {
 		r := p.Record
 		word := string(r.Outcome)
 		switch r.Outcome {
+		case receipt.Intended:
+			word = "is to open"
 		case receipt.Applied:
 			word = st.Good("opened")
 		case receipt.Ended:

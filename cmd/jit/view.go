@@ -244,6 +244,8 @@ func warningsOf(e ledger.Entry) []string {
 			continue
 		}
 		switch {
+		case r.Outcome == receipt.Ended && r.Cause == receipt.CauseLease && e.State == approve.Active:
+			warnings = append(warnings, g.String()+" is closed until "+r.By+" has evidence again that the store is the true one")
 		case r.Outcome == receipt.Failed:
 			warnings = append(warnings, r.By+" could not handle "+g.String()+": "+r.Detail)
 		case r.Standing:

@@ -168,6 +168,9 @@ func awaits(e ledger.Entry) string {
 		return "approved; waiting for the start of " + short
 	}
 	for _, g := range unopened(e) {
+		if r := lastReceipt(e, g); r != nil && r.Outcome == receipt.Intended {
+			return "approved; " + r.By + " has put on record that it opens " + g.String() + ", and waits to see that"
+		}
 		if r := lastReceipt(e, g); r != nil && r.Outcome == receipt.Failed {
 			return "approved, but " + r.By + " could not open " + g.String() + " yet: " + r.Detail
 		}

@@ -94,13 +94,12 @@ func (c *chain) concern(at time.Time) policy.Concern {
 	return policy.Concern{Requester: c.v.c.Request.Record.By, Resource: c.about.Resource, At: at}
 }
 
-// seats gives, for each way, the seats that an approver could have at a time: by
-// the policy at their place, in their own name or in that of somebody for whom
-// they act. as is the name under which they are eligible, empty where they are
-// not.
-func (c *chain) seats(p *policy.Policy, s *stage, names []string, at time.Time) (seats [][]string, as string) {
+// openTo says, for each way and quorum, whether an approver could have a seat at a
+// time: by the policy at their place, in their own name or in that of somebody for
+// whom they act. as is the name under which they are eligible, empty where they
+// are not.
+func (c *chain) openTo(p *policy.Policy, s *stage, names []string, at time.Time) (open [][]bool, as string) {
 	concern := c.concern(at)
-	seats = make([][]string, len(s.ways))
 	may := func(approvers []string) bool {
 		for _, name := range names {
 			if p.MayApprove(c.rule, approvers, name, concern) {
@@ -116,17 +115,24 @@ func (c *chain) seats(p *policy.Policy, s *stage, names []string, at time.Time) 
 	for _, e := range s.Escalate {
 		escalated = escalated || !at.Before(s.began.Add(e.After.Duration)) && may(e.To)
 	}
-	for i, w := range s.ways {
+	for _, w := range s.ways {
+		quorums := make([]bool, len(w.quorums))
 		for j, q := range w.quorums {
-			if !escalated && !may(q.Approvers) {
-				continue
-			}
-			for k := range q.Count {
-				seats[i] = append(seats[i], fmt.Sprintf("%d#%d", j, k))
-			}
+			quorums[j] = escalated || may(q.Approvers)
+		}
+		open = append(open, quorums)
+	}
+	return open, as
+}
+
+// seatsOf gives the seats of the quorums that are open to somebody.
+func (w *way) seatsOf(open []bool) (seats []string) {
+	for j, q := range w.quorums {
+		for k := 0; open[j] && k < q.Count; k++ {
+			seats = append(seats, fmt.Sprintf("%d#%d", j, k))
 		}
 	}
-	return seats, as
+	return seats
 }
 
 // take lets the current stage take an approval, and gives in whose name it does;
@@ -150,7 +156,7 @@ func (c *chain) take(i int, a Placed[Approval], acting []string) (name string, w
 	// approval never uses what two people may decide.
 	as := ""
 	for _, name := range names {
-		seats, eligible := c.seats(at, s, []string{name}, created)
+		open, eligible := c.openTo(at, s, []string{name}, created)
 		if eligible == "" {
 			continue
 		}
@@ -161,7 +167,7 @@ func (c *chain) take(i int, a Placed[Approval], acting []string) (name string, w
 			continue
 		}
 		for k, w := range s.ways {
-			if len(seats[k]) > 0 && w.seats.Take(seats[k]) {
+			if seats := w.seatsOf(open[k]); len(seats) > 0 && w.seats.Take(seats) {
 				w.have = append(w.have, a.Record.By)
 				seated = true
 			}
@@ -272,6 +278,8 @@ func (c *chain) who(i int, now time.Time, ever bool) []string {
 			principals = append(principals, e.To...)
 		}
 	}
+	// Many are eligible for the same quorums, and one answer is that of all.
+	useful := map[string]bool{}
 	return slices.DeleteFunc(c.p.Eligible(c.rule, principals, c.concern(now)), func(name string) bool {
 		if c.counted[name] {
 			return true
@@ -279,12 +287,15 @@ func (c *chain) who(i int, now time.Time, ever bool) []string {
 		if ever {
 			return false
 		}
-		seats, _ := c.seats(c.p, s, []string{name}, now)
-		return !slices.ContainsFunc(s.ways, func(w *way) bool {
-			with := w.seats.Clone()
-			k := slices.Index(s.ways, w)
-			return len(seats[k]) > 0 && with.Take(seats[k])
-		})
+		open, _ := c.openTo(c.p, s, []string{name}, now)
+		key := fmt.Sprint(open)
+		if _, known := useful[key]; !known {
+			useful[key] = slices.ContainsFunc(s.ways, func(w *way) bool {
+				seats := w.seatsOf(open[slices.Index(s.ways, w)])
+				return len(seats) > 0 && w.seats.Clone().Take(seats)
+			})
+		}
+		return !useful[key]
 	})
 }
 
@@ -297,8 +308,10 @@ func (c *chain) next(i int, now time.Time) *EscalationDue {
 	}
 	for _, e := range s.Escalate {
 		if at := s.began.Add(e.After.Duration); now.Before(at) {
+			already := c.who(i, now, false)
 			to := slices.DeleteFunc(c.p.Eligible(c.rule, e.To, c.concern(at)), func(name string) bool {
-				return c.counted[name] || slices.Contains(c.who(i, now, false), name)
+				_, may := slices.BinarySearch(already, name)
+				return c.counted[name] || may
 			})
 			return &EscalationDue{At: at, To: to}
 		}

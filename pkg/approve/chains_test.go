@@ -10,6 +10,11 @@ import (
 	"github.com/jitaccess/jit/pkg/revoke"
 )
 
+// stages gives the rule of db:read these stages.
+func stages(all ...policy.Stage) func(*policy.Body) {
+	return func(b *policy.Body) { b.Rules[0].Stages = all }
+}
+
 func quorum(n int, approvers ...string) policy.Quorum {
 	return policy.Quorum{Approvers: approvers, Count: n}
 }
@@ -77,7 +82,9 @@ func (tl *timeline) refused(by string, minute int, want policy.Code) *timeline {
 }
 
 func TestChains(t *testing.T) {
-	dba := func(b *policy.Body) { b.Groups["dba"], b.Groups["owners"] = []string{"bob", "carol"}, []string{"bob", "dave"} }
+	dba := func(b *policy.Body) {
+		b.Groups["dba"], b.Groups["owners"] = []string{"bob", "carol"}, []string{"bob", "dave"}
+	}
 	all := policy.Stage{AllOf: []policy.Quorum{quorum(1, "group:dba"), quorum(1, "group:owners")}}
 	other := policy.Stage{AnyOf: []policy.Quorum{quorum(2, "bob", "carol"), quorum(1, "dave")}}
 	for name, c := range map[string]struct {
@@ -219,6 +226,20 @@ func TestChains(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { c.do(newTimeline(t, c.policy...)) })
 	}
+}
+
+// approveFor is an approval by one who acts for others.
+func (tl *timeline) approveFor(by string, minute int, others ...string) error {
+	a := placed(tl, Approval{Head: tl.head(record.KindApproval, by, minute), Request: tl.c.Request.Record.ID, RequestDigest: tl.c.Digest}, by)
+	if err := tl.c.MayApprove(tl.h, a, others); err != nil {
+		return err
+	}
+	tl.c.Approvals = append(tl.c.Approvals, a)
+	if tl.c.Acting == nil {
+		tl.c.Acting = map[record.ID][]string{}
+	}
+	tl.c.Acting[a.Record.ID] = others
+	return nil
 }
 
 func TestChainsAndDelegates(t *testing.T) {

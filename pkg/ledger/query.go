@@ -402,6 +402,7 @@ func (l *Ledger) Export() ([]byte, error) {
 		Delegations  []json.RawMessage
 		SetAside     []SetAside
 		Healed       []gitstore.Hash
+		Sights       []Sight
 	}{Identity: l.identity, Head: l.head, Position: l.position, Digest: l.digest, Floors: l.floors, Locks: l.locks}
 	var err error
 	if all.Records, err = l.AllRecords(); err != nil {
@@ -411,6 +412,9 @@ func (l *Ledger) Export() ([]byte, error) {
 		return nil, err
 	}
 	if all.Healed, err = l.HealedAway(); err != nil {
+		return nil, err
+	}
+	if all.Sights, err = l.Sights(); err != nil {
 		return nil, err
 	}
 	bodies := func(into *[]json.RawMessage, query string, text func([]byte) ([]byte, error)) error {

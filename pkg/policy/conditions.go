@@ -33,25 +33,25 @@ type terms struct {
 func (c *checker) asks(rule int, at string, r Rule) {
 	if r.Approve == ApproveDeny {
 		if len(r.Conditions) > 0 || len(r.Requires.Inputs) > 0 {
-			c.add(at, "leave out conditions and inputs", "the rule denies whatever a request says")
+			c.add(ProblemDeny, at, "leave out conditions and inputs", "the rule denies whatever a request says")
 		}
 		return
 	}
 	compilable := c.inputs(at+".requires.inputs", r.Requires.Inputs)
 	if len(r.Conditions) > MaxConditions {
-		c.add(at+".conditions", fmt.Sprintf("at most %d; join some by &&", MaxConditions), "the rule has %d conditions", len(r.Conditions))
+		c.add(ProblemCondition, at+".conditions", fmt.Sprintf("at most %d; join some by &&", MaxConditions), "the rule has %d conditions", len(r.Conditions))
 		return
 	}
 	for i, x := range r.Conditions {
 		at := fmt.Sprintf("%s.conditions[%d]", at, i)
 		if strings.TrimSpace(x.Message) == "" {
-			c.add(at+".message", "say what to do where it is not true", "people are refused without a word")
+			c.add(ProblemCondition, at+".message", "say what to do where it is not true", "people are refused without a word")
 		}
 		switch {
 		case strings.TrimSpace(x.Expr) == "":
-			c.add(at+".expr", `write one, like request.duration <= duration("2h")`, "the condition has no expression")
+			c.add(ProblemCondition, at+".expr", `write one, like request.duration <= duration("2h")`, "the condition has no expression")
 		case utf8.RuneCountInString(x.Expr) > MaxExpression:
-			c.add(at+".expr", fmt.Sprintf("at most %d characters; make it two conditions", MaxExpression), "the expression is too long")
+			c.add(ProblemCondition, at+".expr", fmt.Sprintf("at most %d characters; make it two conditions", MaxExpression), "the expression is too long")
 		case compilable: // else the inputs' types are not known
 			c.condition(rule, at+".expr", x.Expr, r.Requires.Inputs)
 		}
@@ -65,7 +65,7 @@ func (c *checker) condition(rule int, at, expr string, inputs map[string]Input) 
 	}
 	program, err := c.compiler.compile(expr, inputs)
 	if err != nil {
-		c.add(at, expressionHint(err, inputs), "%v", err)
+		c.add(ProblemCondition, at, expressionHint(err, inputs), "%v", err)
 		return
 	}
 	if c.conditions == nil {

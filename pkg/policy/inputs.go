@@ -72,8 +72,18 @@ func (i Input) check(pattern *regexp.Regexp, value string) (ref.Val, error) {
 	return nil, fmt.Errorf("%q is no type of input", i.Type)
 }
 
-// expects says in a few words what a value may be.
-func (i Input) expects() string {
+// Judge says why a value is not what the input asks for.
+func (i Input) Judge(value string) error {
+	pattern, err := compilePattern(i.Pattern)
+	if err != nil {
+		return err
+	}
+	_, err = i.check(pattern, value)
+	return err
+}
+
+// Expects says in a few words what a value may be.
+func (i Input) Expects() string {
 	switch {
 	case i.Type == InputText && i.Pattern != "":
 		return "a text that matches " + i.Pattern
@@ -98,7 +108,7 @@ func (i Input) expects() string {
 func (c *checker) inputs(at string, m map[string]Input) bool {
 	before := len(c.problems)
 	if len(m) > MaxInputs {
-		c.add(at, fmt.Sprintf("at most %d", MaxInputs), "the rule asks for %d inputs", len(m))
+		c.add(ProblemInput, at, fmt.Sprintf("at most %d", MaxInputs), "the rule asks for %d inputs", len(m))
 	}
 	for _, name := range slices.Sorted(maps.Keys(m)) {
 		at, i := at+"."+name, m[name]
@@ -113,7 +123,7 @@ func (c *checker) inputs(at string, m map[string]Input) bool {
 			{"choices", InputChoice, len(i.Choices) > 0},
 		} {
 			if only.there && i.Type != only.kind {
-				c.add(at+"."+only.key, "leave it out, or write type: "+only.kind, "%s belongs to inputs of type %s", only.key, only.kind)
+				c.add(ProblemInput, at+"."+only.key, "leave it out, or write type: "+only.kind, "%s belongs to inputs of type %s", only.key, only.kind)
 			}
 		}
 		switch i.Type {
@@ -121,13 +131,13 @@ func (c *checker) inputs(at string, m map[string]Input) bool {
 			c.pattern(at+".pattern", i.Pattern)
 		case InputNumber:
 			if i.Min != nil && i.Max != nil && *i.Min > *i.Max {
-				c.add(at+".max", "write min, then max", "no number is from %d to %d", *i.Min, *i.Max)
+				c.add(ProblemInput, at+".max", "write min, then max", "no number is from %d to %d", *i.Min, *i.Max)
 			}
 		case InputChoice:
 			c.choices(at+".choices", i.Choices)
 		case InputBoolean:
 		default:
-			c.add(at+".type", "write text, number, choice or boolean", "%q is no type of input", i.Type)
+			c.add(ProblemInput, at+".type", "write text, number, choice or boolean", "%q is no type of input", i.Type)
 		}
 	}
 	return len(c.problems) == before
@@ -135,17 +145,17 @@ func (c *checker) inputs(at string, m map[string]Input) bool {
 
 func (c *checker) choices(at string, choices []string) {
 	if len(choices) == 0 {
-		c.add(at, "write what one may choose", "there is nothing to choose from")
+		c.add(ProblemInput, at, "write what one may choose", "there is nothing to choose from")
 	}
 	for j, choice := range choices {
 		at := fmt.Sprintf("%s[%d]", at, j)
 		switch {
 		case choice == "" || strings.TrimSpace(choice) != choice:
-			c.add(at, "write it without spaces around it", "choice %q is blank, or begins or ends with a space", choice)
+			c.add(ProblemInput, at, "write it without spaces around it", "choice %q is blank, or begins or ends with a space", choice)
 		case utf8.RuneCountInString(choice) > MaxInput:
-			c.add(at, fmt.Sprintf("at most %d characters", MaxInput), "the choice is too long")
+			c.add(ProblemInput, at, fmt.Sprintf("at most %d characters", MaxInput), "the choice is too long")
 		case slices.Contains(choices[:j], choice):
-			c.add(at, "write each choice once", "choice %q is there twice", choice)
+			c.add(ProblemInput, at, "write each choice once", "choice %q is there twice", choice)
 		}
 	}
 }
@@ -213,7 +223,7 @@ func (m Match) refuseInput(code Code, hint, format string, args ...any) error {
 // inputFlag shows how an input is given: --input rows=NUMBER (a whole number from
 // 1 to 1000).
 func inputFlag(name string, i Input) string {
-	text := i.expects()
+	text := i.Expects()
 	if i.Description != "" {
 		text = i.Description + ": " + text
 	}

@@ -22,6 +22,7 @@ const (
 	// causeChanged: the policy, or this reconciler's configuration, no longer
 	// gives the access, or gives another.
 	causeChanged = "changed"
+	causeLease   = receipt.CauseLease
 )
 
 // task is one action of a plan.
@@ -30,6 +31,8 @@ type task struct {
 	action   Action
 	cause    string
 	standing bool
+	// held says why it is not done, or is nil.
+	held error
 	// adopt says that the journal does not have the grant open.
 	adopt bool
 	// refused is why it is not done, and failed at once.
@@ -52,6 +55,11 @@ type situation struct {
 	// opened.
 	synced  bool
 	journal []*kept
+	// answered is the time of the newest evidence that the store is the true one, leases
+	// what rests on it, and traces are the intents of grants that are not open.
+	answered time.Time
+	leases   map[string]lease
+	traces   map[string]trace
 }
 
 // plan says what to do: what ends, in the order in which it was opened, then
@@ -86,12 +94,16 @@ func plan(s situation) []task {
 		k := have[w.Grant.ID]
 		switch {
 		case k == nil || k.stage == untouched:
-			tasks = append(tasks, task{wish: w, action: Open, refused: late[w.Grant.ID]})
+			tasks = s.opening(tasks, task{wish: w, action: Open, refused: late[w.Grant.ID]})
+		case k.suspended():
+			tasks = s.opening(tasks, task{wish: w, action: Resume})
 		case ending[w.Grant.ID], k.stage == over:
 			// What ended once stays so, whatever the clock or the
 			// configuration says later.
 		case k.stage == maybeOpen:
-			tasks = append(tasks, task{wish: k.wish, action: Open, standing: k.standing})
+			tasks = append(tasks, task{wish: k.wish, action: Open, standing: k.standing, held: s.stale(k.Grant.Resource)})
+		case s.stale(k.Grant.Resource) != nil:
+			// It is open; what has gone is not given anew.
 		default:
 			tasks = append(tasks, task{wish: k.wish, action: Restore, standing: k.standing})
 		}
@@ -115,6 +127,21 @@ func (s situation) tooLate(e ledger.Entry, w wish) error {
 		r.Created.UTC().Format(timeForm), record.Duration{Duration: approve.EmergencyWithin}, r.By)
 }
 
+// opening adds what is to be done for a grant that is to open and is not.
+func (s situation) opening(tasks []task, t task) []task {
+	if t.refused != nil {
+		return append(tasks, t)
+	}
+	switch t.held = s.stale(t.Grant.Resource); {
+	case t.held != nil || !s.traced(t.Grant.Resource):
+	case s.traces[t.Grant.ID] == onItsWay:
+		return tasks
+	case s.traces[t.Grant.ID] == untraced:
+		t.action = Intend
+	}
+	return append(tasks, t)
+}
+
 // mine reports whether the resource is this reconciler's by the policy and by
 // the configuration.
 func (s situation) mine(resource string) bool {
@@ -126,6 +153,18 @@ func (s situation) over(k *kept, wanted map[string]wish) string {
 	if !k.Grant.Ends.After(s.now) {
 		return causeExpired
 	}
+	if cause := s.dropped(k, wanted); cause != "" {
+		return cause
+	}
+	if s.lapsed(k.Grant.Resource) {
+		return causeLease
+	}
+	return ""
+}
+
+// dropped says why the ledger no longer gives a journalled grant, or "" where it
+// does, or is not known to give it no longer.
+func (s situation) dropped(k *kept, wanted map[string]wish) string {
 	e, ok := s.known[k.Request]
 	switch {
 	case !ok && s.synced, ok && e.Digest != k.Digest:

@@ -120,8 +120,8 @@ func (r Request) Fits(p *policy.Policy, b Before) error {
 			return err
 		}
 		f := fit{p: p, r: r, b: b, g: g, m: m}
-		for _, judge := range []func() error{f.kind, f.window, f.texts, f.hours, f.extension, f.limits, f.conflicts, f.conditions} {
-			if err := judge(); err != nil {
+		for _, s := range steps {
+			if err := s.judge(f); err != nil {
 				return err
 			}
 		}
