@@ -318,12 +318,13 @@ func (o *requestOptions) already(rep *replica.Replica, r request.Request) (ledge
 func (o *requestOptions) again(ctx context.Context, rep *replica.Replica, e ledger.Entry) error {
 	a := o.app
 	word := "asked for"
-	if e.State == approve.Active {
+	open := openGrants(e)
+	if len(open) > 0 && !slices.ContainsFunc(o.grants, func(g request.Grant) bool { return !slices.Contains(open, g) }) {
 		word = "open"
 	}
 	short := e.Request.Record.ID.Short()
 	answer := fmt.Sprintf("already %s: %s, request %s\n%s", word, grantsText(e.Request.Record.Grants), short, a.standingLine(e, a.Now()))
-	if e.State == approve.Active {
+	if word == "open" {
 		answer += "\nfor longer: jit extend " + short + " --for TIME -r REASON; for another one beside it, add: --new"
 	}
 	if !o.wait && len(o.command) == 0 {

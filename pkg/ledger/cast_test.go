@@ -85,6 +85,7 @@ type terms struct {
 	oneKey    bool   // alice has only her second key
 	lending   int    // for how many hours one may delegate, or 0
 	delegates string // to whom, or empty: everybody
+	family           // what has to do with other requests
 }
 
 var firstTerms = terms{admins: "alice dave", threshold: 1, stages: 1, count: 1, hours: 4, meaning: "readers", driver: "postgres", machines: " robot rover", lending: 24}
@@ -168,6 +169,7 @@ func (c *cast) bodyOf(t terms) policy.Body {
 		web.Stages, web.Approve = db.Stages[:1], ""
 	}
 	b.Rules = []policy.Rule{db, web}
+	t.family.write(&b)
 	return b
 }
 

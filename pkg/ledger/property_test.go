@@ -242,12 +242,14 @@ type tally struct {
 	states          map[approve.State]int
 	versions, real  int
 	standings
+	relations
 }
 
 func (y *tally) add(s *stand) {
 	y.stores++
 	y.records += len(s.ids)
 	y.standings.add(s)
+	y.relations.add(s)
 	for _, c := range s.ref.counted {
 		y.counted[string(c.Kind)]++
 	}
@@ -266,8 +268,8 @@ func (y *tally) add(s *stand) {
 
 // enough fails where the stores held too little of what they are made for.
 func (y *tally) enough(t *testing.T) {
-	t.Logf("%d stores with %d records, %d of them in a repository, %d changes of policy\ncounted: %v\nset aside: %v\nstates: %v\nlocks and delegations: %+v",
-		y.stores, y.records, y.real, y.versions, y.counted, y.aside, y.states, y.standings)
+	t.Logf("%d stores with %d records, %d of them in a repository, %d changes of policy\ncounted: %v\nset aside: %v\nstates: %v\nlocks and delegations: %+v\nof several requests: %+v",
+		y.stores, y.records, y.real, y.versions, y.counted, y.aside, y.states, y.standings, y.relations)
 	if y.stores < 300 {
 		return // too few to hold everything
 	}
@@ -278,6 +280,7 @@ func (y *tally) enough(t *testing.T) {
 	if y.stores >= 1000 && (y.lifted == 0 || y.locked == 0 || y.forOthers == 0 || y.over == 0 || y.counted[string(record.KindDelegationEnd)] == 0) {
 		t.Errorf("too little of locks and delegations: %+v", y.standings)
 	}
+	y.relations.enough(t, y)
 	for _, kind := range []record.Kind{record.KindPolicy, record.KindRequest, record.KindApproval, record.KindDenial, record.KindWithdrawal,
 		record.KindCancellation, record.KindRevocation, record.KindComment, record.KindReceipt, record.KindHeartbeat,
 		record.KindLock, record.KindUnlock, record.KindDelegation} {

@@ -114,14 +114,20 @@ func (r *reference) backdated(q request.Request, created time.Time) bool {
 
 // request gathers what counts about a request.
 func (r *reference) request(id record.ID) (c approve.Case, ok bool) {
+	before := r.prolonged(id)
 	for i, x := range r.counted {
-		if x.Policy || x.Request != id {
+		if inherited := ok && x.Kind.TakesAway() && slices.Contains(before, x.Request); x.Policy || x.Request != id && !inherited {
+			if slices.Contains(before, x.Request) {
+				c.Void = r.withVoid(c.Void, x)
+			}
 			continue
 		}
 		switch v := x.value.(type) {
 		case request.Request:
-			c.Request, c.Digest, ok = put(v, x), x.Digest(), true
-			c.Locks = slices.Concat(r.locksFrom(i), r.compromises())
+			c.Request, c.Digest, c.Before, ok = put(v, x), x.Digest(), x.before, true
+			c.Locks = slices.Concat(r.lockedBy(v.By, r.locksFrom(i), before), r.compromises())
+		case approve.Acknowledgement:
+			c.Acks = append(c.Acks, put(v, x))
 		case approve.Approval:
 			c.Approvals = append(c.Approvals, put(v, x))
 			if c.Acting == nil {
@@ -137,12 +143,7 @@ func (r *reference) request(id record.ID) (c approve.Case, ok bool) {
 		case revoke.Revocation:
 			c.Revocations = append(c.Revocations, put(v, x))
 		}
-		if void, ok := r.void(x.Primary()); ok && (x.Kind == record.KindRequest || x.Kind == record.KindApproval) {
-			if c.Void == nil {
-				c.Void = map[record.Fingerprint]approve.Void{}
-			}
-			c.Void[x.Primary()] = void
-		}
+		c.Void = r.withVoid(c.Void, x)
 	}
 	return c, ok
 }
@@ -192,7 +193,10 @@ func (r *reference) meaning(c *counted) (reason string) {
 	case c.Kind == record.KindRequest:
 		q, err := request.Decode(c.Verified)
 		if err == nil {
-			err = q.Allowed(r.inForce(), request.Before{})
+			c.before, err = r.before(q)
+		}
+		if err == nil {
+			err = q.Allowed(r.inForce(), c.before)
 		}
 		if err == nil && r.backdated(q, q.Created.Time) {
 			return string(policy.Backdated)
@@ -310,6 +314,11 @@ func (r *reference) beside(c *counted, q approve.Case) (reason string) {
 		may(v.Request, v.RequestDigest, func() error {
 			return revoke.MayRevoke(now, q.Request.Record, revoke.Who{By: by, At: c.Head().Created.Time, Acting: r.acting(by, c.Head().Created.Time)})
 		})
+	case record.KindAcknowledgement:
+		var v approve.Acknowledgement
+		v, err = approve.DecodeAcknowledgement(c.Verified)
+		c.value = v
+		may(v.Request, v.RequestDigest, func() error { return q.MayAcknowledge(now, put(v, *c)) })
 	case record.KindComment:
 		var v request.Comment
 		v, err = request.DecodeComment(c.Verified)
