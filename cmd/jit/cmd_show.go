@@ -62,7 +62,7 @@ func (o *showOptions) run(ctx context.Context) (err error) {
 		return err
 	}
 	h := rep.Ledger().Policies()
-	return a.Print(o.out, viewRequest(h, e), paged(func(w io.Writer) error {
+	return a.Print(o.out, viewRequest(h, e, a.Now()), paged(func(w io.Writer) error {
 		if err := a.renderRequest(w, h, e, a.Now()); err != nil {
 			return err
 		}

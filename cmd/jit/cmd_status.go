@@ -10,6 +10,7 @@ import (
 
 	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/ledger"
+	"github.com/jitaccess/jit/pkg/record"
 	"github.com/jitaccess/jit/pkg/replica"
 )
 
@@ -36,11 +37,14 @@ type statusView struct {
 	Spooled   []string       `json:"spooled"`
 	Refused   []string       `json:"refused"`
 	SetAside  []setAsideView `json:"setAside"`
+	Fresh     []freshView    `json:"fresh"`
 	Join      string         `json:"join"`
 	// Locks are those that stand; Delegations those that have, or will have, an
 	// effect.
 	Locks       []lockView       `json:"locks"`
 	Delegations []delegationView `json:"delegations"`
+	// Emergencies are those that nobody has acknowledged.
+	Emergencies []emergencyStatus `json:"emergencies"`
 }
 
 // setAsideView is a record, or a change, that does not count.
@@ -70,13 +74,14 @@ monitoring. The last line is for the next person: it pins the store's identity
 and a recent head.
 
 The exit code is 5 where the store could not be reached, and 4 where what it
-shows cannot be trusted; what is known is printed all the same.`,
+shows cannot be trusted, and else 9 while an emergency is not acknowledged; what
+is known is printed all the same.`,
 		GroupID: groupAdmin,
 		Args:    exactly(),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
 	}
 	o.out.add(cmd, []string{"store", "url", "transport", "head", "position", "digest", "policy", "reachable", "problem", "next",
-		"fetched", "age", "ageText", "spooled", "refused", "setAside", "join", "locks", "delegations"})
+		"fetched", "age", "ageText", "spooled", "refused", "setAside", "fresh", "join", "emergencies", "locks", "delegations"})
 	return cmd
 }
 
@@ -102,7 +107,10 @@ func (o *statusOptions) run(ctx context.Context) (err error) {
 	if err := a.Print(o.out, v, func(w io.Writer) error { return a.renderStatus(w, v) }); err != nil {
 		return err
 	}
-	return problem
+	if problem != nil {
+		return problem
+	}
+	return errUnacknowledged(v.Emergencies)
 }
 
 func viewStatus(rep *replica.Replica, s Settings, now time.Time, problem error) (v statusView, err error) {
@@ -139,8 +147,16 @@ func viewStatus(rep *replica.Replica, s Settings, now time.Time, problem error) 
 		return v, err
 	}
 	v.Refused = append(v.Refused, refused...)
+	if v.Fresh, err = viewFresh(l, "", now); err != nil {
+		return v, err
+	}
 	aside, err := l.SetAside()
+	if err != nil {
+		return v, err
+	}
 	v.SetAside = viewSetAside(aside)
+	red, err := unacknowledged(l, now)
+	v.Emergencies = statusOf(red, now)
 	return v, err
 }
 
@@ -176,6 +192,7 @@ func (a *App) renderStatus(w io.Writer, v statusView) error {
 			fmt.Fprintf(w, "          → %s\n", clean(*v.Next))
 		}
 	}
+	a.renderFresh(w, v.Fresh)
 	fmt.Fprintf(w, "waiting   %s to be sent\n", count(len(v.Spooled), "submission"))
 	for _, line := range v.Spooled {
 		fmt.Fprintf(w, "  %s\n", clean(line))
@@ -191,6 +208,13 @@ func (a *App) renderStatus(w io.Writer, v statusView) error {
 	}
 	for _, x := range v.Delegations {
 		fmt.Fprintf(w, "delegated %s\n", delegationLine(x))
+	}
+	for _, e := range v.Emergencies {
+		word := "not acknowledged"
+		if e.Overdue {
+			word += ", overdue"
+		}
+		fmt.Fprintf(w, "EMERGENCY %s\n", st.Bad(fmt.Sprintf("%s of %s: %s, due %s", record.ID(e.ID).Short(), clean(e.By), word, e.Due)))
 	}
 	_, err := fmt.Fprintf(w, "join with\n  %s\n", clean(v.Join))
 	return err

@@ -23,8 +23,8 @@ import (
 // lifeCommands make the commands about the life of a request, and those that
 // run it.
 var lifeCommands = []func(*App) *cobra.Command{
-	newResourcesCmd, newRequestCmd, newCancelCmd,
-	newInboxCmd, newApproveCmd, newDenyCmd, newWithdrawCmd, newRevokeCmd, newCommentCmd, newDelegateCmd,
+	newResourcesCmd, newRequestCmd, newExtendCmd, newCancelCmd,
+	newInboxCmd, newApproveCmd, newDenyCmd, newWithdrawCmd, newRevokeCmd, newAckCmd, newCommentCmd, newDelegateCmd,
 	newListCmd, newShowCmd, newLogCmd,
 	newReconcileCmd, newDemoCmd,
 }

@@ -9,20 +9,6 @@ import (
 	"github.com/jitaccess/jit/pkg/revoke"
 )
 
-// approveFor approves as somebody who acts in others' places.
-func (tl *timeline) approveFor(by string, minute int, acting ...string) error {
-	a := placed(tl, Approval{Head: tl.head(record.KindApproval, by, minute), Request: tl.c.Request.Record.ID, RequestDigest: tl.c.Digest}, by)
-	err := tl.c.MayApprove(tl.h, a, acting)
-	if err == nil {
-		tl.c.Approvals = append(tl.c.Approvals, a)
-		if tl.c.Acting == nil {
-			tl.c.Acting = map[record.ID][]string{}
-		}
-		tl.c.Acting[a.Record.ID] = acting
-	}
-	return err
-}
-
 // actsFor asserts in whose place the n-th approval counts.
 func (tl *timeline) actsFor(minute, n int, want ...string) *timeline {
 	tl.t.Helper()
@@ -37,14 +23,6 @@ func (tl *timeline) lock(person string, minute int) *timeline {
 	tl.pos++
 	tl.c.Locks = append(tl.c.Locks, Locked{ID: "L", Position: tl.pos, At: at(minute), By: "erin", Reason: "lost", Person: person, For: person})
 	return tl
-}
-
-func stages(all ...policy.Stage) func(*policy.Body) {
-	return func(b *policy.Body) { b.Rules[0].Stages = all }
-}
-
-func of(count int, names ...string) policy.Quorum {
-	return policy.Quorum{Approvers: names, Count: count}
 }
 
 func TestActing(t *testing.T) {
@@ -96,7 +74,7 @@ func TestActing(t *testing.T) {
 			tl.approve("bob", 6).state(6, Pending).approve("carol", 7).state(7, Active)
 		},
 		"one seat is not taken with the right of another": func(tl *timeline) {
-			tl.policy(-1, stages(policy.Stage{AllOf: []policy.Quorum{of(1, "dave", "erin"), of(2, "bob", "carol")}}))
+			tl.policy(-1, stages(policy.Stage{AllOf: []policy.Quorum{quorum(1, "dave", "erin"), quorum(2, "bob", "carol")}}))
 			tl.request(nil, "read")
 			_ = tl.approveFor("dave", 5, "bob")
 			tl.actsFor(5, 0).approve("bob", 6)

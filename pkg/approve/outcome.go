@@ -171,13 +171,17 @@ func (v *verdict) decideAt(o *outcome, at time.Time) {
 		o.opens = s.Time
 	}
 	o.ends = o.opens.Add(o.duration.Duration)
-	if base := v.c.Before.Base; base != nil {
-		o.ends = base.Ends.Add(o.duration.Duration)
-		if !at.Before(base.Ends) {
+	base := v.c.Before.Base
+	var before time.Time // when it ends without an extension
+	if base != nil {
+		var opened time.Time
+		opened, before = base.Window()
+		o.ends = before.Add(o.duration.Duration)
+		if !at.Before(before) {
 			o.never = &policy.Refusal{Code: policy.NotExtendable, Message: "what it extends has ended"}
 		}
-		if at.Before(base.Opens) {
-			o.opens = base.Opens
+		if at.Before(opened) {
+			o.opens = opened
 		}
 	}
 	if o.policy == nil || r.Emergency {
@@ -192,48 +196,21 @@ func (v *verdict) decideAt(o *outcome, at time.Time) {
 	if len(hours) == 0 {
 		return
 	}
-	opens, closes, ok := within(hours, o.opens)
+	opens, closes, ok := policy.Within(hours, o.opens)
 	if !ok {
 		o.never = &policy.Refusal{Code: policy.NeverOpen, Message: "the hours in which it may be used never come"}
 		return
 	}
-	if v.c.Before.Base == nil {
+	if base == nil {
 		o.ends = opens.Add(o.duration.Duration)
 	}
 	o.opens = opens
 	if closes.Before(o.ends) {
 		o.ends = closes
 	}
-}
-
-// maxSpans bounds the search for a time that lies in several calendars.
-const maxSpans = 1000
-
-// within gives the first span at or after t that lies in all calendars.
-func within(hours []*policy.Calendar, t time.Time) (opens, closes time.Time, ok bool) {
-	for range maxSpans {
-		moved := false
-		for _, h := range hours {
-			next, ok := h.Open(t)
-			if !ok {
-				return t, t, false
-			}
-			if next.After(t) {
-				t, moved = next, true
-			}
-		}
-		if moved {
-			continue
-		}
-		closes = hours[0].Close(t)
-		for _, h := range hours[1:] {
-			if end := h.Close(t); end.Before(closes) {
-				closes = end
-			}
-		}
-		return t, closes, true
+	if base != nil && !o.ends.After(before) {
+		o.never = &policy.Refusal{Code: policy.NotExtendable, Message: "the hours in which it may be used end when what it extends does"}
 	}
-	return t, t, false
 }
 
 // tally counts, under one policy, the approvals that stand up to a place and

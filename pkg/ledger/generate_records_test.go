@@ -209,6 +209,20 @@ func (m *maker) receipt() {
 	})
 }
 
+func (m *maker) heartbeat() {
+	key := pick(m, "robot", "rover", "robot", "rover", "bob")
+	beside := record.ID("")
+	if m.seldom(10) {
+		beside = pick(m, m.ids...)
+	}
+	m.lay(record.KindHeartbeat, key, beside, false, key+" was there", func(record.Head) string {
+		if m.seldom(6) {
+			return "comment: and waves\n"
+		}
+		return ""
+	})
+}
+
 func (m *maker) propose() {
 	key := pick(m, "alice", "dave", "alice", "alice.2", "dave", "carol", "bob")
 	replaces := m.inForce()

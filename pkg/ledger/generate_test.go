@@ -275,8 +275,10 @@ func (m *maker) event() {
 	case n < 144:
 		m.besides([]record.Kind{record.KindWithdrawal, record.KindWithdrawal, record.KindCancellation, record.KindDenial, record.KindRevocation,
 			record.KindRevocation, record.KindComment}[n%7])
-	case n < 160:
+	case n < 156:
 		m.receipt()
+	case n < 160:
+		m.heartbeat()
 	case n < 186:
 		m.propose()
 	case n < 214:

@@ -63,6 +63,7 @@ func (f *fold) judge(c candidate) error {
 			return err
 		}
 	}
+	f.see(v, headAt)
 	return f.count(v, c)
 }
 
@@ -112,7 +113,7 @@ func (f *fold) standing(v record.Verified) error {
 		return refuse(ReasonWrongSigner, "it says that it is by %q, and is signed with a key of %s", h.By, owner)
 	}
 	_, person := p.Person(h.By)
-	if machine := h.Kind == record.KindReceipt; machine == person {
+	if machine := h.Kind == record.KindReceipt || h.Kind == record.KindHeartbeat; machine == person {
 		return refuse(ReasonNotReconciler, "%s cannot sign a %s", h.By, h.Kind)
 	}
 	return f.mayActHere(h, v.Primary())
@@ -128,6 +129,11 @@ func (f *fold) admit(v record.Verified, c candidate, headAt int) error {
 	case record.KindApproval:
 		if c.place.Policy {
 			return f.approvePolicy(v, c, headAt)
+		}
+	case record.KindHeartbeat:
+		if c.place.Request == "" {
+			_, err := receipt.DecodeHeartbeat(v)
+			return err
 		}
 	}
 	if !c.place.Policy && c.place.Request == "" {
@@ -190,6 +196,7 @@ func (f *fold) first(v record.Verified, c candidate) error {
 	if err := f.saveProposal(proposal, f.position, h.Created.Time); err != nil {
 		return err
 	}
+	f.see(v, 0)
 	return f.count(v, c)
 }
 
@@ -481,8 +488,8 @@ func (f *fold) voidKey(fpr record.Fingerprint, at time.Time) error {
 	if _, err := f.Exec(`INSERT INTO voids VALUES (?, ?, ?)`, string(fpr), f.position, at.Unix()); err != nil {
 		return err
 	}
-	signed, err := f.rows(`WHERE r.key = ? AND r.kind IN (?, ?, ?) ORDER BY r.position, r.ord`, fpr.Bytes(),
-		string(record.KindRequest), string(record.KindApproval), string(record.KindPolicy))
+	signed, err := f.rows(`WHERE r.key = ? AND r.kind IN (?, ?, ?, ?) ORDER BY r.position, r.ord`, fpr.Bytes(),
+		string(record.KindRequest), string(record.KindApproval), string(record.KindPolicy), string(record.KindAcknowledgement))
 	if err != nil {
 		return err
 	}

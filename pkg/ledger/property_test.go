@@ -279,7 +279,7 @@ func (y *tally) enough(t *testing.T) {
 		t.Errorf("too little of locks and delegations: %+v", y.standings)
 	}
 	for _, kind := range []record.Kind{record.KindPolicy, record.KindRequest, record.KindApproval, record.KindDenial, record.KindWithdrawal,
-		record.KindCancellation, record.KindRevocation, record.KindComment, record.KindReceipt,
+		record.KindCancellation, record.KindRevocation, record.KindComment, record.KindReceipt, record.KindHeartbeat,
 		record.KindLock, record.KindUnlock, record.KindDelegation} {
 		if y.counted[string(kind)] == 0 {
 			t.Errorf("no %s counted in %d stores", kind, y.stores)

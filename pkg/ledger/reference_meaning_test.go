@@ -201,6 +201,10 @@ func (r *reference) meaning(c *counted) (reason string) {
 		return why(err)
 	case c.Kind == record.KindApproval && c.Policy:
 		return r.policyApproval(c)
+	case c.Kind == record.KindHeartbeat && c.Request == "":
+		v, err := receipt.DecodeHeartbeat(c.Verified)
+		c.value = v
+		return why(err)
 	case c.Request == "":
 		return r.apart(c)
 	case c.Policy:

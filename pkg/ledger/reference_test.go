@@ -159,7 +159,7 @@ func (r *reference) records(files []lookedAt) {
 		}
 	}
 	rank := map[record.Kind]int{record.KindPolicy: 1, record.KindRequest: 2, record.KindApproval: 3, record.KindComment: 4, record.KindReceipt: 4,
-		record.KindUnlock: 4, record.KindDelegation: 4}
+		record.KindUnlock: 4, record.KindHeartbeat: 4, record.KindDelegation: 4}
 	order := func(a, b record.Place) int {
 		return cmp.Or(cmp.Compare(rank[a.Kind], rank[b.Kind]), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Path(), b.Path()))
 	}
@@ -317,7 +317,7 @@ func (r *reference) common(c *counted) (reason string) {
 		return ledger.ReasonNotInPolicy
 	case owner != head.By:
 		return ledger.ReasonWrongSigner
-	case machine != (head.Kind == record.KindReceipt):
+	case machine != (head.Kind == record.KindReceipt || head.Kind == record.KindHeartbeat):
 		return ledger.ReasonNotReconciler
 	case head.Kind != record.KindCancellation && r.isLocked(owner, c.Primary()):
 		return string(policy.Locked)

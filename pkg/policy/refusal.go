@@ -35,6 +35,11 @@ const (
 	ExtendsTooLong   Code = "extends-too-long"
 	ExtendsAlready   Code = "extends-already"
 	PastUnknown      Code = "past-unknown"
+	InputMissing     Code = "input-missing"
+	InputUnknown     Code = "input-unknown"
+	InputBad         Code = "input-bad"
+	ConditionFailed  Code = "condition-failed"
+	ConditionError   Code = "condition-error" // a condition that could not be judged
 
 	// What a decision may be refused for.
 	OwnRequest   Code = "own-request"
