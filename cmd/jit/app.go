@@ -83,7 +83,7 @@ func (a *App) signerFor(_ context.Context, s SigningSettings) (record.Signer, er
 	case s.KeyFile != "":
 		signer, err := record.OpenKeyFile(s.KeyFile, func() ([]byte, error) {
 			return a.askPassphrase("Passphrase of " + s.KeyFile + ":")
-		})
+		}, a.Now)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, failure(exitUsage, "no-key", "run: jit key list, or make one: jit key generate", "there is no key file %q", s.KeyFile)
 		}

@@ -180,7 +180,7 @@ func (o *doctorOptions) key(ctx context.Context, s Settings) {
 	if s.Signing.KeyFile != "" && !a.IO.CanAsk() {
 		// A passphrase cannot be asked for; the file itself can be looked at.
 		if _, err := readPublicPart(s.Signing.KeyFile); err == nil {
-			if _, err := record.OpenKeyFile(s.Signing.KeyFile, nil); needsPassphrase(err) {
+			if _, err := record.OpenKeyFile(s.Signing.KeyFile, nil, a.Now); needsPassphrase(err) {
 				o.good("key", "%s, with a passphrase; it was not tried, for there is no terminal", s.Signing.KeyFile)
 				return
 			}

@@ -20,7 +20,7 @@ func newPolicyCmd(app *App) *cobra.Command {
 		Short:   "Show, check and change the policy",
 		GroupID: groupAdmin,
 	}, newPolicyShowCmd(app), newPolicyEditCmd(app), newPolicyProposeCmd(app), newPolicyLintCmd(app),
-		newPolicyTestCmd(app), newPolicyExplainCmd(app), newPolicyDiffCmd(app))
+		newPolicyTestCmd(app), newPolicyExplainCmd(app), newPolicyDiffCmd(app), newPolicySchemaCmd(app))
 }
 
 type policyShowOptions struct {
@@ -114,54 +114,6 @@ func errNoPolicy() error {
 	return failure(exitUnreachable, "no-policy", "run: jit sync", "this machine knows no policy yet")
 }
 
-type policyLintOptions struct {
-	app *App
-	out outputFlags
-}
-
-func newPolicyLintCmd(app *App) *cobra.Command {
-	o := &policyLintOptions{app: app}
-	cmd := &cobra.Command{
-		Use:   "lint FILE",
-		Short: "Check a policy, and say in which line what is wrong",
-		Args:  exactly("FILE"),
-		RunE:  func(_ *cobra.Command, args []string) error { return o.run(args[0]) },
-	}
-	o.out.add(cmd, []string{"line", "column", "path", "message", "hint"})
-	return cmd
-}
-
-func (o *policyLintOptions) run(file string) error {
-	a := o.app
-	data, body, err := readBody(a, file)
-	if err != nil {
-		return err
-	}
-	problems := lintBody(data, body)
-	if o.out.wantsData() {
-		if problems == nil {
-			problems = []lintProblem{}
-		}
-		if err := a.Print(o.out, problems, nil); err != nil {
-			return err
-		}
-	}
-	if len(problems) > 0 {
-		return errLint(file, problems)
-	}
-	if !o.out.wantsData() {
-		fmt.Fprintf(a.IO.Out, "%s: good: %s, %s, %s\n", file, peopleCount(len(body.People)), count(len(body.Resources), "resource"), count(len(body.Rules), "rule"))
-	}
-	return nil
-}
-
-func peopleCount(n int) string {
-	if n == 1 {
-		return "1 person"
-	}
-	return fmt.Sprintf("%d people", n)
-}
-
 // proposeOptions are those of every command that proposes a policy version.
 type proposeOptions struct {
 	app     *App
@@ -208,7 +160,10 @@ The others run: jit approve ID.`,
 			if err := checkBody(args[0], data, body); err != nil {
 				return err
 			}
-			return o.at(cmd.Context(), func(*desk) (*policy.Body, string, error) { return body, "changes the policy", nil })
+			return o.at(cmd.Context(), func(d *desk) (*policy.Body, string, error) {
+				app.warnOf(args[0], data, body, &d.policy().Document().Body)
+				return body, "changes the policy", nil
+			})
 		},
 	}
 	o.add(cmd)

@@ -51,7 +51,7 @@ func (o *proposeOptions) edit(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	body, err := o.edited(ctx, dr)
+	body, err := o.edited(ctx, d, dr)
 	if err == nil && body == nil {
 		a.Say("nothing was changed")
 		return dr.discard()
@@ -67,7 +67,7 @@ func (o *proposeOptions) edit(ctx context.Context) (err error) {
 
 // edited opens the editor on the draft, again and again until what it leaves can
 // be used or the person gives up. The body is nil where nothing was changed.
-func (o *proposeOptions) edited(ctx context.Context, dr *draft) (*policy.Body, error) {
+func (o *proposeOptions) edited(ctx context.Context, d *desk, dr *draft) (*policy.Body, error) {
 	a := o.app
 	for {
 		if err := a.runEditor(dr.file); err != nil {
@@ -87,6 +87,7 @@ func (o *proposeOptions) edited(ctx context.Context, dr *draft) (*policy.Body, e
 			err = checkBody(dr.file, text, &body)
 		}
 		if err == nil {
+			a.warnOf(dr.file, text, &body, &d.policy().Document().Body)
 			return &body, nil
 		}
 		a.printError(a.asExit(ctx, err), false)

@@ -34,6 +34,7 @@ type reconcileView struct {
 	Opened   int          `json:"opened"`
 	Ended    int          `json:"ended"`
 	Failed   int          `json:"failed"`
+	Withheld int          `json:"withheld"`
 	Drift    []string     `json:"drift"`
 	Problems []string     `json:"problems"`
 	Store    *string      `json:"store"`
@@ -41,6 +42,8 @@ type reconcileView struct {
 	Spooled  int          `json:"receiptsSpooled"`
 	Owed     int          `json:"receiptsOwed"`
 	Healed   *string      `json:"healed"`
+	Beat     bool         `json:"heartbeat"`
+	Wake     *string      `json:"wake"`
 }
 
 type changeView struct {
@@ -59,8 +62,8 @@ type changeView struct {
 }
 
 var reconcileFields = []string{
-	"dryRun", "exit", "changes", "opened", "ended", "failed", "drift", "problems", "store",
-	"receiptsWritten", "receiptsSpooled", "receiptsOwed", "healed",
+	"dryRun", "exit", "changes", "opened", "ended", "failed", "withheld", "drift", "problems", "store",
+	"receiptsWritten", "receiptsSpooled", "receiptsOwed", "healed", "heartbeat", "wake",
 }
 
 func newReconcileCmd(app *App) *cobra.Command {
@@ -76,7 +79,8 @@ Where a push has put the store's history on a side branch, the run heals it with
 the reconciler's key, by an ordinary push, before it plans.
 
 Exit codes: 0 done, 4 the store's history was rewritten, 5 the store could not
-be reached (what is over has ended all the same), 6 a target failed.`,
+be reached (what is over has ended all the same), 6 a target failed, or something
+was withheld because nothing shows that the store is the true one.`,
 		Example: `  jit reconcile --config /etc/jit/reconcile.yaml
   jit reconcile --dry-run`,
 		GroupID: groupRun, Args: atMost(0),
@@ -193,6 +197,9 @@ func partly(res reconcile.Result) string {
 	if res.Failed > 0 {
 		parts = append(parts, count(res.Failed, "change")+" failed")
 	}
+	if res.Withheld > 0 {
+		parts = append(parts, count(res.Withheld, "grant")+" did not open for want of evidence that the store is the true one")
+	}
 	left := 0
 	for _, c := range res.Changes {
 		if len(c.Ending.Left) > 0 {
@@ -210,7 +217,7 @@ func partly(res reconcile.Result) string {
 
 func (o *reconcileOptions) view(res reconcile.Result) reconcileView {
 	v := reconcileView{
-		DryRun: o.dryRun, Exit: res.ExitCode(), Changes: []changeView{}, Opened: res.Opened, Ended: res.Ended, Failed: res.Failed,
+		DryRun: o.dryRun, Exit: res.ExitCode(), Changes: []changeView{}, Opened: res.Opened, Ended: res.Ended, Failed: res.Failed, Withheld: res.Withheld, Beat: res.Beat, Wake: timeOrNull(res.Wake),
 		Drift: notNull(res.Drift), Problems: []string{}, Written: res.ReceiptsWritten, Spooled: res.ReceiptsSpooled, Owed: res.ReceiptsOwed,
 	}
 	if res.SyncErr != nil {

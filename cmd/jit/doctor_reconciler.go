@@ -25,7 +25,7 @@ func (o *doctorOptions) reconciler(ctx context.Context) {
 	}
 	o.good("settings", "%s: reconciler %s", o.config, c.Name)
 	o.stateFolder(c.State)
-	signer, err := record.OpenKeyFile(c.Key, nil)
+	signer, err := record.OpenKeyFile(c.Key, nil, o.app.Now)
 	if err != nil {
 		o.failed("key", err)
 	} else {
@@ -51,6 +51,7 @@ func (o *doctorOptions) reconciler(ctx context.Context) {
 		return // the store could not be read, as said
 	}
 	o.reconcilerStanding(p, c, signer)
+	o.freshness(rep.Ledger(), c.Name, sortedKeys(c.Targets))
 	for _, name := range sortedKeys(c.Targets) {
 		o.target(ctx, p, c, name)
 	}

@@ -27,7 +27,7 @@ func TestExamplesAlone(t *testing.T) {
 				if err := record.DecodeStrict([]byte(e.text.Policy), &whole); err != nil {
 					t.Fatal(err)
 				}
-				if problems := lintBody(nil, &whole); len(problems) > 0 {
+				if problems := checkedBody("", nil, &whole); len(problems) > 0 {
 					t.Fatalf("the whole: %v", problems)
 				}
 				whole.People["newcomer"] = policy.Person{Keys: []record.Fingerprint{"0000000000000000000000000000000000000999"}}
@@ -36,7 +36,7 @@ func TestExamplesAlone(t *testing.T) {
 				if !strings.Contains(e.text.Policy, string(fpr)) || !strings.Contains(e.text.Policy, "me@here.example") {
 					t.Error("the text does not have the person's key and address")
 				}
-				if problems := lintBody(nil, e.body); len(problems) > 0 {
+				if problems := checkedBody("", nil, e.body); len(problems) > 0 {
 					t.Fatalf("alone: %v", problems)
 				}
 				if len(e.body.People) != 1 || !slices.Equal(e.body.Admins.People, []string{me}) || placeholderKeys(e.body) != nil {

@@ -204,7 +204,7 @@ func readPublicPart(file string) (*record.Certificate, error) {
 	}
 	signer, err := record.OpenKeyFile(file, func() ([]byte, error) {
 		return nil, errors.New("it has a passphrase, and its public part is not beside it")
-	})
+	}, time.Now)
 	if err != nil {
 		return nil, err
 	}

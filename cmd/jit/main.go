@@ -21,11 +21,11 @@ import (
 	"syscall"
 )
 
-func main() { os.Exit(mainCode()) }
+func main() { os.Exit(mainCode(newApp())) }
 
 // mainCode runs the command line and gives the exit code. A panic is 1, not
 // Go's 2, which means a mistake in usage.
-func mainCode() (code int) {
+func mainCode(a *App) (code int) {
 	defer func() {
 		if r := recover(); r != nil {
 			fmt.Fprintf(os.Stderr, "jit: internal error: %v\n%s", r, debug.Stack())
@@ -37,11 +37,12 @@ func mainCode() (code int) {
 	// After the first signal the default is back, so that a second one ends
 	// what does not listen.
 	context.AfterFunc(ctx, stop)
-	return newApp().run(ctx, os.Args[1:])
+	return a.run(ctx, os.Args[1:])
 }
 
 // run executes one command line.
 func (a *App) run(ctx context.Context, args []string) int {
+	a.IO.Stop = ctx.Done()
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(a.IO.In)

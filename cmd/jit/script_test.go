@@ -6,15 +6,51 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/jitaccess/jit/internal/testenv"
 )
 
-// TestMain makes the real main a command of the scripts.
+// TestMain makes the real main a command of the scripts, with a clock that the
+// command "clock" sets forward. What is shipped has none that can be set.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"jit": main})
+	testscript.Main(m, map[string]func(){"jit": func() {
+		a := newApp()
+		if ahead, err := time.ParseDuration(os.Getenv(scriptAhead)); err == nil {
+			a.Now = func() time.Time { return time.Now().Add(ahead) }
+		}
+		os.Exit(mainCode(a))
+	}})
+}
+
+// scriptAhead is the variable that says by how much the clock of the scripts is
+// ahead of the machine's.
+const scriptAhead = "SCRIPT_CLOCK_AHEAD"
+
+// scriptClock sets the clock of the commands that follow: to a time at which a day
+// of the scripts begins, or forward. clock 2026-11-24T08:00:00Z; clock +2h
+func scriptClock(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: clock TIME or clock +DURATION")
+	}
+	var ahead time.Duration
+	if text := ts.Getenv(scriptAhead); text != "" {
+		var err error
+		ahead, err = time.ParseDuration(text)
+		ts.Check(err)
+	}
+	if by, forward := strings.CutPrefix(args[0], "+"); forward {
+		more, err := time.ParseDuration(by)
+		ts.Check(err)
+		ahead += more
+	} else {
+		at, err := time.Parse(time.RFC3339, args[0])
+		ts.Check(err)
+		ahead = time.Until(at)
+	}
+	ts.Setenv(scriptAhead, ahead.String())
 }
 
 // TestScript runs testdata/script/*.txtar. Each person there is a JIT_HOME,
@@ -37,7 +73,7 @@ func TestScript(t *testing.T) {
 		},
 		RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"as": scriptAs, "code": scriptCode, "capture": scriptCapture, "snapshot": scriptSnapshot, "unchanged": scriptUnchanged,
+			"as": scriptAs, "code": scriptCode, "capture": scriptCapture, "snapshot": scriptSnapshot, "clock": scriptClock, "unchanged": scriptUnchanged,
 		},
 	})
 }

@@ -43,7 +43,13 @@ func (a *App) Text(value string, changed bool, what, template string) (string, e
 		}
 		return tidyText(line, what)
 	}
-	text, err := a.edit("\n"+comment(template), what+".txt")
+	return a.written("", what, template)
+}
+
+// written opens the person's editor on a text, above a template of lines that
+// are left out.
+func (a *App) written(before, what, template string) (string, error) {
+	text, err := a.edit(before+"\n"+comment(template), what+".txt")
 	if err != nil {
 		return "", err
 	}

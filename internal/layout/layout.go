@@ -74,6 +74,7 @@ var libraries = []library{
 	{path: "github.com/charmbracelet/lipgloss", only: []string{"cmd/jit"}, reason: "how things look is cmd/jit's"},
 	{path: "github.com/go-git/go-git/v5", only: []string{"pkg/gitstore"}, reason: "git stands behind pkg/gitstore"},
 	{path: "github.com/jackc/pgx/v5", only: []string{"pkg/target"}, reason: "databases are reached by their driver"},
+	{path: "cel.dev/cel-go", only: []string{"pkg/policy"}, reason: "conditions are pkg/policy's"},
 	{path: "gopkg.in/yaml.v3", never: []string{"pkg/gitstore"}, reason: "the store knows bytes, not documents"},
 	{path: "github.com/ProtonMail/go-crypto", never: []string{"pkg/gitstore", "pkg/target"}, reason: "signatures are pkg/record's"},
 }

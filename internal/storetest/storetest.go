@@ -223,6 +223,20 @@ func (s *Store) ChangePolicy(change func(*policy.Body)) record.ID {
 	return doc.ID
 }
 
+// AddReconciler makes another reconciler with a key of its own, and puts it in the
+// policy.
+func (s *Store) AddReconciler(name string, resources ...string) {
+	s.t.Helper()
+	key, err := record.GenerateKey(name, name+"@example.com", s.now.Add(-48*time.Hour), 0)
+	s.must(err)
+	s.keys[name] = key
+	_, err = s.Machine.SubmitCertificate(context.Background(), replica.Message{Subject: name + " publishes its key"}, name, key.Certificate(), s.now)
+	s.must(err)
+	s.ChangePolicy(func(b *policy.Body) {
+		b.Reconcilers[name] = policy.Reconciler{Keys: []record.Fingerprint{key.Certificate().Fingerprint()}, Resources: resources}
+	})
+}
+
 // clone copies a policy by writing and reading it.
 func clone(s *Store, body policy.Body) policy.Body {
 	s.t.Helper()

@@ -57,6 +57,8 @@ type fold struct {
 	// cases are the requests that this fold has changed and not written yet: one
 	// with many records beside it is read and written once.
 	cases map[record.ID]approve.Case
+	// sights are what the records tell that this fold has counted and not written yet.
+	sights map[record.Fingerprint]Sight
 	// now is the time at which what is settled is remembered; zero for later.
 	now time.Time
 	// bulk is what makes the fold of a long history fast; nil for a short one.
@@ -92,6 +94,9 @@ func (f *fold) setKeyring(k *record.Keyring) {
 // save writes all that is held in memory, so that the transaction can end here.
 func (f *fold) save() error {
 	if err := f.writeCases(); err != nil {
+		return err
+	}
+	if err := f.writeSights(); err != nil {
 		return err
 	}
 	return f.saveMeta(f.state)

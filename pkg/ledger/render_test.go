@@ -40,6 +40,14 @@ func renderRing(ring *record.Keyring) (lines []string) {
 	return lines
 }
 
+func renderSight(s ledger.Sight) string {
+	return fmt.Sprintf("key %s had seen %d, and signs at %d, as of %s", s.Key, s.Head, s.Position, s.Created.Format(time.RFC3339))
+}
+
+func renderEvidence(seen int, e ledger.Evidence) string {
+	return fmt.Sprintf("others had seen %d; answered %s, last %s", seen, e.Answered.Format(time.RFC3339), e.Last.Format(time.RFC3339))
+}
+
 func renderVersion(id record.ID, now time.Time, state approve.ProposalState, d approve.ProposalDecision) string {
 	return fmt.Sprintf("at %s version %s: %s %s", now.Format(time.RFC3339), id.Short(), state, asJSON(d))
 }
@@ -63,8 +71,12 @@ func (r *reference) render(times []time.Time) (lines []string) {
 	}
 	lines = append(lines, renderAside(r.aside)...)
 	lines = append(lines, renderRing(r.ring)...)
+	for _, s := range r.sights() {
+		lines = append(lines, renderSight(s), renderEvidence(r.evidence(s)))
+	}
 	h := r.succession()
 	lines = append(lines, renderPolicies(h, r.position)...)
+	lines = append(lines, r.renderStanding(times)...)
 	lines = append(lines, fmt.Sprintf("head %s at %d, digest %s", r.commits[r.position-1], r.position, digest))
 	for _, now := range times {
 		open := []record.ID{}
@@ -135,8 +147,29 @@ func render(l *ledger.Ledger, times []time.Time) (lines []string, err error) {
 	}
 	lines = append(lines, renderAside(aside)...)
 	lines = append(lines, renderRing(l.Keyring())...)
+	sights, err := l.Sights()
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range sights {
+		lines = append(lines, renderSight(s))
+		seen, err := l.Seen(s.Key)
+		if err != nil {
+			return nil, err
+		}
+		e, err := l.Evidence(s.Key, noon.AddDate(-1, 0, 0), s.Created)
+		if err != nil {
+			return nil, err
+		}
+		lines = append(lines, renderEvidence(seen, e))
+	}
 	head, position := l.Head()
 	lines = append(lines, renderPolicies(l.Policies(), position)...)
+	people, err := renderLedgerStanding(l, times)
+	if err != nil {
+		return nil, err
+	}
+	lines = append(lines, people...)
 	lines = append(lines, fmt.Sprintf("head %s at %d, digest %s", head, position, l.Digest()))
 	for _, now := range times {
 		requests, err := l.Requests(ledger.Filter{}, now)

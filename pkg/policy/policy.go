@@ -25,7 +25,9 @@ type Policy struct {
 	dir    *directory
 	owners map[record.Fingerprint]string
 	rules  []compiledRule
-	abouts sync.Map // see about
+	// calendars are the schedules by name.
+	calendars map[string]*Calendar
+	abouts    sync.Map // see about
 }
 
 type compiledRule struct {
@@ -34,19 +36,24 @@ type compiledRule struct {
 	reason, ticket *regexp.Regexp
 	// ask and use are when one may ask, and when access is open; nil for always.
 	ask, use *Calendar
+	terms    *terms
 }
 
 // Compile checks doc, whose signed bytes have the given digest. The error is a
 // [Refusal] that names every problem.
 func Compile(doc Document, digest record.Digest) (*Policy, error) {
-	if problems := Check(&doc.Body); len(problems) > 0 {
+	c := check(&doc.Body)
+	if len(c.problems) > 0 {
 		var lines []string
-		for _, p := range problems {
+		for _, p := range c.problems {
 			lines = append(lines, p.String())
 		}
 		return nil, &Refusal{Code: BadPolicy, Message: "the policy cannot be used: " + strings.Join(lines, "; ")}
 	}
-	p := &Policy{doc: doc, digest: digest, owners: map[record.Fingerprint]string{}}
+	p := &Policy{doc: doc, digest: digest, owners: map[record.Fingerprint]string{}, calendars: map[string]*Calendar{}}
+	for name, s := range doc.Schedules {
+		p.calendars[name], _ = s.Calendar() // Check has made it already
+	}
 	p.dir = newDirectory(&p.doc.Body)
 	for name, person := range doc.People {
 		for _, k := range person.Keys {
@@ -64,7 +71,8 @@ func Compile(doc Document, digest record.Digest) (*Policy, error) {
 		// Check has compiled both already.
 		r.reason, _ = compilePattern(r.Requires.Reason)
 		r.ticket, _ = compilePattern(r.Requires.Ticket)
-		r.ask, r.use = p.calendar(r.AskDuring), p.calendar(r.UseDuring)
+		r.terms = &terms{dir: p.dir, patterns: inputPatterns(r.Requires.Inputs), conditions: c.conditions[i]}
+		r.ask, r.use = p.calendars[r.AskDuring], p.calendars[r.UseDuring]
 		p.rules = append(p.rules, r)
 	}
 	return p, nil
@@ -95,16 +103,6 @@ func (p *Policy) schedule(name string) *Schedule {
 		return &s
 	}
 	return nil
-}
-
-// calendar gives the hours of a schedule by name; nil for none.
-func (p *Policy) calendar(name string) *Calendar {
-	s := p.schedule(name)
-	if s == nil {
-		return nil
-	}
-	c, _ := s.Calendar() // Check has made it already
-	return c
 }
 
 // Document gives the version as signed. It must not be changed.
@@ -276,19 +274,33 @@ func (m Match) PendingFor() time.Duration {
 
 // CheckTexts judges the reason and the ticket of a request.
 func (m Match) CheckTexts(reason, ticket string) error {
-	refuse := func(code Code, hint, format string, args ...any) error {
-		return &Refusal{Code: code, Rule: m.Rule.Name, Message: fmt.Sprintf(format, args...), Hint: hint}
+	if err := m.CheckReason(reason); err != nil {
+		return err
 	}
+	return m.CheckTicket(ticket)
+}
+
+// CheckReason judges the reason of a request.
+func (m Match) CheckReason(reason string) error {
 	if strings.TrimSpace(reason) == "" {
-		return refuse(ReasonMissing, "add: -r REASON", "a request needs a reason")
+		return m.refuse(ReasonMissing, "add: -r REASON", "a request needs a reason")
 	}
 	if m.rule.reason != nil && !m.rule.reason.MatchString(reason) {
-		return refuse(ReasonPattern, "write a reason that matches it", "rule %q wants a reason that matches %s", m.Rule.Name, m.Rule.Requires.Reason)
-	}
-	if m.rule.ticket != nil && !m.rule.ticket.MatchString(ticket) {
-		return refuse(TicketPattern, "add: --ticket TICKET", "rule %q wants a ticket that matches %s", m.Rule.Name, m.Rule.Requires.Ticket)
+		return m.refuse(ReasonPattern, "write a reason that matches it", "rule %q wants a reason that matches %s", m.Rule.Name, m.Rule.Requires.Reason)
 	}
 	return nil
+}
+
+// CheckTicket judges the ticket of a request.
+func (m Match) CheckTicket(ticket string) error {
+	if m.rule.ticket != nil && !m.rule.ticket.MatchString(ticket) {
+		return m.refuse(TicketPattern, "add: --ticket TICKET", "rule %q wants a ticket that matches %s", m.Rule.Name, m.Rule.Requires.Ticket)
+	}
+	return nil
+}
+
+func (m Match) refuse(code Code, hint, format string, args ...any) error {
+	return &Refusal{Code: code, Rule: m.Rule.Name, Message: fmt.Sprintf(format, args...), Hint: hint}
 }
 
 // DefaultAhead is how far ahead a start may lie where the rule does not say.

@@ -1,5 +1,6 @@
-// Package receipt owns the receipt: what a reconciler signs after it opened,
-// ended, or failed to open or end, one grant.
+// Package receipt owns what reconcilers sign: the receipt, which tells that one
+// grant is to be opened, was opened or ended, or that this failed; and the
+// heartbeat, which tells what the reconciler had seen.
 //
 // A receipt is evidence and never authority. What should be open follows from
 // policy, approvals and time alone.
@@ -18,10 +19,15 @@ type Outcome string
 
 // The outcomes.
 const (
-	Applied Outcome = "applied" // access is open and can be used
-	Ended   Outcome = "ended"   // access was taken away
-	Failed  Outcome = "failed"  // the target refused or could not be reached
+	Intended Outcome = "intended" // access is to open once this is seen to be on record
+	Applied  Outcome = "applied"  // access is open and can be used
+	Ended    Outcome = "ended"    // access was taken away
+	Failed   Outcome = "failed"   // the target refused or could not be reached
 )
+
+// CauseLease is the cause for which access ends when nothing has shown for too long
+// that the store is the true one. It opens again when something does.
+const CauseLease = "lease"
 
 // Receipt is a reconciler's word on one grant of a request.
 type Receipt struct {
@@ -32,9 +38,10 @@ type Receipt struct {
 	Role          string        `yaml:"role"`
 	Account       string        `yaml:"account"`
 	Outcome       Outcome       `yaml:"outcome"`
-	// Ends is when access will end (applied).
+	// Ends is when access will end (intended, applied).
 	Ends *record.Timestamp `yaml:"ends,omitempty"`
-	// Cause says why it ended: expired, cancelled, revoked, denied, changed.
+	// Cause says why it ended: expired, cancelled, revoked, denied, changed,
+	// or [CauseLease].
 	Cause string `yaml:"cause,omitempty"`
 	// Standing says that the access was there before jit, and was left.
 	Standing bool `yaml:"standing,omitempty"`
@@ -56,8 +63,8 @@ func Decode(v record.Verified) (Receipt, error) {
 		return Receipt{}, err
 	}
 	switch r.Outcome {
-	case Applied, Ended, Failed:
+	case Intended, Applied, Ended, Failed:
 		return r, nil
 	}
-	return Receipt{}, &record.Refusal{Reason: "bad-value", Detail: fmt.Sprintf("outcome %q is not applied, ended or failed", r.Outcome)}
+	return Receipt{}, &record.Refusal{Reason: "bad-value", Detail: fmt.Sprintf("outcome %q is not intended, applied, ended or failed", r.Outcome)}
 }

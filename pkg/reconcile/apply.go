@@ -71,13 +71,19 @@ func (r *run) site(name string) *site {
 
 // one does one task and says what became of it.
 func (r *run) one(ctx context.Context, s *site, t task, ending map[string]bool) {
-	if !r.first(t.Grant.ID) {
+	if t.action != Intend && !r.first(t.Grant.ID) {
 		return
 	}
 	c := Change{Action: t.action, Outcome: Done, Grant: t.Grant, Request: t.Request, Driver: t.Driver, Cause: t.cause}
 	c.Grant.Standing = t.standing
 	quiet := false
 	switch {
+	case t.refused != nil:
+		c.Err = t.refused
+	case t.held != nil:
+		c.Outcome, c.Err = Withheld, t.held
+		r.report(c)
+		return
 	case r.o.DryRun:
 		quiet = t.action == Restore && !r.gone(ctx, s, t, ending)
 		c.Outcome = Planned
@@ -86,6 +92,8 @@ func (r *run) one(ctx context.Context, s *site, t task, ending map[string]bool) 
 			r.adopt(t)
 		}
 		c.Ending, c.Err = r.end(ctx, s, t, ending)
+	case t.action == Intend:
+		c.Err = r.announce(s, t)
 	default:
 		quiet, c.Err = r.open(ctx, s, t, ending, &c.Grant)
 	}
@@ -94,7 +102,9 @@ func (r *run) one(ctx context.Context, s *site, t task, ending map[string]bool) 
 			return // interrupted: said once, for the whole run
 		}
 		quiet, c.Outcome = false, Failed
-		r.remember(t, c.Err)
+		if !r.o.DryRun {
+			r.remember(t, c.Err)
+		}
 	}
 	if !quiet {
 		r.report(c)
@@ -143,7 +153,7 @@ func (r *run) open(ctx context.Context, s *site, t task, ending map[string]bool,
 	if !g.Ends.After(r.now()) {
 		return true, nil // it ended while others were worked on
 	}
-	if k.stage == untouched {
+	if k.stage == untouched || k.stage == over {
 		g.Standing = seen.Present && seen.Foreign
 		w := t.wish
 		if err := r.record(event{Kind: intended, Grant: g.ID, Wish: &w, Standing: g.Standing}); err != nil {
@@ -236,7 +246,7 @@ func (r *run) remaining(t task, ending map[string]bool) []target.Grant {
 // there is one receipt for it and not one for each run.
 func (r *run) remember(t task, cause error) {
 	phase := t.action
-	if phase == Restore {
+	if phase != End {
 		phase = Open
 	}
 	why := string(target.ReasonOf(cause))

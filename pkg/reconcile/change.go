@@ -19,6 +19,8 @@ type Action string
 const (
 	Open    Action = "open"    // was not open
 	Restore Action = "restore" // was open, and had gone from the target
+	Resume  Action = "resume"  // had ended for want of evidence, which is there again
+	Intend  Action = "intend"  // is to open, and must be on record first
 	End     Action = "end"     // is over, or is no longer allowed
 )
 
@@ -30,6 +32,9 @@ const (
 	Done    Outcome = "done"
 	Failed  Outcome = "failed"
 	Planned Outcome = "planned" // a dry run
+	// Withheld: the policy asks for evidence that there is not. It is done when there
+	// is.
+	Withheld Outcome = "withheld"
 )
 
 // Change is one thing that a run did, tried, or in a dry run would do.
@@ -40,11 +45,12 @@ type Change struct {
 	Request record.ID
 	// Driver is the name of the driver.
 	Driver string
-	// Cause says why access ends: expired, cancelled, revoked, denied, changed.
+	// Cause says why access ends: expired, cancelled, revoked, denied, changed,
+	// lease.
 	Cause string
 	// Ending is how access ended (End, Done).
 	Ending target.Ending
-	// Err is why it failed. target.HintOf gives the next step, where there is
+	// Err is why it failed or was withheld. target.HintOf gives the next step, where there is
 	// one.
 	Err error
 }
@@ -64,12 +70,20 @@ func (c Change) String() string {
 			s += "; " + hint
 		}
 		return plain(s, maxLine)
+	case c.Outcome == Withheld:
+		return plain(fmt.Sprintf("did not %s %s%s: %v", c.Action, what, request, c.Err), maxLine)
+	case c.Outcome == Planned && c.Action == Intend:
+		s = "would put on record that it is to open " + what + until
 	case c.Outcome == Planned && c.Action == End:
 		s = fmt.Sprintf("would end %s: %s", what, c.Cause)
 	case c.Outcome == Planned:
 		s = fmt.Sprintf("would %s %s%s", c.Action, what, until)
 	case c.Action == Open:
 		s = "opened " + what + until
+	case c.Action == Resume:
+		s = "opened again " + what + until
+	case c.Action == Intend:
+		s = "puts on record that it is to open " + what + until
 	case c.Action == Restore:
 		s = "restored " + what + until
 	default:

@@ -24,6 +24,9 @@ const (
 	failed   eventKind = "failed"   // opening or ending failed anew; a receipt is owed
 	prepared eventKind = "prepared" // a receipt is signed
 	sent     eventKind = "sent"     // receipts are with the store's copy, or are not wanted
+
+	announced eventKind = "announced" // access is to open; a receipt is owed, which must come back first
+	renewed   eventKind = "renewed"   // the leases, all of them
 )
 
 // event is one line of the journal.
@@ -35,7 +38,7 @@ type event struct {
 	Grant string    `json:"grant,omitempty"` // the grant's id
 
 	// Wish is all that is needed to end the grant whatever becomes of the
-	// policy (intended, failed).
+	// policy (announced, intended, failed).
 	Wish *wish `json:"wish,omitempty"`
 	// Standing says that the access was there before (intended).
 	Standing bool `json:"standing,omitempty"`
@@ -49,6 +52,8 @@ type event struct {
 	Detail string `json:"detail,omitempty"`
 	// For are the events whose receipt this is about (prepared, sent).
 	For []int `json:"for,omitempty"`
+	// Leases are by resource (renewed).
+	Leases map[string]lease `json:"leases,omitempty"`
 	// Receipt is the signed receipt (prepared).
 	Receipt *outgoing `json:"receipt,omitempty"`
 }
@@ -91,6 +96,9 @@ type kept struct {
 	stage    stage
 	standing bool
 	cause    string
+	// trace is the signed intent to open it, where one was needed: the newest since
+	// it last ended.
+	trace record.ID
 	// troubles are the failures that were told already, by what failed.
 	troubles map[Action]string
 	// owed are the receipts not yet handed over, by the event they are for.
@@ -110,6 +118,19 @@ type owed struct {
 // mayBeOpen reports whether there is something to end.
 func (k *kept) mayBeOpen() bool { return k.stage == maybeOpen || k.stage == open }
 
+// suspended reports whether it ended only for want of evidence, and may come back.
+func (k *kept) suspended() bool { return k.stage == over && k.cause == causeLease }
+
+// announcing reports whether the intent to open it is still to be handed over.
+func (k *kept) announcing() bool {
+	for _, o := range k.owed {
+		if o.outcome == receipt.Intended {
+			return true
+		}
+	}
+	return false
+}
+
 // grant is the grant as drivers are told of it.
 func (k *kept) grant() target.Grant {
 	g := k.wish.Grant
@@ -119,10 +140,13 @@ func (k *kept) grant() target.Grant {
 
 // journalState is what the events come to.
 type journalState struct {
-	begin  []event
-	grants map[string]*kept
-	last   int
-	newest time.Time
+	begin []event
+	// renewal is the newest event of its kind; leases is what it says.
+	renewal *event
+	leases  map[string]lease
+	grants  map[string]*kept
+	last    int
+	newest  time.Time
 }
 
 // sorted gives all grants in the order in which they came up.
@@ -140,8 +164,8 @@ func (s *journalState) find(id string) *kept { return s.grants[id] }
 func (s *journalState) apply(e event) error {
 	var k *kept
 	switch e.Kind {
-	case began:
-	case intended, failed:
+	case began, renewed:
+	case announced, intended, failed:
 		if err := target.CheckID(e.Grant); err != nil {
 			return err
 		}
@@ -164,7 +188,11 @@ func (s *journalState) apply(e event) error {
 	if e.At.After(s.newest) {
 		s.newest = e.At
 	}
-	if k == nil {
+	switch {
+	case e.Kind == renewed:
+		s.renewal, s.leases = &e, e.Leases
+		return nil
+	case k == nil:
 		s.begin = append(s.begin, e)
 		return nil
 	}
@@ -175,6 +203,12 @@ func (s *journalState) apply(e event) error {
 func (k *kept) apply(e event) {
 	k.events = append(k.events, e)
 	switch e.Kind {
+	case announced:
+		if e.Wish != nil && k.stage == untouched {
+			k.wish = *e.Wish
+		}
+		k.trace = ""
+		k.owed[e.N] = &owed{outcome: receipt.Intended, event: e}
 	case intended:
 		if e.Wish != nil {
 			k.wish = *e.Wish
@@ -185,7 +219,7 @@ func (k *kept) apply(e event) {
 		delete(k.troubles, Open)
 		k.owed[e.N] = &owed{outcome: receipt.Applied, event: e}
 	case ended:
-		k.stage, k.cause = over, e.Cause
+		k.stage, k.cause, k.trace = over, e.Cause, ""
 		clear(k.troubles)
 		k.owed[e.N] = &owed{outcome: receipt.Ended, event: e}
 	case failed:
@@ -195,6 +229,9 @@ func (k *kept) apply(e event) {
 		for _, n := range e.For {
 			if o := k.owed[n]; o != nil {
 				o.prepared = e.Receipt
+				if o.outcome == receipt.Intended && e.Receipt != nil {
+					k.trace = e.Receipt.ID
+				}
 			}
 		}
 	case sent:

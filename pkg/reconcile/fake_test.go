@@ -258,16 +258,27 @@ func (w *world) wantAccess(account, role string, want bool) {
 type faultyBook struct {
 	book
 	sync, submit error
+	// before, where set, is called before something is submitted.
+	before func()
+	// shown, where set, says what the store has shown.
+	shown func(int) int
 }
 
-func (f *faultyBook) Sync(ctx context.Context, h *replica.Healer) (*replica.Healed, error) {
+func (f *faultyBook) Sync(ctx context.Context, h *replica.Healer) (replica.Report, error) {
 	if f.sync != nil {
-		return nil, f.sync
+		return replica.Report{}, f.sync
 	}
-	return f.book.Sync(ctx, h)
+	report, err := f.book.Sync(ctx, h)
+	if f.shown != nil {
+		report.Shown = f.shown(report.Shown)
+	}
+	return report, err
 }
 
 func (f *faultyBook) Submit(ctx context.Context, subject string, trailers [][2]string, out []outgoing) (error, error) {
+	if f.before != nil {
+		f.before()
+	}
 	if f.submit != nil {
 		return nil, f.submit
 	}

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 )
 
@@ -204,7 +205,11 @@ func (j *journal) compact(atLeast int, done func(*kept) bool) error {
 	next := journalState{grants: map[string]*kept{}, last: j.state.last}
 	var lines bytes.Buffer
 	count := 0
-	for _, e := range j.state.begin {
+	begin := slices.Clone(j.state.begin)
+	if e := j.state.renewal; e != nil {
+		begin = append(begin, *e)
+	}
+	for _, e := range begin {
 		line, err := seal(e)
 		if err != nil {
 			return err

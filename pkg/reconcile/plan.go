@@ -8,6 +8,7 @@ import (
 	"github.com/jitaccess/jit/pkg/approve"
 	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/receipt"
 	"github.com/jitaccess/jit/pkg/record"
 	"github.com/jitaccess/jit/pkg/target"
 )
@@ -21,6 +22,7 @@ const (
 	// causeChanged: the policy, or this reconciler's configuration, no longer
 	// gives the access, or gives another.
 	causeChanged = "changed"
+	causeLease   = receipt.CauseLease
 )
 
 // task is one action of a plan.
@@ -29,8 +31,12 @@ type task struct {
 	action   Action
 	cause    string
 	standing bool
+	// held says why it is not done, or is nil.
+	held error
 	// adopt says that the journal does not have the grant open.
 	adopt bool
+	// refused is why it is not done, and failed at once.
+	refused error
 }
 
 // situation is all that a plan follows from.
@@ -49,17 +55,24 @@ type situation struct {
 	// opened.
 	synced  bool
 	journal []*kept
+	// answered is the time of the newest evidence that the store is the true one, leases
+	// what rests on it, and traces are the intents of grants that are not open.
+	answered time.Time
+	leases   map[string]lease
+	traces   map[string]trace
 }
 
 // plan says what to do: what ends, in the order in which it was opened, then
 // what opens. It looks at nothing but the situation.
 func plan(s situation) []task {
 	wanted := map[string]wish{}
+	late := map[string]error{}
 	var order []wish
 	for _, e := range s.active {
 		for _, w := range wishes(e) {
 			if s.mine(w.Grant.Resource) && w.Grant.Ends.After(s.now) {
 				wanted[w.Grant.ID] = w
+				late[w.Grant.ID] = s.tooLate(e, w)
 				order = append(order, w)
 			}
 		}
@@ -81,17 +94,52 @@ func plan(s situation) []task {
 		k := have[w.Grant.ID]
 		switch {
 		case k == nil || k.stage == untouched:
-			tasks = append(tasks, task{wish: w, action: Open})
+			tasks = s.opening(tasks, task{wish: w, action: Open, refused: late[w.Grant.ID]})
+		case k.suspended():
+			tasks = s.opening(tasks, task{wish: w, action: Resume})
 		case ending[w.Grant.ID], k.stage == over:
 			// What ended once stays so, whatever the clock or the
 			// configuration says later.
 		case k.stage == maybeOpen:
-			tasks = append(tasks, task{wish: k.wish, action: Open, standing: k.standing})
+			tasks = append(tasks, task{wish: k.wish, action: Open, standing: k.standing, held: s.stale(k.Grant.Resource)})
+		case s.stale(k.Grant.Resource) != nil:
+			// It is open; what has gone is not given anew.
 		default:
 			tasks = append(tasks, task{wish: k.wish, action: Restore, standing: k.standing})
 		}
 	}
 	return tasks
+}
+
+// tooLate says why an emergency does not open any more, where this reconciler has not
+// opened it yet: only its own receipts tell of that when the journal was lost.
+func (s situation) tooLate(e ledger.Entry, w wish) error {
+	r := e.Request.Record
+	if !r.Emergency || s.now.Sub(r.Created.Time) <= approve.EmergencyWithin {
+		return nil
+	}
+	for _, p := range e.Receipts {
+		if rec := p.Record; rec.By == s.me && rec.Resource == w.Grant.Resource && rec.Role == w.Grant.Role && rec.Outcome == receipt.Applied {
+			return nil
+		}
+	}
+	return fmt.Errorf("the emergency was signed at %s, and opens only within %s of that: %s must ask again, and somebody should ask why it came late",
+		r.Created.UTC().Format(timeForm), record.Duration{Duration: approve.EmergencyWithin}, r.By)
+}
+
+// opening adds what is to be done for a grant that is to open and is not.
+func (s situation) opening(tasks []task, t task) []task {
+	if t.refused != nil {
+		return append(tasks, t)
+	}
+	switch t.held = s.stale(t.Grant.Resource); {
+	case t.held != nil || !s.traced(t.Grant.Resource):
+	case s.traces[t.Grant.ID] == onItsWay:
+		return tasks
+	case s.traces[t.Grant.ID] == untraced:
+		t.action = Intend
+	}
+	return append(tasks, t)
 }
 
 // mine reports whether the resource is this reconciler's by the policy and by
@@ -105,6 +153,18 @@ func (s situation) over(k *kept, wanted map[string]wish) string {
 	if !k.Grant.Ends.After(s.now) {
 		return causeExpired
 	}
+	if cause := s.dropped(k, wanted); cause != "" {
+		return cause
+	}
+	if s.lapsed(k.Grant.Resource) {
+		return causeLease
+	}
+	return ""
+}
+
+// dropped says why the ledger no longer gives a journalled grant, or "" where it
+// does, or is not known to give it no longer.
+func (s situation) dropped(k *kept, wanted map[string]wish) string {
 	e, ok := s.known[k.Request]
 	switch {
 	case !ok && s.synced, ok && e.Digest != k.Digest:
@@ -143,7 +203,7 @@ func causeOf(e ledger.Entry, grant string) string {
 }
 
 func stateOf(e ledger.Entry, grant string) approve.State {
-	if _, i, ok := requestOf(grant); ok && i < len(e.Grants) && !e.State.Settled() {
+	if _, i, ok := requestOf(grant); ok && i < len(e.Grants) && e.Grants[i].State != "" {
 		return e.Grants[i].State
 	}
 	return e.State

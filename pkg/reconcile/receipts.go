@@ -99,6 +99,7 @@ func (r *run) handOver(ctx context.Context, batch []due) error {
 		}
 	}
 	for _, d := range batch {
+		r.announced = r.announced || d.outcome == receipt.Intended && waiting == nil
 		r.settle(d)
 	}
 	reach("sent")
@@ -150,7 +151,7 @@ func (r *run) prepare(ctx context.Context, d *due) error {
 	if err != nil {
 		return err
 	}
-	out, err := r.book.Prepare(ctx, r.signer, r.receipt(*d, head))
+	out, err := r.book.Prepare(ctx, r.signer, r.receipt(*d, head), head.Created.Time, d.Request)
 	if err != nil {
 		return err
 	}
@@ -168,7 +169,7 @@ func (r *run) receipt(d due, head record.Head) receipt.Receipt {
 		Account: d.Grant.Who(), Outcome: d.outcome, Standing: d.standing, Ledger: r.book.Digest(),
 	}
 	switch d.outcome {
-	case receipt.Applied:
+	case receipt.Intended, receipt.Applied:
 		ends := record.At(d.Grant.Ends)
 		rec.Ends = &ends
 	case receipt.Ended:
@@ -185,7 +186,7 @@ func (r *run) receipt(d due, head record.Head) receipt.Receipt {
 // message is what git log shows of a run.
 func (r *run) message(batch []due) (subject string, trailers [][2]string) {
 	name := r.o.Config.Name
-	words := map[receipt.Outcome]string{receipt.Applied: "opened", receipt.Ended: "ended", receipt.Failed: "failed on"}
+	words := map[receipt.Outcome]string{receipt.Intended: "is to open", receipt.Applied: "opened", receipt.Ended: "ended", receipt.Failed: "failed on"}
 	count := map[receipt.Outcome]int{}
 	trailers = [][2]string{{"Jit-Kind", string(record.KindReceipt)}}
 	for _, d := range batch {
@@ -201,12 +202,12 @@ func (r *run) message(batch []due) (subject string, trailers [][2]string) {
 		return fmt.Sprintf("%s %s %s:%s for %s", name, words[batch[0].outcome], g.Resource, g.Role, g.Person), trailers
 	}
 	subject = name
-	for i, o := range []receipt.Outcome{receipt.Applied, receipt.Ended, receipt.Failed} {
+	for _, o := range []receipt.Outcome{receipt.Intended, receipt.Applied, receipt.Ended, receipt.Failed} {
 		if n := count[o]; n > 0 {
 			if subject != name {
 				subject += ","
 			}
-			subject += fmt.Sprintf(" %s %d", []string{"opened", "ended", "failed on"}[i], n)
+			subject += fmt.Sprintf(" %s %d", words[o], n)
 		}
 	}
 	return subject, trailers

@@ -61,6 +61,14 @@ type Result struct {
 	// Opened counts what was opened or restored; Ended what was ended; Failed
 	// what failed.
 	Opened, Ended, Failed int
+	// Withheld counts what did not open for want of evidence that the store is the
+	// true one.
+	Withheld int
+	// Beat says that the run has signed a heartbeat.
+	Beat bool
+	// Wake is when something that is open ends by itself, its window or its lease being
+	// over: the next run should come no later. It is zero when nothing is open.
+	Wake time.Time
 	// SyncErr is why the store could not be read, or nil.
 	SyncErr error
 	// Healed says that the run healed the store's history, or followed a heal; nil
@@ -91,7 +99,8 @@ const (
 
 // ExitCode gives the code with which a program that made this run ends: 4 when
 // the store's history was rewritten or is another store's; else 6 when a target
-// failed, could not be fully ended, or a part of the work could not be done;
+// failed, could not be fully ended, something was withheld, or a part of the work
+// could not be done;
 // else 5 when the store could not be reached or did not take what was sent; else
 // 0. The worst comes first:
 // what a person must look at soonest.
@@ -103,7 +112,7 @@ func (r Result) ExitCode() int {
 	switch {
 	case errors.Is(r.SyncErr, replica.ErrRewritten), errors.Is(r.SyncErr, replica.ErrIdentity), errors.Is(r.SyncErr, replica.ErrForked):
 		return exitTampered
-	case r.Failed > 0, left, len(r.Problems) > 0:
+	case r.Failed > 0, r.Withheld > 0, left, len(r.Problems) > 0:
 		return exitPartly
 	case errors.Is(r.SyncErr, replica.ErrUnreachable), errors.Is(r.SyncErr, gitstore.ErrBadRemote),
 		errors.Is(r.SyncErr, gitstore.ErrRefused), errors.Is(r.SyncErr, gitstore.ErrContention):
@@ -126,8 +135,14 @@ type run struct {
 	signer                 record.Signer
 	book                   book // nil when it could not be opened
 	synced                 bool
-	policy                 *policy.Policy
-	active                 []ledger.Entry
+	// shown is the position of the head that the store has shown in this run; waiting
+	// says that something was still to be sent when it had been asked.
+	shown   int
+	waiting bool
+	// announced says that the run has handed over the intent to open something.
+	announced bool
+	policy    *policy.Policy
+	active    []ledger.Entry
 	// closed says why nothing new is opened.
 	closed error
 	// newest is the newest time that any run has seen.
@@ -154,6 +169,8 @@ var steps = []step{
 	(*run).sync,
 	(*run).change,
 	(*run).writeReceipts,
+	(*run).openTraced,
+	(*run).beat,
 	(*run).tidy,
 }
 
@@ -180,6 +197,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 			return r.result, fmt.Errorf("the run was interrupted: %w", err)
 		}
 	}
+	r.noteWake()
 	return r.result, nil
 }
 
@@ -279,7 +297,7 @@ func (r *run) now() time.Time {
 
 // endOverdue ends what the journal knows to be over.
 func (r *run) endOverdue(ctx context.Context) error {
-	r.apply(ctx, plan(situation{now: r.now(), journal: r.snapshot()}), nil)
+	r.apply(ctx, plan(situation{now: r.now(), journal: r.snapshot(), leases: r.leases()}), nil)
 	return nil
 }
 
@@ -287,7 +305,7 @@ func (r *run) readKey(context.Context) error {
 	if r.signer = r.o.Signer; r.signer != nil {
 		return nil
 	}
-	s, err := record.OpenKeyFile(r.o.Config.Key, nil)
+	s, err := record.OpenKeyFile(r.o.Config.Key, nil, r.o.Now)
 	if err != nil {
 		r.closeOpenings(fmt.Errorf("the reconciler's key: %w", err))
 		return nil
@@ -306,7 +324,9 @@ func (r *run) sync(ctx context.Context) error {
 	}
 	r.book = b
 	r.cleanup = append(r.cleanup, b.Close)
-	healed, err := b.Sync(ctx, r.healer())
+	report, err := b.Sync(ctx, r.healer())
+	healed := report.Healed
+	r.shown, r.waiting = report.Shown, report.Waiting > 0
 	if r.result.Healed = healed; healed != nil {
 		r.log.Warn("the history was healed", "by", healed.By, "commit", string(healed.Commit), "here", healed.Made)
 	}
@@ -327,27 +347,12 @@ func (r *run) change(ctx context.Context) error {
 	if r.book == nil {
 		return nil
 	}
-	now, journal := r.now(), r.snapshot()
-	s := situation{now: now, me: r.o.Config.Name, policy: r.policy, journal: journal, reach: map[string]bool{}}
-	for name := range r.o.Config.Targets {
-		s.reach[name] = true
-	}
-	var err error
-	if s.known, err = known(r.book, journal, now); err == nil {
-		s.active, err = r.book.Requests(ledger.Filter{Open: true, States: []approve.State{approve.Active}}, now)
-	}
+	s, err := r.situation()
 	if err != nil {
 		r.closeOpenings(fmt.Errorf("the ledger cannot be read: %w", err))
 		return nil
 	}
-	r.active, s.synced = s.active, r.synced
-	if r.synced {
-		r.checkStanding()
-	}
-	tasks := plan(s)
-	if !r.synced || r.closed != nil {
-		tasks = endings(tasks)
-	}
+	tasks := r.planned(s)
 	var forgotten []task
 	if r.lost {
 		if forgotten, err = r.forgotten(); err != nil {
@@ -356,7 +361,7 @@ func (r *run) change(ctx context.Context) error {
 	}
 	r.recovered = err == nil
 	reach("planned")
-	for _, k := range journal {
+	for _, k := range s.journal {
 		if k.stage == open && k.standing {
 			r.drift(fmt.Sprintf("%s: %s had %s before jit opened it, and keeps it", k.Grant.Resource, k.Grant.Person, k.Grant.Role))
 		}
@@ -478,14 +483,16 @@ func (r *run) report(c Change) {
 	switch {
 	case c.Outcome == Failed:
 		r.result.Failed++
-	case c.Outcome == Planned:
+	case c.Outcome == Withheld:
+		r.result.Withheld++
+	case c.Outcome == Planned, c.Action == Intend:
 	case c.Action == End:
 		r.result.Ended++
 	default:
 		r.result.Opened++
 	}
 	level := slog.LevelInfo
-	if c.Outcome == Failed || len(c.Ending.Left) > 0 {
+	if c.Outcome == Failed || c.Outcome == Withheld || len(c.Ending.Left) > 0 {
 		level = slog.LevelError
 	}
 	r.log.Log(context.Background(), level, c.String(), "action", string(c.Action), "outcome", string(c.Outcome), "resource", c.Grant.Resource,

@@ -22,8 +22,10 @@ func (r *run) forgotten() (tasks []task, err error) {
 				last[rec.Resource+":"+rec.Role] = rec.Outcome
 			}
 		}
+		// An intent may have been followed by the opening whose receipt is lost.
+		mayBeOpen := func(o receipt.Outcome) bool { return o == receipt.Applied || o == receipt.Intended }
 		for _, outcome := range last {
-			open = open || outcome == receipt.Applied
+			open = open || mayBeOpen(outcome)
 		}
 		if !open {
 			return nil
@@ -35,7 +37,7 @@ func (r *run) forgotten() (tasks []task, err error) {
 			if cause == "" || !stateOf(e, w.Grant.ID).Settled() {
 				continue
 			}
-			if k := r.kept(w.Grant.ID); last[g.String()] == receipt.Applied && k.stage == untouched {
+			if k := r.kept(w.Grant.ID); mayBeOpen(last[g.String()]) && k.stage == untouched {
 				tasks = append(tasks, task{wish: w, action: End, cause: cause, adopt: true})
 			}
 		}

@@ -11,7 +11,6 @@ import (
 	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/policy"
-	"github.com/jitaccess/jit/pkg/receipt"
 	"github.com/jitaccess/jit/pkg/record"
 	"github.com/jitaccess/jit/pkg/replica"
 )
@@ -19,10 +18,9 @@ import (
 // book is the machine's copy of the store, as far as a run needs it. The real
 // one is a replica; tests put failures before it.
 type book interface {
-	// Sync sends what waits, fetches, verifies and folds. With a healer it heals a
-	// history that a push has displaced; healed says that it did, or that it
-	// followed a heal.
-	Sync(ctx context.Context, h *replica.Healer) (healed *replica.Healed, err error)
+	// Sync fetches, verifies and folds, and sends what waits. With a healer it heals a
+	// history that a push has displaced.
+	Sync(ctx context.Context, h *replica.Healer) (replica.Report, error)
 	// Policy gives the version in force, or nil.
 	Policy() *policy.Policy
 	// Requests gives requests, decided at now.
@@ -36,12 +34,18 @@ type book interface {
 	Request(id record.ID, now time.Time) (ledger.Entry, error)
 	// Has reports whether the record is part of the ledger.
 	Has(id record.ID) (bool, error)
+	// Position gives where a record of the ledger stands; 0 for none.
+	Position(id record.ID) (int, error)
+	// Sights, Seen and Evidence are the ledger's.
+	Sights() ([]ledger.Sight, error)
+	Seen(by record.Fingerprint) (int, error)
+	Evidence(key record.Fingerprint, from, to time.Time) (ledger.Evidence, error)
 	// Digest is the running digest over all records counted.
 	Digest() record.Digest
 	// Head gives the head of a new record.
 	Head(kind record.Kind, by string, now time.Time) (record.Head, error)
-	// Prepare signs a receipt.
-	Prepare(ctx context.Context, signer record.Signer, rec receipt.Receipt) (outgoing, error)
+	// Prepare signs a record, which stands beside a request or by itself.
+	Prepare(ctx context.Context, signer record.Signer, rec any, created time.Time, beside record.ID) (outgoing, error)
 	// Submit hands records over in one commit. Without an error they are in the
 	// store, or wait where the next Sync finds them: then waiting says why. An
 	// error for which ledger.ReasonOf has a reason is about one of out, which
@@ -90,13 +94,11 @@ func openReplica(ctx context.Context, c Config, now func() time.Time, log *slog.
 	return replicaBook{r}, nil
 }
 
-func (b replicaBook) Sync(ctx context.Context, h *replica.Healer) (*replica.Healed, error) {
+func (b replicaBook) Sync(ctx context.Context, h *replica.Healer) (replica.Report, error) {
 	if h == nil {
-		report, err := b.Replica.Sync(ctx)
-		return report.Healed, err
+		return b.Replica.Sync(ctx)
 	}
-	report, err := b.SyncAndHeal(ctx, *h)
-	return report.Healed, err
+	return b.SyncAndHeal(ctx, *h)
 }
 
 func (b replicaBook) Policy() *policy.Policy { return b.Ledger().Policy() }
@@ -125,6 +127,22 @@ func (b replicaBook) Has(id record.ID) (bool, error) {
 	return err == nil, err
 }
 
+func (b replicaBook) Position(id record.ID) (int, error) {
+	found, err := b.Ledger().Lookup(string(id))
+	if err != nil || len(found) == 0 {
+		return 0, err
+	}
+	return found[0].Position, nil
+}
+
+func (b replicaBook) Sights() ([]ledger.Sight, error) { return b.Ledger().Sights() }
+
+func (b replicaBook) Seen(by record.Fingerprint) (int, error) { return b.Ledger().Seen(by) }
+
+func (b replicaBook) Evidence(key record.Fingerprint, from, to time.Time) (ledger.Evidence, error) {
+	return b.Ledger().Evidence(key, from, to)
+}
+
 func (b replicaBook) Head(kind record.Kind, by string, now time.Time) (record.Head, error) {
 	h, err := b.NewHead(kind, by, now)
 	if err == nil && h.Head == "" {
@@ -133,8 +151,8 @@ func (b replicaBook) Head(kind record.Kind, by string, now time.Time) (record.He
 	return h, err
 }
 
-func (b replicaBook) Prepare(ctx context.Context, signer record.Signer, rec receipt.Receipt) (outgoing, error) {
-	out, err := b.Replica.Prepare(ctx, signer, rec, rec.Created.Time, rec.Request, false)
+func (b replicaBook) Prepare(ctx context.Context, signer record.Signer, rec any, created time.Time, beside record.ID) (outgoing, error) {
+	out, err := b.Replica.Prepare(ctx, signer, rec, created, beside, false)
 	return outgoing{ID: out.Head.ID, Path: out.Path, Data: out.Data, Signature: out.Signature}, err
 }
 

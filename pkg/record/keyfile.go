@@ -29,9 +29,9 @@ type fileSigner struct {
 
 // OpenKeyFile opens an armoured OpenPGP secret key. The file must be regular
 // and closed to its group and to others. passphrase is called when the key is
-// encrypted; it may be nil when it is known not to be. A key that could not
-// sign now is refused with a [SignError].
-func OpenKeyFile(path string, passphrase func() ([]byte, error)) (Signer, error) {
+// encrypted; it may be nil when it is known not to be. It signs by the clock now; a
+// key that could not sign then is refused with a [SignError].
+func OpenKeyFile(path string, passphrase func() ([]byte, error), now func() time.Time) (Signer, error) {
 	fail := func(err error, hint, format string, args ...any) (Signer, error) {
 		return nil, &SignError{Problem: SignFile, Detail: fmt.Sprintf(format, args...), Hint: hint, Err: err}
 	}
@@ -56,7 +56,7 @@ func OpenKeyFile(path string, passphrase func() ([]byte, error)) (Signer, error)
 	if len(data) > MaxCertificateSize {
 		return fail(nil, "", "key file %q is larger than %d bytes", path, MaxCertificateSize)
 	}
-	s, err := openSecret(data, passphrase, time.Now)
+	s, err := openSecret(data, passphrase, now)
 	var signErr *SignError
 	if errors.As(err, &signErr) {
 		signErr.Detail = fmt.Sprintf("key file %q: %s", path, signErr.Detail)

@@ -225,21 +225,21 @@ func TestKeyFile(t *testing.T) {
 		}
 		ask := func() ([]byte, error) { return []byte("horse"), nil }
 		var e *SignError
-		if _, err := OpenKeyFile(path, ask); !errors.As(err, &e) || e.Problem != SignFile || !strings.Contains(e.Hint, "chmod 600") {
+		if _, err := OpenKeyFile(path, ask, time.Now); !errors.As(err, &e) || e.Problem != SignFile || !strings.Contains(e.Hint, "chmod 600") {
 			t.Errorf("readable by others: %v", err)
 		}
 		if err := os.Chmod(path, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if passphrase != "" {
-			if _, err := OpenKeyFile(path, func() ([]byte, error) { return []byte("wrong"), nil }); !errors.As(err, &e) || e.Problem != SignPassphrase {
+			if _, err := OpenKeyFile(path, func() ([]byte, error) { return []byte("wrong"), nil }, time.Now); !errors.As(err, &e) || e.Problem != SignPassphrase {
 				t.Errorf("wrong passphrase: %v", err)
 			}
-			if _, err := OpenKeyFile(path, nil); !errors.As(err, &e) || e.Problem != SignPassphrase {
+			if _, err := OpenKeyFile(path, nil, time.Now); !errors.As(err, &e) || e.Problem != SignPassphrase {
 				t.Errorf("no passphrase: %v", err)
 			}
 		}
-		s, err := OpenKeyFile(path, ask)
+		s, err := OpenKeyFile(path, ask, time.Now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -256,7 +256,7 @@ func TestKeyFile(t *testing.T) {
 			t.Errorf("gpg refuses: %v", err)
 		}
 	}
-	if _, err := OpenKeyFile(t.TempDir(), nil); err == nil {
+	if _, err := OpenKeyFile(t.TempDir(), nil, time.Now); err == nil {
 		t.Error("opened a folder")
 	}
 	if _, err := GenerateKey("a <b>", "", time.Now(), 0); ReasonOf(err) != ReasonBadValue {
@@ -274,7 +274,7 @@ func TestKeyFile(t *testing.T) {
 	if err := os.WriteFile(path, secret, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenKeyFile(path, nil); ReasonOf(err) != ReasonKeyExpired {
+	if _, err := OpenKeyFile(path, nil, time.Now); ReasonOf(err) != ReasonKeyExpired {
 		t.Errorf("expired key: %v", err)
 	}
 }

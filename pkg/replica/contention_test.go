@@ -61,7 +61,7 @@ func writer(text string) (err error) {
 	if err := json.Unmarshal([]byte(text), &j); err != nil {
 		return err
 	}
-	signer, err := record.OpenKeyFile(j.Key, nil)
+	signer, err := record.OpenKeyFile(j.Key, nil, time.Now)
 	if err != nil {
 		return err
 	}

@@ -213,6 +213,9 @@ type Report struct {
 	// Healed says that this machine healed the history, or followed a heal; nil
 	// where neither was needed.
 	Healed *Healed
+	// Shown is the position of the head that the remote has shown, before anything
+	// was sent: what stands up to there has come back from it.
+	Shown int
 }
 
 // Sync asks the remote, judges what is new, moves the checkpoint, and sends
@@ -260,6 +263,7 @@ func (r *Replica) sync(ctx context.Context, h *Healer) (Report, error) {
 	}
 	report := Report{Report: folded, Healed: r.healed}
 	r.healed = nil
+	_, report.Shown = r.ledger.Head()
 	waiting, err := r.spooled()
 	if err != nil || len(waiting) == 0 {
 		return report, err

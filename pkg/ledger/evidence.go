@@ -1,0 +1,147 @@
+package ledger
+
+import (
+	"database/sql"
+	"encoding/binary"
+	"time"
+
+	"github.com/jitaccess/jit/pkg/record"
+)
+
+// A machine that wants to know whether the store that it is shown is the true one
+// signs a record and looks for one by another key that was signed with that record
+// in sight. Whoever withholds the history cannot make one. What is needed to tell is
+// kept a row for each key.
+
+// sightSchema is the part of the index that evidence needs.
+const sightSchema = `
+CREATE TABLE IF NOT EXISTS sights (
+	key BLOB PRIMARY KEY, head INTEGER NOT NULL, position INTEGER NOT NULL, created INTEGER NOT NULL) WITHOUT ROWID;
+`
+
+// Sight is what the counted records of one key tell.
+type Sight struct {
+	Key record.Fingerprint
+	// Head is the position of the newest commit that a record by the key names as its
+	// head; 0 where none is on this history.
+	Head int
+	// Position is where the newest record by the key stands, and Created the time that
+	// it claims.
+	Position int
+	Created  time.Time
+}
+
+// add takes the next record of the key.
+func (s Sight) add(next Sight) Sight {
+	next.Head = max(s.Head, next.Head)
+	return next
+}
+
+// see notes what a counted record tells, to be written with the rest.
+func (f *fold) see(v record.Verified, headAt int) {
+	if f.sights == nil {
+		f.sights = map[record.Fingerprint]Sight{}
+	}
+	key := v.Primary()
+	if headAt >= f.position {
+		headAt = 0 // it is not on this history before the record
+	}
+	f.sights[key] = f.sights[key].add(Sight{Key: key, Head: headAt, Position: f.position, Created: v.Head().Created.Time})
+}
+
+// writeSights writes what see has noted.
+func (f *fold) writeSights() error {
+	for key, s := range f.sights {
+		if _, err := f.Exec(`INSERT INTO sights VALUES (?, ?, ?, ?) ON CONFLICT (key) DO UPDATE
+			SET head = max(head, excluded.head), position = excluded.position, created = excluded.created`,
+			key.Bytes(), s.Head, s.Position, s.Created.Unix()); err != nil {
+			return err
+		}
+	}
+	clear(f.sights)
+	return nil
+}
+
+// Sights gives what the records of each key tell, by key.
+func (l *Ledger) Sights() (all []Sight, err error) {
+	err = index{l.db}.each(`SELECT key, head, position, created FROM sights ORDER BY key`, func(r *sql.Rows) error {
+		var s Sight
+		var key []byte
+		var created int64
+		if err := r.Scan(&key, &s.Head, &s.Position, &created); err != nil {
+			return err
+		}
+		s.Key, s.Created = fingerprintOf(key), time.Unix(created, 0).UTC()
+		all = append(all, s)
+		return nil
+	})
+	return all, err
+}
+
+// Seen gives the newest position that a counted record by another key than this one
+// had seen; 0 for none. A key counts that belongs to somebody in the policy in force
+// and is not revoked as compromised.
+func (l *Ledger) Seen(by record.Fingerprint) (position int, err error) {
+	all, err := l.Sights()
+	p := l.policies.Latest()
+	for _, s := range all {
+		if s.Key == by || s.Head <= position || p == nil {
+			continue
+		}
+		_, known := p.OwnerOf(s.Key)
+		if _, void := l.void[s.Key]; known && !void {
+			position = s.Head
+		}
+	}
+	return position, err
+}
+
+// Evidence is what the store tells about whether one key's machine is shown the
+// true history. The times are those that the machine's own records claim; zero where
+// there is no such record.
+type Evidence struct {
+	// Answered is when the machine signed the newest of its records that another key
+	// had seen: the history that it is shown was the true one at that time or later.
+	Answered time.Time
+	// Last is when it signed its newest record.
+	Last time.Time
+}
+
+// Evidence looks for the records that a key signed from one time to another, both
+// included. It reads the records of that time alone.
+func (l *Ledger) Evidence(key record.Fingerprint, from, to time.Time) (e Evidence, err error) {
+	seen, err := l.Seen(key)
+	if err != nil {
+		return e, err
+	}
+	from, to = from.Truncate(time.Second), to.Truncate(time.Second)
+	err = index{l.db}.each(`SELECT created, position FROM records WHERE id >= ? AND id < ? AND key = ?`, func(r *sql.Rows) error {
+		var created int64
+		var position int
+		if err := r.Scan(&created, &position); err != nil {
+			return err
+		}
+		at := time.Unix(created, 0).UTC()
+		if at.Before(from) || at.After(to) {
+			return nil
+		}
+		if at.After(e.Last) {
+			e.Last = at
+		}
+		if position <= seen && at.After(e.Answered) {
+			e.Answered = at
+		}
+		return nil
+	}, firstID(from), firstID(to.Add(time.Second)), key.Bytes())
+	return e, err
+}
+
+// firstID gives the least bytes of an id of a time. An id is made with the time that
+// its record claims.
+func firstID(at time.Time) []byte {
+	var b [16]byte
+	if ms := at.UnixMilli(); ms > 0 {
+		binary.BigEndian.PutUint64(b[:], uint64(ms)<<16)
+	}
+	return b[:]
+}

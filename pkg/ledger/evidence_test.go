@@ -1,0 +1,134 @@
+package ledger_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/jitaccess/jit/pkg/ledger"
+	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/receipt"
+	"github.com/jitaccess/jit/pkg/record"
+)
+
+func (w *world) heartbeat(by string, change ...func(*record.Head)) []file {
+	w.Helper()
+	h := receipt.Heartbeat{Head: w.head(record.KindHeartbeat, by)}
+	for _, f := range change {
+		f(&h.Head)
+	}
+	return w.signed(h, by, record.PathOf(h.Head, "", false))
+}
+
+func (w *world) key(name string) record.Fingerprint { return w.certs[name].Fingerprint() }
+
+func (w *world) seen(by string, want int) {
+	w.Helper()
+	if got, err := w.l.Seen(w.key(by)); err != nil || got != want {
+		w.Errorf("others than %s had seen %d, %v; want %d", by, got, err, want)
+	}
+}
+
+func (w *world) evidence(by string, want ledger.Evidence) {
+	w.Helper()
+	if got, err := w.l.Evidence(w.key(by), w.now.Add(-24*time.Hour), w.now); err != nil || got != want {
+		w.Errorf("evidence for %s is %+v, %v; want %+v", by, got, err, want)
+	}
+}
+
+func TestHeartbeatIsEvidence(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.evidence("robot", ledger.Evidence{})
+	at := func(minutes int) time.Time { return noon.Add(time.Duration(minutes) * time.Minute) }
+
+	// What the machine signs itself says when, and is no evidence.
+	w.now = at(1)
+	w.counted(w.push(w.heartbeat("robot")...), 1) // at 2
+	w.now = at(2)
+	w.counted(w.push(w.heartbeat("robot")...), 1) // at 3, having seen 2
+	w.seen("robot", 0)
+	w.evidence("robot", ledger.Evidence{Last: at(2)})
+
+	// A person's record answers as well as a machine's; what it had not seen, it
+	// does not answer.
+	r, files := w.request()
+	w.now = at(3)
+	w.counted(w.push(w.heartbeat("robot")...), 1) // at 4
+	w.counted(w.push(files...), 1)                // at 5, having seen 3
+	w.seen("robot", 3)
+	w.evidence("robot", ledger.Evidence{Answered: at(2), Last: at(3)})
+	w.seen("bob", 3) // by robot at 4
+	w.now = at(5)
+	w.counted(w.push(w.receipt(r, record.Sum([]byte(files[0].data)), "robot")...), 1) // at 6
+	w.counted(w.push(w.approval(r, record.Sum([]byte(files[0].data)), "carol")...), 1)
+	w.evidence("robot", ledger.Evidence{Answered: at(5), Last: at(5)})
+
+	// Of the time that is asked for only.
+	for _, c := range []struct {
+		from, to time.Time
+		want     ledger.Evidence
+	}{
+		{at(2), at(3), ledger.Evidence{Answered: at(3), Last: at(3)}},
+		{at(1), at(4), ledger.Evidence{Answered: at(3), Last: at(3)}},
+		{at(4), at(4), ledger.Evidence{}},
+		{at(6), at(9), ledger.Evidence{}},
+	} {
+		if got, err := w.l.Evidence(w.key("robot"), c.from, c.to); err != nil || got != c.want {
+			t.Errorf("from %s to %s: %+v, %v", c.from, c.to, got, err)
+		}
+	}
+	w.same(0, 2, 4)
+}
+
+func TestWhatIsNoEvidence(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		after func(w *world) ledger.Report
+		want  int
+	}{
+		{"of somebody who left", func(w *world) ledger.Report {
+			_, files := w.proposal("alice", func(d *policy.Document) {
+				d.Head.Head = string(w.commits[0])
+				delete(d.People, "bob")
+			})
+			return w.push(files...)
+		}, 1},
+		{"of a stolen key", func(w *world) ledger.Report { return w.push(w.revoked("bob", record.RevokedHard)) }, 0},
+		{"of a retired key, which was good at the time", func(w *world) ledger.Report { return w.push(w.revoked("bob", record.RevokedSoft)) }, 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.counted(w.push(w.heartbeat("robot")...), 1)
+			w.asked()
+			w.seen("robot", 2)
+			if r := c.after(w); len(r.SetAside) > 0 {
+				t.Fatalf("%+v", r.SetAside)
+			}
+			w.seen("robot", c.want)
+			w.same(1)
+		})
+	}
+}
+
+func TestHeartbeatsThatDoNotCount(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.refused(w.push(w.heartbeat("bob")...), ledger.ReasonNotReconciler)
+	w.refused(w.push(w.heartbeat("mallory")...), ledger.ReasonNotInPolicy)
+	w.refused(w.push(w.heartbeat("robot", func(h *record.Head) { h.Head = string(hashOf("elsewhere")) })...), ledger.ReasonUnknownHead)
+	w.refused(w.push(w.heartbeat("robot", func(h *record.Head) { h.By = "bob" })...), ledger.ReasonWrongSigner)
+	r, _ := w.asked()
+	h := receipt.Heartbeat{Head: w.head(record.KindHeartbeat, "robot")}
+	w.refused(w.push(w.signed(h, "robot", record.PathOf(h.Head, r.ID, false))...), ledger.ReasonWrongPlace)
+	h.ID = w.id()
+	w.refused(w.push(w.signed(h, "robot", record.PathOf(h.Head, w.l.Policy().ID(), true))...), ledger.ReasonWrongPlace)
+	more := struct {
+		record.Head `yaml:",inline"`
+		Comment     string `yaml:"comment"`
+	}{w.head(record.KindHeartbeat, "robot"), "and more"}
+	w.refused(w.push(w.signed(more, "robot", record.PathOf(more.Head, "", false))...), string(record.ReasonUnknownKey))
+	w.seen("bob", 0)
+	w.same()
+}

@@ -1,0 +1,157 @@
+package reconcile
+
+import (
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/jitaccess/jit/pkg/policy"
+)
+
+// What this machine signs is a question to everybody else: a record by another key
+// that was signed with it in sight shows that the store is the true one, and was when
+// the question was signed. A policy may ask for that, by resource, for access to
+// open (freshness) and to stay open (lease).
+
+// lease is how long access to a resource may stay open without evidence.
+type lease struct {
+	// Since is the time of the newest evidence, or of when the lease first applied to
+	// what was open already.
+	Since time.Time     `json:"since"`
+	For   time.Duration `json:"for"`
+}
+
+// lapsed reports whether the lease has run out. Evidence of a time that is still to
+// come is none: the clock was wrong then.
+func (l lease) lapsed(now time.Time) bool {
+	since := now.Sub(l.Since)
+	return since >= l.For || since < -l.For
+}
+
+// StaleError says why nothing opens on a resource whose policy asks for evidence.
+type StaleError struct {
+	// Since is when this machine signed the newest record that another key had seen;
+	// zero when there is none to speak of.
+	Since time.Time
+	// Limit is how old that may be.
+	Limit time.Duration
+}
+
+func (e *StaleError) Error() string {
+	if e.Since.IsZero() {
+		return fmt.Sprintf("not fresh: no other key has answered yet what this machine signed, and the policy asks for an answer within %s; another reconciler, or anybody who signs a record, gives it", e.Limit)
+	}
+	return fmt.Sprintf("not fresh since %s: that is when this machine signed what another key has answered last, and the policy asks for an answer within %s; see whether the others reach the store",
+		e.Since.UTC().Format(timeForm), e.Limit)
+}
+
+// stale says why nothing may open on the resource for want of evidence, or is nil.
+func (s situation) stale(resource string) error {
+	if s.policy == nil {
+		return nil
+	}
+	res, _ := s.policy.Resource(resource)
+	fresh, lease, age := res.Freshness.Duration, res.Lease.Duration, s.now.Sub(s.answered)
+	if fresh > 0 && age > fresh || lease > 0 && age >= lease {
+		return &StaleError{Since: s.answered, Limit: res.Evidence()}
+	}
+	return nil
+}
+
+// lapsed reports whether the lease of a resource has run out.
+func (s situation) lapsed(resource string) bool {
+	l, ok := s.leases[resource]
+	return ok && l.lapsed(s.now)
+}
+
+// rememberEvidence is how far back evidence is looked for beyond what the policy asks
+// for, so that people can be told how old it is.
+const rememberEvidence = 24 * time.Hour
+
+// reaches reports whether the configuration names the resource.
+func (r *run) reaches(resource string) bool {
+	_, ok := r.o.Config.Targets[resource]
+	return ok
+}
+
+// evidence gives when this machine signed the newest record that another key had
+// seen; zero where nothing of this reconciler's asks for it, or there is none.
+func (r *run) evidence(now time.Time) (time.Time, error) {
+	if r.policy == nil || r.signer == nil || r.policy.Evidence(r.o.Config.Name, r.reaches) == 0 {
+		return time.Time{}, nil
+	}
+	longest := time.Duration(0)
+	for name := range r.o.Config.Targets {
+		res, _ := r.policy.Resource(name)
+		longest = max(longest, res.Freshness.Duration, res.Lease.Duration)
+	}
+	e, err := r.book.Evidence(r.signer.Fingerprint(), now.Add(-longest-rememberEvidence), now)
+	return e.Answered, err
+}
+
+// leases gives the leases as the policy and the evidence have them now. What was open
+// when its resource came under a lease has the length of one for the first evidence.
+func leases(p *policy.Policy, old map[string]lease, journal []*kept, reach map[string]bool, answered, now time.Time) map[string]lease {
+	all := map[string]lease{}
+	opened := map[string]bool{}
+	for _, k := range journal {
+		opened[k.Grant.Resource] = opened[k.Grant.Resource] || k.mayBeOpen()
+	}
+	for _, name := range p.Resources() {
+		res, _ := p.Resource(name)
+		if res.Lease.IsZero() || !opened[name] && !reach[name] {
+			continue
+		}
+		l := lease{Since: answered, For: res.Lease.Duration}
+		switch was, known := old[name]; {
+		case known && was.Since.After(answered):
+			l.Since = was.Since
+		case !known && opened[name]:
+			l.Since = now
+		}
+		if !l.Since.IsZero() {
+			all[name] = l
+		}
+	}
+	return all
+}
+
+// renew writes the leases down, so that they run out by the journal alone.
+func (r *run) renew(s *situation) {
+	if r.policy == nil {
+		return
+	}
+	s.leases = leases(r.policy, s.leases, s.journal, s.reach, s.answered, s.now)
+	if r.o.DryRun || maps.Equal(s.leases, r.leases()) {
+		return
+	}
+	if err := r.record(event{Kind: renewed, Leases: s.leases}); err != nil {
+		r.closeOpenings(fmt.Errorf("keep how long the leases last: %w", err))
+	}
+}
+
+// leases gives the leases in the journal.
+func (r *run) leases() (all map[string]lease) {
+	r.journal.view(func(s *journalState) { all = maps.Clone(s.leases) })
+	return all
+}
+
+// noteWake says when what is open ends by the journal alone.
+func (r *run) noteWake() {
+	r.journal.view(func(s *journalState) {
+		soonest := func(t time.Time) {
+			if r.result.Wake.IsZero() || t.Before(r.result.Wake) {
+				r.result.Wake = t.UTC()
+			}
+		}
+		for _, k := range s.grants {
+			if !k.mayBeOpen() {
+				continue
+			}
+			soonest(k.Grant.Ends)
+			if l, ok := s.leases[k.Grant.Resource]; ok {
+				soonest(l.Since.Add(l.For))
+			}
+		}
+	})
+}
