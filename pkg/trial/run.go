@@ -118,7 +118,7 @@ func (t Table) Run(p *policy.Policy, c Case) (o Outcome, err error) {
 		o.Before.Past = past
 	}
 	if o.Refusal = o.Request.Allowed(p, o.Before); o.Refusal != nil {
-		return o, nil
+		return o, nil //nolint:nilerr // the refusal is the outcome
 	}
 	s.open(o.Request, o.Before)
 	last := asked
