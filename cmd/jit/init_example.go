@@ -45,6 +45,8 @@ type example struct {
 	// body is the first policy: what is left of the example where there is one
 	// person.
 	body *policy.Body
+	// whole is all of the example; nil where it is not looked at.
+	whole *policy.Policy
 	// closed are the rules that deny until there are enough people, out those that
 	// are about nobody yet.
 	closed, out []string
@@ -66,6 +68,15 @@ func readExample(name, me string) (*example, error) {
 	}
 	text.Policy, text.Test = swapNames(text.Policy, swap), swapNames(text.Test, swap)
 	e := &example{name: name, text: text, body: &policy.Body{}}
+	if err := record.DecodeStrict([]byte(text.Policy), e.body); err != nil {
+		return nil, err
+	}
+	whole, err := policy.Compile(policy.Document{Body: *e.body}, "")
+	if err != nil {
+		return nil, err
+	}
+	// What is left of it is cut out of a copy.
+	e.body, e.whole = &policy.Body{}, whole
 	return e, record.DecodeStrict([]byte(text.Policy), e.body)
 }
 
@@ -138,7 +149,7 @@ func (e *example) alone(me string, person policy.Person) {
 			e.out = append(e.out, r.Name)
 			continue
 		}
-		if !reducedStages(&r, there) {
+		if !reducedStages(&r, there) || e.behind(r) {
 			e.closed = append(e.closed, r.Name)
 			r = policy.Rule{Name: r.Name, Resources: r.Resources, Roles: r.Roles, Labels: r.Labels, Requesters: r.Requesters,
 				Approve: policy.ApproveDeny, Message: "there are not enough people yet to approve it; an admin adds them, and the rule, with: jit policy edit"}
@@ -146,6 +157,28 @@ func (e *example) alone(me string, person policy.Person) {
 		rules = append(rules, r)
 	}
 	b.Rules = rules
+}
+
+// behind reports whether a rule that is about everybody stands behind one that is
+// left out, for the same role of a resource: it would decide for those who come
+// later and belong to the other.
+func (e *example) behind(r policy.Rule) bool {
+	if e.whole == nil || !slices.ContainsFunc(r.Requesters, func(s string) bool { return strings.Contains(s, "*") }) {
+		return false
+	}
+	for _, resource := range e.whole.Resources() {
+		res, _ := e.whole.Resource(resource)
+		for role := range res.Roles {
+			out := false
+			for _, about := range e.whole.RulesAbout(resource, role) {
+				if about.Name == r.Name && out {
+					return true
+				}
+				out = out || slices.Contains(e.out, about.Name)
+			}
+		}
+	}
+	return false
 }
 
 // means reports whether a principal may stand in a policy of one person.

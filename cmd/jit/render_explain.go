@@ -225,8 +225,8 @@ func (a *App) renderExplanation(w io.Writer, st *Style, e trial.Explanation, all
 	if len(e.Left) > 0 {
 		fmt.Fprintf(w, "%s %s\n", st.Warn("Left to say:"), clean(strings.Join(e.Left, ", ")))
 	}
-	switch d := e.Decision; {
-	case d.State == approve.Pending:
+	switch d := e.Decision; d.State {
+	case approve.Pending:
 		fmt.Fprintf(w, "It would wait for %s", listText(trial.Needs(d), "or"))
 		if e.Agreed != nil {
 			fmt.Fprintf(w, ".\nIf all agree at once it opens at %s and ends at %s.\n", a.FormatTime(e.Agreed.Opens), a.FormatTime(e.Agreed.Ends))

@@ -48,7 +48,7 @@ func (r Request) Judged(p *policy.Policy, b Before, g Grant) (policy.Match, []St
 	for _, s := range steps {
 		all = append(all, Step{s.name, s.judge(f)})
 		if all[0].Err != nil {
-			return m, all, nil
+			return m, all, nil //nolint:nilerr // the refusal is in the step
 		}
 	}
 	return m, append(all, Step{StepApprovers, approvable(p, m, r.By, g, r.Created.Time, r.Emergency)}), nil

@@ -78,7 +78,7 @@ func newClasses(old, new *policy.Policy, at time.Time) *classes {
 	marks := map[string][]byte{}
 	mark := func(p *policy.Policy, n int, list []string) {
 		for _, name := range p.Members(list, policy.Concern{At: at}) {
-			marks[name] = binary.AppendUvarint(marks[name], uint64(n)) //nolint:gosec // counted up from 0
+			marks[name] = binary.AppendUvarint(marks[name], uint64(n))
 		}
 	}
 	n := 0

@@ -116,7 +116,7 @@ func Explain(p *policy.Policy, r request.Request, b request.Before) (Explanation
 		}
 	}
 	if e.Refusal != nil {
-		return e, nil
+		return e, nil //nolint:nilerr // the refusal is what is explained
 	}
 	if len(e.Left) > 0 {
 		said, err := waived(p, e)

@@ -85,6 +85,7 @@ func others(old, new *policy.Policy) []Note {
 	n.each("roster", keysOf(a.Rosters), keysOf(b.Rosters), func(about, name string) {
 		n.names(about, shifts(a.Rosters[name]), shifts(b.Rosters[name]))
 	})
+	n.names("schedules", keysOf(a.Schedules), keysOf(b.Schedules)) // what they say stands in the terms of the rules
 	n.values("delegation", "longest", durationText(a.Delegation.Longest), durationText(b.Delegation.Longest))
 	n.names("delegation to", a.Delegation.To, b.Delegation.To)
 	n.conflicts(a.Conflicts, b.Conflicts)

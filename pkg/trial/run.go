@@ -118,7 +118,7 @@ func (t Table) Run(p *policy.Policy, c Case) (o Outcome, err error) {
 		o.Before.Past = past
 	}
 	if o.Refusal = o.Request.Allowed(p, o.Before); o.Refusal != nil {
-		return o, nil
+		return o, nil //nolint:nilerr // the refusal is the outcome
 	}
 	s.open(o.Request, o.Before)
 	last := asked
@@ -226,8 +226,8 @@ func (s *scene) do(d Deed, at time.Time) (id record.ID, refusal, err error) {
 	r := s.c.Request.Record
 	var acting []string
 	if d.As != "" {
-		if refusal := s.mayStandIn(d, at); refusal != nil {
-			return "", refusal, nil
+		if refusal, err := s.mayStandIn(d, at); refusal != nil || err != nil {
+			return "", refusal, err
 		}
 		acting = []string{d.As}
 	}
@@ -284,17 +284,14 @@ func (s *scene) approve(d Deed, at time.Time, acting []string) (id record.ID, re
 	return id, refusal, err
 }
 
-// mayStandIn judges whether a policy lets somebody act for another at all. How
-// long a delegation lasts is the delegation's matter, and a case has none.
-func (s *scene) mayStandIn(d Deed, at time.Time) error {
-	rules := s.p.Document().Delegation
-	switch {
-	case rules.Longest.IsZero():
-		return &policy.Refusal{Code: policy.NotAllowed, Message: "the policy lets nobody act for another"}
-	case len(rules.To) > 0 && !s.p.Is(d.By, rules.To, policy.Concern{Requester: d.As, At: at}):
-		return &policy.Refusal{Code: policy.NotAllowed, Message: fmt.Sprintf("the policy does not let %s act for others", d.By)}
+// mayStandIn judges whether a policy lets somebody act for another: by a delegation
+// that is made then, and lasts a minute.
+func (s *scene) mayStandIn(d Deed, at time.Time) (refusal, err error) {
+	head, err := s.head(record.KindDelegation, d.As, at)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	return approve.MayDelegate(s.p, approve.Delegation{Head: head, To: d.By, Until: record.At(at.Add(time.Minute))}), nil
 }
 
 // Needs gives who can give the next approval, each once, in order.

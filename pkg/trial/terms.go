@@ -131,7 +131,11 @@ func scheduleText(p *policy.Policy, name string) string {
 	s := p.Document().Schedules[name]
 	parts := []string{strings.Join(s.Days, " "), strings.Join(s.Hours, " "), s.Zone}
 	for _, f := range s.Freeze {
-		parts = append(parts, "not "+f.From+" to "+f.Until)
+		text := "not " + f.From + " to " + f.Until
+		if f.Reason != "" {
+			text += " (" + f.Reason + ")"
+		}
+		parts = append(parts, text)
 	}
 	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ", ")
 }
