@@ -33,10 +33,10 @@ func newApproveCmd(app *App) *cobra.Command {
 		Long: `Agree to requests, and as an admin to policy versions. What will be signed is
 shown in full first. An approval names the exact bytes that it agrees to, and
 holds only for what they mean today: if the rule or the role changes before
-access opens, it must be given again.`,
+access opens, it must be given again.` + pickHelp,
 		Example: `  jit approve f9k2qa
   jit approve f9k2qa --for 30m -r "half an hour is enough"`,
-		GroupID: groupDecide, Args: atLeast(1, "ID"),
+		GroupID:           groupDecide,
 		ValidArgsFunction: app.completeDecisions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.ids, o.set = args, cmd.Flags().Changed("reason")
@@ -51,6 +51,13 @@ access opens, it must be given again.`,
 }
 
 func (o *approveOptions) run(ctx context.Context) (err error) {
+	if len(o.ids) == 0 && (o.yes || !o.app.asks(o.out)) {
+		missing := []string{"ID"}
+		if !o.yes && !o.app.IO.CanAsk() {
+			missing = append(missing, "--yes")
+		}
+		return missingErr(missing)
+	}
 	if err := wholeIDs(o.yes, o.ids); err != nil {
 		return err
 	}
@@ -71,6 +78,13 @@ func (o *approveOptions) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer closing(d.rep, &err)
+	if len(o.ids) == 0 {
+		id, err := d.pickDecision()
+		if err != nil {
+			return err
+		}
+		o.ids = []string{id}
+	}
 	// Everything is found before anything is signed.
 	var refs []ledger.Ref
 	for _, arg := range o.ids {
@@ -118,11 +132,15 @@ func (o *approveOptions) request(ctx context.Context, d *desk, id record.ID, nar
 	if err := o.show(d, e); err != nil {
 		return err
 	}
+	acting := actsIn(d.rep.Ledger(), e, d.me, a.Now())
+	if len(acting) > 0 {
+		a.Say("You act for %s: it counts in that place", strings.Join(acting, " and "))
+	}
 	if err := d.confirmed(o.yes, "Approve "+askedFor(e.Request.Record)+"?", make()); err != nil {
 		return err
 	}
 	d.refreshed(&head)
-	subject := d.me + " approves " + askedFor(e.Request.Record)
+	subject := d.me + " approves " + askedFor(e.Request.Record) + inPlaceOf(acting)
 	if !narrow.IsZero() {
 		subject += ", for " + narrow.String()
 	}
@@ -132,7 +150,7 @@ func (o *approveOptions) request(ctx context.Context, d *desk, id record.ID, nar
 	if e, err = d.entry(id); err != nil {
 		return err
 	}
-	text := "approved " + e.Request.Record.ID.Short() + ": " + askedFor(e.Request.Record) + "\n" + a.standingLine(e, a.Now())
+	text := "approved " + e.Request.Record.ID.Short() + ": " + askedFor(e.Request.Record) + inPlaceOf(acting) + "\n" + a.standingLine(e, a.Now())
 	return a.printEntry(o.out, h, e, text)
 }
 
@@ -154,8 +172,9 @@ func (o *approveOptions) show(d *desk, e ledger.Entry) error {
 // there is nothing left to do.
 func (d *desk) mayApprove(e ledger.Entry, narrow record.Duration) (already string, err error) {
 	r := e.Request.Record
+	turn := slices.Contains(waitsFor(e.Decision), d.me)
 	for _, s := range e.Decision.Approvals {
-		if s.By == d.me && (s.Counted || s.Why == "" || s.Why == policy.CountedOnce) && !e.State.Settled() {
+		if !turn && s.By == d.me && (s.Counted || s.Why == "" || s.Why == policy.CountedOnce) && !e.State.Settled() {
 			return "you have approved " + r.ID.Short() + " already; it is " + string(e.State), nil
 		}
 	}
@@ -173,7 +192,7 @@ func (d *desk) mayApprove(e ledger.Entry, narrow record.Duration) (already strin
 	if err := e.MayApprove(d.rep.Ledger().Policies(), trial, d.who().Acting); err != nil {
 		return "", err
 	}
-	if e.State != approve.Pending {
+	if !undecided(e.Decision) {
 		return "request " + r.ID.Short() + " is " + string(e.State) + " already; nobody else's approval is needed", nil
 	}
 	return "", d.inTurn(e, trial)
@@ -184,6 +203,13 @@ func (d *desk) mayApprove(e ledger.Entry, narrow record.Duration) (already strin
 func (d *desk) inTurn(e ledger.Entry, trial approve.Placed[approve.Approval]) error {
 	if slices.Contains(waitsFor(e.Decision), d.me) {
 		return nil
+	}
+	for _, n := range currentNeeds(needsOf(e.Decision)) {
+		if n.next != nil && slices.Contains(n.next.To, d.me) {
+			return &policy.Refusal{Code: policy.EscalationNotDue, Rule: n.Rule,
+				Message: fmt.Sprintf("it is not your turn: stage %d of rule %q escalates to you at %s, and waits for %s until then", n.Stage, n.Rule, d.app.clock(n.next.At), listText(n.Who, "or")),
+				Hint:    "approve it after that, if nobody else has; see: jit show " + e.Request.Record.ID.Short()}
+		}
 	}
 	for _, n := range needsOf(e.Decision) {
 		if !slices.Contains(n.Who, d.me) {
@@ -278,15 +304,15 @@ func proposalSettled(d *desk, p ledger.ProposalEntry) string {
 	if p.State != approve.Proposed {
 		return ""
 	}
-	for _, ap := range p.Approvals {
-		if ap.Record.By == d.me {
-			return "you have approved policy version " + short + " already"
-		}
-	}
-	if p.Policy.Record.By == d.me {
+	// What they agreed to before a lock, or with a key that was compromised, does not
+	// count, and can be given again.
+	switch {
+	case !slices.Contains(p.Old.Have, d.me) && !slices.Contains(p.New.Have, d.me):
+		return ""
+	case p.Policy.Record.By == d.me:
 		return "you proposed policy version " + short + ": that counts as your approval"
 	}
-	return ""
+	return "you have approved policy version " + short + " already"
 }
 
 // proposalNeeds says who must still agree.

@@ -34,5 +34,19 @@ func cancelledText(e ledger.Entry) string {
 	if len(e.Receipts) > 0 {
 		s += "; the next run of the reconciler takes the access away"
 	}
+	return s + alsoOver(e, "jit cancel")
+}
+
+// alsoOver says what ends with e, and what e prolongs and so goes on.
+func alsoOver(e ledger.Entry, verb string) string {
+	s := ""
+	for _, id := range e.Extended {
+		s += "\n" + id.Short() + ", which prolongs it, ends with it"
+	}
+	if base := e.Before.Base; base != nil {
+		if _, ends := base.Window(); ends.After(e.Closed) {
+			s += "\nwhat it prolongs goes on; to end that too: " + verb + " " + e.Request.Record.Extends.Short()
+		}
+	}
 	return s
 }

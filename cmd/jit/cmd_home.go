@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/jitaccess/jit/pkg/approve"
 	"github.com/jitaccess/jit/pkg/ledger"
@@ -24,7 +25,16 @@ func runHome(ctx context.Context, a *App) (err error) {
 	if err != nil {
 		return err
 	}
+	red, err := unacknowledged(rep.Ledger(), a.Now())
+	if err != nil {
+		return err
+	}
 	w, st := a.IO.Out, a.IO.OutStyle()
+	if len(red) > 0 {
+		fmt.Fprintln(w, st.Bad("Emergencies that nobody has acknowledged"))
+		a.emergencyTable(w, red, settings.Name)
+	}
+	items = slices.DeleteFunc(items, func(i inboxItem) bool { return i.Kind == kindEmergency }) // shown above
 	var open, asked [][]string
 	for _, e := range mine {
 		r := e.Request.Record
@@ -48,7 +58,7 @@ func runHome(ctx context.Context, a *App) (err error) {
 		fmt.Fprintln(w, st.Title("Waits for you"))
 		a.inboxTable(w, items)
 	}
-	if len(mine) == 0 && len(items) == 0 {
+	if len(mine) == 0 && len(items) == 0 && len(red) == 0 {
 		a.Say("Nothing is open for you and nothing waits. What you may ask for: jit resources")
 	}
 	return nil

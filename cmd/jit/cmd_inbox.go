@@ -4,10 +4,11 @@ import (
 	"context"
 	"io"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/jitaccess/jit/pkg/approve"
 	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/record"
 	"github.com/jitaccess/jit/pkg/replica"
@@ -29,10 +30,18 @@ type inboxItem struct {
 	Lapses       *string         `json:"lapses"`
 	Needs        []needView      `json:"needs"`
 	Digest       string          `json:"digest"`
+	// Due is until when an emergency must be acknowledged; null for all else.
+	Due     *string `json:"due"`
+	Overdue bool    `json:"overdue"`
+	// ActingFor are those in whose place it waits for this person.
+	ActingFor []string `json:"actingFor"`
 }
 
+// kindEmergency is the kind of an inbox item that asks for an acknowledgement.
+const kindEmergency = "emergency"
+
 var inboxFields = []string{
-	"id", "shortId", "kind", "by", "grants", "duration", "durationText", "reason", "created", "lapses", "needs", "digest",
+	"id", "shortId", "kind", "by", "grants", "duration", "durationText", "reason", "created", "lapses", "needs", "digest", "due", "overdue", "actingFor",
 }
 
 type inboxOptions struct {
@@ -74,45 +83,77 @@ func (o *inboxOptions) run(ctx context.Context) (err error) {
 	})
 }
 
-// inbox gives what waits for the person called me, requests first.
+// inbox gives what waits for the person called me: emergencies to look at, then
+// requests, then policy versions.
 func (a *App) inbox(rep *replica.Replica, me string) ([]inboxItem, error) {
 	items := []inboxItem{}
-	l := rep.Ledger()
-	entries, err := l.Requests(ledger.Filter{States: []approve.State{approve.Pending}, Open: true}, a.Now())
+	l, now := rep.Ledger(), a.Now()
+	red, err := unacknowledged(l, now)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range red {
+		if slices.Contains(e.Debt.Who, me) {
+			item := itemOf(l, e, now)
+			item.Kind, item.Due, item.Overdue = kindEmergency, timeOrNull(e.Debt.Due), e.Debt.Overdue(now)
+			items = append(items, item)
+		}
+	}
+	entries, err := l.Requests(ledger.Filter{Open: true}, now)
 	if err != nil {
 		return nil, err
 	}
 	for _, e := range entries {
+		acting := []string{}
 		if !slices.Contains(waitsFor(e.Decision), me) {
-			continue
+			if acting = actsIn(l, e, me, a.Now()); len(acting) == 0 {
+				continue
+			}
 		}
-		v := viewRequest(l.Policies(), e)
-		items = append(items, inboxItem{
-			ID: v.ID, ShortID: v.ShortID, Kind: string(record.KindRequest), By: v.By, Grants: v.Grants, Duration: &v.Duration,
-			DurationText: &v.DurationText, Reason: &v.Reason, Created: v.Created, Lapses: v.Lapses, Needs: v.Needs, Digest: v.Digest,
-		})
+		item := itemOf(l, e, now)
+		item.ActingFor = acting
+		items = append(items, item)
 	}
-	proposals, err := l.Proposals(a.Now())
+	proposals, err := l.Proposals(now)
 	if err != nil {
 		return nil, err
 	}
 	for _, p := range proposals {
 		v := viewProposal(p)
 		if slices.ContainsFunc(v.Needs, func(n needView) bool { return slices.Contains(n.Who, me) }) {
-			items = append(items, inboxItem{ID: v.ID, ShortID: v.ShortID, Kind: v.Kind, By: v.By, Created: v.Created, Lapses: v.Lapses, Needs: v.Needs, Digest: v.Digest})
+			items = append(items, inboxItem{ID: v.ID, ShortID: v.ShortID, Kind: v.Kind, By: v.By, Created: v.Created, Lapses: v.Lapses, Needs: v.Needs, Digest: v.Digest, ActingFor: []string{}})
 		}
 	}
 	return items, nil
 }
 
+func itemOf(l *ledger.Ledger, e ledger.Entry, now time.Time) inboxItem {
+	v := viewRequest(l.Policies(), e, now)
+	return inboxItem{
+		ID: v.ID, ShortID: v.ShortID, Kind: string(record.KindRequest), By: v.By, Grants: e.Request.Record.Grants, Duration: &v.Duration,
+		DurationText: &v.DurationText, Reason: &v.Reason, Created: v.Created, Lapses: v.Lapses, Needs: v.Needs, Digest: v.Digest, ActingFor: []string{},
+	}
+}
+
 func (a *App) inboxTable(w io.Writer, items []inboxItem) {
 	var rows [][]string
 	for _, i := range items {
-		row := []string{i.ShortID, i.By, "a policy version", "", ""}
-		if i.Kind == string(record.KindRequest) {
+		row, next := []string{i.ShortID, i.By, "a policy version", "", ""}, "jit approve "+i.ShortID
+		if i.DurationText != nil {
 			row = []string{i.ShortID, i.By, grantsText(i.Grants), *i.DurationText, lineOf(*i.Reason)}
 		}
-		rows = append(rows, append(row, "jit approve "+i.ShortID))
+		if i.Kind == kindEmergency {
+			next = "jit ack " + i.ShortID
+			word := "EMERGENCY, not acknowledged: "
+			if i.Overdue {
+				word = "EMERGENCY, acknowledgement overdue: "
+			}
+			row[2] = a.IO.OutStyle().Bad(word) + row[2]
+		}
+		if len(i.ActingFor) > 0 {
+			next += " (for " + strings.Join(i.ActingFor, ", ") + ")"
+		}
+		rows = append(rows, append(row, next))
 	}
 	a.Table(w, []string{"id", "by", "what", "for", "reason", "next"}, rows)
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -91,7 +92,7 @@ func (o *listOptions) run(ctx context.Context) (err error) {
 func (a *App) printRequests(o outputFlags, h policy.History, entries []ledger.Entry, empty string) error {
 	views := make([]requestView, 0, len(entries))
 	for _, e := range entries {
-		views = append(views, viewRequest(h, e))
+		views = append(views, viewRequest(h, e, a.Now()))
 	}
 	return a.Print(o, views, func(w io.Writer) error {
 		if len(entries) == 0 {
@@ -123,15 +124,32 @@ func durationText(e ledger.Entry) string {
 	return e.Request.Record.Duration.String()
 }
 
-// when says in a few words what matters most about the times of e.
+// when says in a few words what matters most about the times of e, and marks an
+// emergency.
 func (a *App) when(e ledger.Entry) string {
-	now := a.Now()
+	s := a.whenOf(e, a.Now())
+	if mark := a.mark(e, a.Now()); mark != "" {
+		s += "; " + mark
+	}
+	return s
+}
+
+func (a *App) whenOf(e ledger.Entry, now time.Time) string {
 	switch e.State {
 	case approve.Pending:
-		return "lapses in " + formatLeft(e.Lapses, now)
+		s := "lapses in " + formatLeft(lapsesAt(e.Decision), now)
+		for _, n := range currentNeeds(needsOf(e.Decision)) {
+			if later := a.laterText(n.next); later != "" {
+				return s + ", " + later
+			}
+		}
+		return s
 	case approve.Scheduled:
 		return "opens in " + formatLeft(e.Opens, now)
 	case approve.Active:
+		if undecided(e.Decision) {
+			return formatLeft(e.Ends, now) + " left of a part, the rest waits for " + listText(waitsFor(e.Decision), "or")
+		}
 		if !usable(e) {
 			return formatLeft(e.Ends, now) + " left, not opened yet"
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/jitaccess/jit/pkg/approve"
 	"github.com/jitaccess/jit/pkg/ledger"
@@ -30,15 +31,28 @@ type requestOptions struct {
 	reason    string
 	reasonSet bool
 	ticket    string
+	inputArgs []string
 	wait      bool
 	timeout   string
 	dryRun    bool
+	emergency bool
+	new       bool
 	out       outputFlags
+
+	// extends is what jit extend prolongs; empty for jit request.
+	extends ledger.Entry
+	// notAfter bounds when the request lapses; zero for the rules' own time.
+	notAfter time.Time
 
 	// What the flags mean.
 	grants   []request.Grant
+	inputs   map[string]string
 	now      time.Time
 	patience time.Duration
+	flags    *pflag.FlagSet
+	// asked says that something was asked for: then the whole is shown, and must
+	// be agreed to.
+	asked bool
 }
 
 func newRequestCmd(app *App) *cobra.Command {
@@ -53,12 +67,22 @@ or from --start.
 With --wait it ends when the access can be used. With a command it waits, runs
 the command, and drops the access when the command ends, however it ends.
 
-Asking again for what is open or pending changes nothing.`,
-		Example: `  jit request orders-db:readonly --for 2h -r "look into order 4711"
-  jit request orders-db:readonly --for 30m -r "fix order 4711" -- psql orders`,
+Asking again for what is open or pending changes nothing; --new insists on another
+one. To keep what is open for longer, see: jit extend.
+
+On a terminal everything may be left out: it is asked for, and the whole is shown,
+with the command line that does the same, before it is signed. Where a program
+reads or answers, nothing is asked, and what is missing is named at once.
+
+With --emergency access opens at once, where the rule lets you, and everybody sees
+it: one who may must acknowledge it afterwards.`,
+		Example: `  jit request
+  jit request orders-db:readonly --for 2h -r "look into order 4711"
+  jit request orders-db:readonly --for 30m -r "fix order 4711" -- psql orders
+  jit request orders-db:admin --for 30m --emergency -r "orders are lost"`,
 		GroupID: groupAsk, ValidArgsFunction: app.completeGrants,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.args, o.reasonSet = args, cmd.Flags().Changed("reason")
+			o.args, o.reasonSet, o.flags = args, cmd.Flags().Changed("reason"), cmd.Flags()
 			if n := cmd.ArgsLenAtDash(); n >= 0 {
 				o.args, o.command, o.dashed = args[:n], args[n:], true
 			}
@@ -71,8 +95,11 @@ Asking again for what is open or pending changes nothing.`,
 	f.StringVar(&o.start, "start", "", "open at this `time`, not before")
 	f.StringVarP(&o.reason, "reason", "r", "", `why; "-" reads standard input`)
 	f.StringVar(&o.ticket, "ticket", "", "the `ticket` that it is about")
+	f.StringArrayVar(&o.inputArgs, "input", nil, "`NAME=VALUE` of what else the rule asks for; once for each")
 	f.BoolVar(&o.wait, "wait", false, "wait until the access can be used")
 	f.StringVar(&o.timeout, "timeout", "", "wait no longer than this `time`; then exit 7")
+	f.BoolVar(&o.emergency, "emergency", false, "open it at once; somebody must acknowledge it afterwards")
+	f.BoolVar(&o.new, "new", false, "ask even for what is open or was asked for already")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show what would be signed, and stop")
 	o.out.add(cmd, requestFields)
 	return cmd
@@ -80,7 +107,7 @@ Asking again for what is open or pending changes nothing.`,
 
 func (o *requestOptions) run(ctx context.Context) (err error) {
 	a := o.app
-	if err := o.read(); err != nil {
+	if err := o.read(ctx); err != nil {
 		return err
 	}
 	rep, settings, err := a.known(ctx)
@@ -92,14 +119,17 @@ func (o *requestOptions) run(ctx context.Context) (err error) {
 	if err := o.ask(p, settings.Name); err != nil {
 		return err
 	}
-	r, err := o.compose(rep.Ledger(), settings.Name)
-	if err != nil {
-		return err
+	r, refused := o.compose(rep.Ledger(), settings.Name)
+	if refused != nil && !hasIt(refused) {
+		return refused
 	}
 	if e, found, err := o.already(rep, r); err != nil {
 		return err
 	} else if found && !o.dryRun {
 		return o.again(ctx, rep, e)
+	}
+	if refused != nil {
+		return refused
 	}
 	if o.dryRun {
 		return o.preview(rep, r)
@@ -108,12 +138,24 @@ func (o *requestOptions) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if r.Emergency {
+		if err := o.warned(rep, r); err != nil {
+			return err
+		}
+	}
+	return o.finish(ctx, d, r)
+}
+
+// finish signs and sends r, says what comes of it, and waits where that was asked
+// for.
+func (o *requestOptions) finish(ctx context.Context, d *desk, r request.Request) error {
+	a := o.app
 	e, err := o.submit(ctx, d, r)
 	if err != nil {
 		return err
 	}
 	if !o.wait && len(o.command) == 0 {
-		return a.printEntry(o.out, rep.Ledger().Policies(), e, o.answer(e))
+		return a.printEntry(o.out, d.rep.Ledger().Policies(), e, o.answer(e))
 	}
 	a.Say("%s", clean(o.answer(e)))
 	return o.follow(ctx, d, e)
@@ -121,7 +163,7 @@ func (o *requestOptions) run(ctx context.Context) (err error) {
 
 // read judges the command line, before anything is opened. Without a terminal
 // it names everything that is missing at once.
-func (o *requestOptions) read() error {
+func (o *requestOptions) read(ctx context.Context) (err error) {
 	a := o.app
 	o.now = a.Now()
 	if o.dashed && len(o.command) == 0 {
@@ -152,20 +194,13 @@ func (o *requestOptions) read() error {
 			return usageErr("add: --wait", "--timeout says how long to wait, and nothing waits")
 		}
 	}
-	var missing []string
-	if len(o.grants) == 0 {
-		missing = append(missing, "RESOURCE:ROLE")
+	if o.inputs, err = parseInputs(o.inputArgs); err != nil {
+		return err
 	}
-	if o.dur == "" && o.until == "" {
-		missing = append(missing, "--for TIME")
+	if missing := o.missing(); len(missing) > 0 && !a.asks(o.out) {
+		return missingErr(append(missing, o.alsoMissing(ctx)...))
 	}
-	if !o.reasonSet {
-		missing = append(missing, "-r REASON")
-	}
-	if len(missing) > 0 && !a.IO.CanAsk() {
-		return usageErr("add: "+strings.Join(missing, " "), "%s missing", listText(missing, "and")+" "+map[bool]string{true: "is", false: "are"}[len(missing) == 1])
-	}
-	_, err := o.times()
+	_, err = o.times()
 	return err
 }
 
@@ -201,67 +236,6 @@ func (o *requestOptions) times() (w window, err error) {
 	return w, err
 }
 
-// ask asks a person on a terminal for what the command line left out.
-func (o *requestOptions) ask(p *policy.Policy, me string) error {
-	a := o.app
-	if len(o.grants) == 0 {
-		var options []string
-		var grants []request.Grant
-		for _, v := range offers(p, me, o.now) {
-			if v.You.May {
-				g := request.Grant{Resource: v.Resource, Role: v.Role}
-				grants, options = append(grants, g), append(options, fmt.Sprintf("%s, at most %s", g, text(v.LongestText)))
-			}
-		}
-		if len(options) == 0 {
-			return failure(exitRefused, "nothing-allowed", "see why: jit resources", "there is nothing that you may ask for")
-		}
-		i, err := a.Choose("Which?", "RESOURCE:ROLE", options)
-		if err != nil {
-			return err
-		}
-		o.grants = grants[i : i+1]
-	}
-	var wants []policy.Requires
-	for _, g := range o.grants {
-		m, err := p.Match(me, g.Resource, g.Role, o.now)
-		if err != nil {
-			return err // before anybody writes a reason for nothing
-		}
-		wants = append(wants, m.Rule.Requires)
-	}
-	if o.dur == "" && o.until == "" {
-		answer, err := a.Ask("For how long? (30m, 2h, 1h30m)", "--for TIME")
-		if err != nil {
-			return err
-		}
-		if answer == "" {
-			return usageErr("add: --for TIME", "no time was given")
-		}
-		o.dur = answer
-	}
-	for _, w := range wants {
-		if w.Ticket != "" && o.ticket == "" && a.IO.CanAsk() {
-			var err error
-			if o.ticket, err = a.Ask("Ticket ("+w.Ticket+"):", "--ticket TICKET"); err != nil {
-				return err
-			}
-		}
-		if w.Reason != "" && !o.reasonSet {
-			a.Say("The reason must match %s", w.Reason)
-		}
-	}
-	reason, err := a.Text(o.reason, o.reasonSet, "reason", "Why do you need "+grantsText(o.grants)+"? Lines that begin with # are left out.")
-	if err != nil {
-		return err
-	}
-	o.reason, o.reasonSet = reason, true
-	if o.ticket, err = tidyText(o.ticket, "ticket"); err != nil {
-		return err
-	}
-	return nil
-}
-
 // compose makes the request, with a head that only says who and when, and
 // judges it by the policy in force.
 func (o *requestOptions) compose(l *ledger.Ledger, me string) (request.Request, error) {
@@ -270,11 +244,11 @@ func (o *requestOptions) compose(l *ledger.Ledger, me string) (request.Request, 
 	if err != nil {
 		return request.Request{}, err
 	}
-	r := request.Request{Grants: o.grants, Duration: w.duration, Start: w.start, Reason: o.reason, Ticket: o.ticket}
+	r := request.Request{Grants: o.grants, Duration: w.duration, Start: w.start, Reason: o.reason, Ticket: o.ticket, Inputs: o.inputs, Emergency: o.emergency}
 	r.By, r.Created = me, record.At(o.now)
-	r.Expires = lapse(p, r)
+	r.Expires = o.lapse(p, r)
 	if err := r.Check(); err != nil {
-		return r, &exitError{Exit: exitUsage, Code: "bad-request", Message: "the request cannot be made: " + err.Error(), Hint: "see: jit request --help", Err: err}
+		return r, badRequest(err)
 	}
 	before, err := l.Before(r)
 	if err != nil {
@@ -283,35 +257,56 @@ func (o *requestOptions) compose(l *ledger.Ledger, me string) (request.Request, 
 	return r, r.Allowed(p, before)
 }
 
-// lapse gives when r lapses: as late as every rule lets it wait.
-func lapse(p *policy.Policy, r request.Request) record.Timestamp {
-	wait := policy.DefaultPending
-	for i, g := range r.Grants {
-		m, err := p.Match(r.By, g.Resource, g.Role, r.Created.Time)
-		if err != nil {
-			continue // Allowed says it
-		}
-		if i == 0 || m.PendingFor() < wait {
-			wait = m.PendingFor()
-		}
+func badRequest(err error) error {
+	return &exitError{Exit: exitUsage, Code: "bad-request", Message: "the request cannot be made: " + err.Error(), Hint: "see: jit request --help", Err: err}
+}
+
+// lapse gives when r lapses: as late as every rule lets it wait, and not after what
+// it extends.
+func (o *requestOptions) lapse(p *policy.Policy, r request.Request) record.Timestamp {
+	at := r.Lapse(p)
+	if !o.notAfter.IsZero() && at.After(o.notAfter) {
+		at = record.At(o.notAfter)
 	}
-	return record.At(r.Created.Add(wait))
+	return at
+}
+
+// hasIt reports whether r was refused for what may well be the access that it asks
+// for: that is answered better by showing it.
+func hasIt(refused error) bool {
+	return slices.Contains([]policy.Code{policy.TooManyOpen, policy.TooManyInRole, policy.CoolingOff}, policy.CodeOf(refused))
 }
 
 // already finds an open request of the same person that gives, or asks for, all
-// of r, at the same time.
+// of r, at the same time. What still waits is no answer to an emergency.
 func (o *requestOptions) already(rep *replica.Replica, r request.Request) (ledger.Entry, bool, error) {
+	if o.new {
+		return ledger.Entry{}, false, nil
+	}
 	open, err := rep.Ledger().Requests(ledger.Filter{By: r.By, Open: true}, o.now)
 	if err != nil {
 		return ledger.Entry{}, false, err
 	}
+	slices.SortStableFunc(open, func(a, b ledger.Entry) int {
+		if a.State == b.State || a.State != approve.Active && b.State != approve.Active {
+			return 0
+		}
+		return map[bool]int{true: -1, false: 1}[a.State == approve.Active]
+	})
 	for _, e := range open {
+		if e.State != approve.Active && (r.Emergency || e.Request.Record.Extends != "") {
+			continue
+		}
 		have := e.Request.Record
 		same := have.Start == nil && r.Start == nil || have.Start != nil && r.Start != nil && have.Start.Equal(r.Start.Time)
 		if !same && !(r.Start == nil && e.State == approve.Active) {
 			continue
 		}
-		missing := slices.ContainsFunc(r.Grants, func(g request.Grant) bool { return !slices.Contains(have.Grants, g) })
+		missing := slices.ContainsFunc(r.Grants, func(g request.Grant) bool {
+			return !slices.ContainsFunc(e.Grants, func(d approve.GrantDecision) bool {
+				return d.Grant == g && !d.State.Settled() && !(r.Emergency && d.State != approve.Active)
+			})
+		})
 		if !missing {
 			return e, true, nil
 		}
@@ -323,10 +318,15 @@ func (o *requestOptions) already(rep *replica.Replica, r request.Request) (ledge
 func (o *requestOptions) again(ctx context.Context, rep *replica.Replica, e ledger.Entry) error {
 	a := o.app
 	word := "asked for"
-	if e.State == approve.Active {
+	open := openGrants(e)
+	if len(open) > 0 && !slices.ContainsFunc(o.grants, func(g request.Grant) bool { return !slices.Contains(open, g) }) {
 		word = "open"
 	}
-	answer := fmt.Sprintf("already %s: %s, request %s\n%s", word, grantsText(e.Request.Record.Grants), e.Request.Record.ID.Short(), a.standingLine(e, a.Now()))
+	short := e.Request.Record.ID.Short()
+	answer := fmt.Sprintf("already %s: %s, request %s\n%s", word, grantsText(e.Request.Record.Grants), short, a.standingLine(e, a.Now()))
+	if word == "open" {
+		answer += "\nfor longer: jit extend " + short + " --for TIME -r REASON; for another one beside it, add: --new"
+	}
 	if !o.wait && len(o.command) == 0 {
 		return a.printEntry(o.out, rep.Ledger().Policies(), e, answer)
 	}
@@ -347,8 +347,14 @@ func (o *requestOptions) preview(rep *replica.Replica, r request.Request) error 
 	if err != nil {
 		return err
 	}
-	e := imagined(rep, r, data)
-	return a.Print(o.out, viewRequest(rep.Ledger().Policies(), e), func(w io.Writer) error {
+	if o.asked {
+		o.sayCommand()
+	}
+	e, err := imagined(rep, r, data)
+	if err != nil {
+		return err
+	}
+	return a.Print(o.out, viewRequest(rep.Ledger().Policies(), e, o.now), func(w io.Writer) error {
 		a.showBytes(w, "Would be signed:", data)
 		_, err := fmt.Fprintf(w, "\nNothing was signed. %s\n", clean(a.standingLine(e, o.now)))
 		return err
@@ -356,10 +362,11 @@ func (o *requestOptions) preview(rep *replica.Replica, r request.Request) error 
 }
 
 // imagined is r as if it stood in the store next.
-func imagined(rep *replica.Replica, r request.Request, data []byte) ledger.Entry {
+func imagined(rep *replica.Replica, r request.Request, data []byte) (ledger.Entry, error) {
 	_, position := rep.Ledger().Head()
-	c := approve.Case{Request: approve.Placed[request.Request]{Record: r, Position: position + 1, HeadAt: position}, Digest: record.Sum(data)}
-	return ledger.Entry{Case: c, Decision: approve.Decide(rep.Ledger().Policies(), c, r.Created.Time)}
+	before, err := rep.Ledger().Before(r)
+	c := approve.Case{Request: approve.Placed[request.Request]{Record: r, Position: position + 1, HeadAt: position}, Digest: record.Sum(data), Before: before}
+	return ledger.Entry{Case: c, Decision: approve.Decide(rep.Ledger().Policies(), c, r.Created.Time)}, err
 }
 
 // submit signs r and sends it.
@@ -369,13 +376,31 @@ func (o *requestOptions) submit(ctx context.Context, d *desk, r request.Request)
 		return ledger.Entry{}, err
 	}
 	r.Head = head
-	r.Expires = lapse(d.policy(), r)
+	r.Expires = o.lapse(d.policy(), r)
+	if o.asked {
+		if err := o.agreed(d, &r); err != nil {
+			return ledger.Entry{}, err
+		}
+		head, r.Expires = r.Head, o.lapse(d.policy(), r)
+		if err := r.Check(); err != nil { // its start may be over by now
+			return ledger.Entry{}, badRequest(err)
+		}
+	}
 	data, err := record.Encode(r)
 	if err != nil {
 		return ledger.Entry{}, err
 	}
-	e := imagined(d.rep, r, data)
+	e, err := imagined(d.rep, r, data)
+	if err != nil {
+		return ledger.Entry{}, err
+	}
 	subject := r.By + " asks for " + grantsText(r.Grants) + ", " + r.Duration.String()
+	switch {
+	case r.Emergency:
+		subject = "EMERGENCY: " + r.By + " takes " + grantsText(r.Grants) + ", " + r.Duration.String()
+	case r.Extends != "":
+		subject = r.By + " asks to extend " + grantsText(r.Grants) + " by " + r.Duration.String()
+	}
 	if err := d.send(ctx, letter{head: head, record: r, subject: subject}); err != nil {
 		return e, err
 	}
@@ -389,29 +414,48 @@ func (o *requestOptions) submit(ctx context.Context, d *desk, r request.Request)
 func (o *requestOptions) answer(e ledger.Entry) string {
 	a, r := o.app, e.Request.Record
 	b := &strings.Builder{}
-	fmt.Fprintf(b, "asked for %s for %s: request %s\n", grantsText(r.Grants), r.Duration, r.ID.Short())
+	verb, how := "asked for", "for"
+	switch {
+	case r.Emergency:
+		verb = "EMERGENCY: took"
+	case r.Extends != "" && e.State == approve.Active:
+		verb, how = "extended", "by"
+	case r.Extends != "":
+		verb, how = "asked to extend", "by"
+	}
+	fmt.Fprintf(b, "%s %s %s %s: request %s\n", verb, grantsText(r.Grants), how, r.Duration, r.ID.Short())
 	f := fields{b, newStyle(b, false)} // plain: what becomes of the text is the caller's matter
+	if r.Extends != "" {
+		o.ends(f, e)
+	}
 	if o.until != "" && e.State == approve.Pending {
 		f.add("time", "runs for "+r.Duration.String()+" from the last approval")
 	}
 	if r.Start != nil {
 		f.add("start", a.FormatTime(r.Start.Time))
 	}
-	switch e.State {
-	case approve.Pending:
+	switch {
+	case undecided(e.Decision):
+		if e.State != approve.Pending {
+			f.add("standing", a.standingLine(e, o.now))
+		}
 		for _, n := range needsOf(e.Decision) {
-			more := fmt.Sprintf("%s (%d needed, rule %q)", listText(n.Who, "or"), n.Count, n.Rule)
-			if n.Stage > 1 {
+			more := a.needText(n)
+			if !n.current {
 				more = "then " + more
 			}
 			f.add("approves", more)
 		}
-		f.add("lapses", a.FormatTime(e.Lapses)+", "+formatLeft(e.Lapses, o.now)+" from now")
+		at := lapsesAt(e.Decision)
+		f.add("lapses", a.FormatTime(at)+", "+formatLeft(at, o.now)+" from now")
 		if !o.wait && len(o.command) == 0 {
 			f.add("to wait", "jit show "+r.ID.Short()+" --watch")
 		}
 	default:
 		f.add("standing", a.standingLine(e, o.now))
+	}
+	if r.Emergency {
+		f.add("emergency", a.debtLine(e, o.now))
 	}
 	return strings.TrimRight(b.String(), "\n")
 }

@@ -28,7 +28,7 @@ A reconciler takes the access away as soon as it learns of it.`,
 			if len(e.Receipts) > 0 {
 				s += "; the next run of the reconciler takes the access away"
 			}
-			return s
+			return s + alsoOver(e, "jit revoke")
 		},
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/ledger"
+	"github.com/jitaccess/jit/pkg/record"
 	"github.com/jitaccess/jit/pkg/replica"
 )
 
@@ -38,6 +39,12 @@ type statusView struct {
 	SetAside  []setAsideView `json:"setAside"`
 	Fresh     []freshView    `json:"fresh"`
 	Join      string         `json:"join"`
+	// Emergencies are those that nobody has acknowledged.
+	Emergencies []emergencyStatus `json:"emergencies"`
+	// Locks are those that stand; Delegations those that have, or will have, an
+	// effect.
+	Locks       []lockView       `json:"locks"`
+	Delegations []delegationView `json:"delegations"`
 }
 
 // setAsideView is a record, or a change, that does not count.
@@ -67,13 +74,14 @@ monitoring. The last line is for the next person: it pins the store's identity
 and a recent head.
 
 The exit code is 5 where the store could not be reached, and 4 where what it
-shows cannot be trusted; what is known is printed all the same.`,
+shows cannot be trusted, and else 9 while an emergency is not acknowledged; what
+is known is printed all the same.`,
 		GroupID: groupAdmin,
 		Args:    exactly(),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
 	}
 	o.out.add(cmd, []string{"store", "url", "transport", "head", "position", "digest", "policy", "reachable", "problem", "next",
-		"fetched", "age", "ageText", "spooled", "refused", "setAside", "fresh", "join"})
+		"fetched", "age", "ageText", "spooled", "refused", "setAside", "fresh", "join", "emergencies", "locks", "delegations"})
 	return cmd
 }
 
@@ -99,13 +107,16 @@ func (o *statusOptions) run(ctx context.Context) (err error) {
 	if err := a.Print(o.out, v, func(w io.Writer) error { return a.renderStatus(w, v) }); err != nil {
 		return err
 	}
-	return problem
+	if problem != nil {
+		return problem
+	}
+	return errUnacknowledged(v.Emergencies)
 }
 
-func viewStatus(rep *replica.Replica, s Settings, now time.Time, problem error) (statusView, error) {
+func viewStatus(rep *replica.Replica, s Settings, now time.Time, problem error) (v statusView, err error) {
 	l := rep.Ledger()
 	head, position := l.Head()
-	v := statusView{Store: string(s.Store.Identity), URL: gitstore.Redact(s.Store.URL), Transport: rep.TransportInUse(),
+	v = statusView{Store: string(s.Store.Identity), URL: gitstore.Redact(s.Store.URL), Transport: rep.TransportInUse(),
 		Head: string(head), Position: position, Digest: string(l.Digest()), Spooled: []string{}, Refused: []string{},
 		Join: joinLine(s, head)}
 	if p := l.Policies().Latest(); p != nil {
@@ -118,6 +129,13 @@ func viewStatus(rep *replica.Replica, s Settings, now time.Time, problem error) 
 		age := int64(now.Sub(t) / time.Second)
 		text := formatLeft(now, t)
 		v.Fetched, v.Age, v.AgeText = timeOrNull(t), &age, &text
+	}
+	v.Locks, v.Delegations = []lockView{}, []delegationView{}
+	if l.Policy() != nil {
+		v.Locks = viewLocks(l)
+		if v.Delegations, err = viewDelegations(l, now); err != nil {
+			return v, err
+		}
 	}
 	spool, err := rep.Spooled()
 	if err != nil {
@@ -133,7 +151,12 @@ func viewStatus(rep *replica.Replica, s Settings, now time.Time, problem error) 
 		return v, err
 	}
 	aside, err := l.SetAside()
+	if err != nil {
+		return v, err
+	}
 	v.SetAside = viewSetAside(aside)
+	red, err := unacknowledged(l, now)
+	v.Emergencies = statusOf(red, now)
 	return v, err
 }
 
@@ -179,6 +202,19 @@ func (a *App) renderStatus(w io.Writer, v statusView) error {
 	}
 	if n := len(v.SetAside); n > 0 {
 		fmt.Fprintf(w, "set aside %s; see: jit verify\n", st.Warn(count(n, "record")))
+	}
+	for _, e := range v.Emergencies {
+		word := "not acknowledged"
+		if e.Overdue {
+			word += ", overdue"
+		}
+		fmt.Fprintf(w, "EMERGENCY %s\n", st.Bad(fmt.Sprintf("%s of %s: %s, due %s", record.ID(e.ID).Short(), clean(e.By), word, e.Due)))
+	}
+	for _, x := range v.Locks {
+		fmt.Fprintf(w, "locked    %s\n", st.Bad(clean(lockLine(x))))
+	}
+	for _, x := range v.Delegations {
+		fmt.Fprintf(w, "delegated %s\n", delegationLine(x))
 	}
 	_, err := fmt.Fprintf(w, "join with\n  %s\n", clean(v.Join))
 	return err

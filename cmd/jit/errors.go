@@ -28,6 +28,7 @@ const (
 	exitPartly      = 6 // reconcile failed for some target
 	exitPending     = 7 // still pending when the wait ended
 	exitClosed      = 8 // denied, cancelled or lapsed while waiting
+	exitEmergency   = 9 // an emergency is not acknowledged (status)
 	exitInterrupted = 130
 )
 

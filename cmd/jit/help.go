@@ -89,6 +89,7 @@ const topicExitCodes = `The exit codes of jit. They are never renumbered; more m
     6  reconcile failed for some target
     7  the request was still pending when the wait ended
     8  the request was denied, cancelled or lapsed while waiting
+    9  jit status: an emergency is not acknowledged
   130  interrupted
 
 With -o json an error is an object on the error stream:

@@ -11,15 +11,23 @@ import (
 func TestPersonAtATerminal(t *testing.T) {
 	e := newTerminal(t)
 	e.expect(`spawn jit request
-want "1  orders-db:readonly, at most 2h"
-want "Which?"
+want "The only resource that you may ask for is orders-db"
+want "1  readonly: read the orders; at most 2h; approved by rule, at once"
+want "2  readwrite: at most 2h"
+want "Which role?"
 send "7\r"
 want "Please answer with a number"
 send "1\r"
-want "For how long?"
+want "For how long? At most 2h"
+send "3h\r"
+want "3h is longer than rule \"all\" allows"
 send "1h\r"
 want "Reason:"
 send "look at an order\r"
+want "│ duration: 1h"
+want "jit request orders-db:readonly --for 1h -r 'look at an order'"
+want "Ask for this?"
+send "y\r"
 want "asked for orders-db:readonly for 1h"
 expect eof
 `)

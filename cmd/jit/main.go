@@ -42,6 +42,7 @@ func mainCode(a *App) (code int) {
 
 // run executes one command line.
 func (a *App) run(ctx context.Context, args []string) int {
+	a.IO.Stop = ctx.Done()
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(a.IO.In)

@@ -19,6 +19,19 @@ func noTerminal(flag, question string) error {
 	return failure(exitUsage, "no-terminal", "add: "+flag, "there is no terminal to ask: %s", strings.TrimSpace(question))
 }
 
+// asks reports whether what a command line lacks is asked for: somebody sees the
+// question, and no program reads the output.
+func (a *App) asks(out outputFlags) bool { return a.IO.CanAsk() && !out.wantsData() }
+
+// missingErr names everything that the command line lacks, at once.
+func missingErr(missing []string) error {
+	verb := "are"
+	if len(missing) == 1 {
+		verb = "is"
+	}
+	return usageErr("add: "+strings.Join(missing, " "), "%s %s missing", listText(missing, "and"), verb)
+}
+
 // Confirm asks a question that yes or no answers; the empty answer means no.
 // Without a terminal it is an error that names --yes.
 func (a *App) Confirm(question string) (bool, error) {
@@ -76,10 +89,23 @@ func (a *App) Choose(question, flag string, options []string) (int, error) {
 // answer reads one line, trimmed. The end of input is no answer at all.
 func (a *App) answer() (string, error) {
 	line, err := a.IO.readLine()
-	if errors.Is(err, io.EOF) {
-		return "", failure(exitInterrupted, "interrupted", "", "the input ended before an answer")
+	if err == nil {
+		return strings.TrimSpace(line), nil
 	}
-	return strings.TrimSpace(line), err
+	fmt.Fprintln(a.IO.Err) // what comes next does not stand behind the question
+	if errors.Is(err, io.EOF) {
+		return "", failure(exitUsage, "no-answer", "run it again, or give what it asks for as flags", "the input ended before an answer")
+	}
+	return "", stopped(err)
+}
+
+// stopped gives the error for a question at which the person ended the program,
+// and any other unchanged.
+func stopped(err error) error {
+	if errors.Is(err, errStopped) {
+		return failure(exitInterrupted, "interrupted", "", "%v", err)
+	}
+	return err
 }
 
 // askPassphrase reads a passphrase without showing it.
@@ -89,7 +115,19 @@ func (a *App) askPassphrase(question string) ([]byte, error) {
 		return nil, failure(exitUsage, "no-terminal", "run it on a terminal, or use a key in gpg's agent", "there is no terminal to ask for the passphrase")
 	}
 	fmt.Fprintf(a.IO.Err, "%s ", question)
-	pass, err := term.ReadPassword(int(in.Fd()))
+	fd := int(in.Fd())
+	before, err := term.GetState(fd)
+	if err != nil {
+		return nil, err
+	}
+	pass, err := a.IO.orStopped(func() (string, error) {
+		pass, err := term.ReadPassword(fd)
+		return string(pass), err
+	})
 	fmt.Fprintln(a.IO.Err)
-	return pass, err
+	if errors.Is(err, errStopped) {
+		// The reading that was left waiting has turned the echo off.
+		return nil, errors.Join(stopped(err), term.Restore(fd, before))
+	}
+	return []byte(pass), err
 }

@@ -44,19 +44,32 @@ func (a *App) standingLine(e ledger.Entry, now time.Time) string {
 	}
 	switch e.State {
 	case approve.Pending:
-		return "waits for " + listText(waitsFor(e.Decision), "or") + "; lapses " + a.FormatTime(e.Lapses) + ", " + formatLeft(e.Lapses, now) + " from now"
+		s := "waits for " + listText(waitsFor(e.Decision), "or")
+		for _, n := range currentNeeds(needsOf(e.Decision)) {
+			if later := a.laterText(n.next); later != "" && !strings.Contains(s, later) {
+				s += "; " + later
+			}
+		}
+		return s + "; lapses " + a.FormatTime(lapsesAt(e.Decision)) + ", " + formatLeft(lapsesAt(e.Decision), now) + " from now"
 	case approve.Scheduled:
 		return "approved; opens " + a.FormatTime(e.Opens) + ", " + formatLeft(e.Opens, now) + " from now"
 	case approve.Active:
 		until := "until " + a.FormatTime(e.Ends) + ", " + formatLeft(e.Ends, now) + " left"
+		rest := ""
+		if undecided(e.Decision) {
+			rest = "; " + grantsText(pendingGrants(e)) + " waits for " + listText(waitsFor(e.Decision), "or") + " until " + a.FormatTime(lapsesAt(e.Decision))
+		}
 		if closed := unopened(e); len(closed) > 0 {
-			return "approved " + until + "; no reconciler has opened " + grantsText(closed) + " yet"
+			return "approved " + until + "; no reconciler has opened " + grantsText(closed) + " yet" + rest
+		}
+		if rest != "" {
+			return grantsText(openGrants(e)) + " open " + until + rest
 		}
 		return "open " + until
 	case approve.Expired:
 		return "was open until " + a.FormatTime(e.Ends)
 	case approve.Lapsed:
-		return "nobody decided by " + a.FormatTime(e.Lapses)
+		return "nobody decided by " + a.FormatTime(lapsesAt(e.Decision))
 	}
 	return by(string(e.State))
 }
@@ -102,10 +115,21 @@ func (f fields) add(name, value string) {
 func (a *App) renderRequest(w io.Writer, h policy.History, e ledger.Entry, now time.Time) error {
 	r, st := e.Request.Record, a.styleOf(w)
 	b := &strings.Builder{}
-	fmt.Fprintf(b, "%s  %s  %s asks for %s\n", st.Bold(r.ID.Short()), stateText(st, e.State), r.By, st.Bold(grantsText(r.Grants)))
+	verb := "asks for"
+	switch {
+	case r.Emergency:
+		verb = st.Bad("EMERGENCY:") + " takes"
+	case r.Extends != "":
+		verb = "asks to extend"
+	}
+	fmt.Fprintf(b, "%s  %s  %s %s %s\n", st.Bold(r.ID.Short()), stateText(st, e.State), r.By, verb, st.Bold(grantsText(r.Grants)))
 	f := fields{b, st}
 	f.add("standing", a.standingLine(e, now))
+	if r.Emergency {
+		f.add("emergency", a.debtLine(e, now))
+	}
 	f.add("duration", durationLine(e))
+	a.renderFamily(f, e)
 	if r.Start != nil {
 		f.add("start", a.FormatTime(r.Start.Time))
 	}
@@ -115,7 +139,7 @@ func (a *App) renderRequest(w io.Writer, h policy.History, e ledger.Entry, now t
 	f.add("reason", r.Reason)
 	f.add("ticket", r.Ticket)
 	f.add("asked", a.FormatTime(r.Created.Time))
-	renderGrants(b, st, e)
+	a.renderGrants(b, st, e)
 	a.renderApprovals(b, st, e)
 	a.renderReceipts(b, st, e)
 	if len(e.Comments) > 0 {
@@ -125,7 +149,7 @@ func (a *App) renderRequest(w io.Writer, h policy.History, e ledger.Entry, now t
 		}
 	}
 	if p := judging(h, e); p != nil && usable(e) {
-		if lines := usageOf(p, r); len(lines) > 0 {
+		if lines := usageOf(p, openGrants(e)); len(lines) > 0 {
 			fmt.Fprintf(b, "\n%s\n", st.Title("How to use it"))
 			for _, line := range lines {
 				fmt.Fprintf(b, "  %s\n", indent(clean(line), "  "))
@@ -159,7 +183,7 @@ func durationLine(e ledger.Entry) string {
 	return asked.String()
 }
 
-func renderGrants(b *strings.Builder, st *Style, e ledger.Entry) {
+func (a *App) renderGrants(b *strings.Builder, st *Style, e ledger.Entry) {
 	fmt.Fprintf(b, "\n%s\n", st.Title("Grants"))
 	for _, g := range e.Grants {
 		switch {
@@ -177,9 +201,15 @@ func renderGrants(b *strings.Builder, st *Style, e ledger.Entry) {
 		for i, s := range g.Stages {
 			word := st.Good("done")
 			rest := ""
-			if s.Missing() > 0 && !e.State.Settled() {
+			if s.Missing() > 0 && g.State == approve.Pending {
 				word = st.Warn("waits")
 				rest = "; can approve: " + listText(s.Who, "or")
+				if later := a.laterText(s.Next); later != "" {
+					rest += ", " + later
+				}
+				if !s.Expires.IsZero() {
+					rest += "; expires at " + a.clock(s.Expires)
+				}
 			} else if s.Missing() > 0 {
 				word = st.Faint("not reached")
 			}
@@ -188,8 +218,14 @@ func renderGrants(b *strings.Builder, st *Style, e ledger.Entry) {
 				have = " (" + strings.Join(s.Have, ", ") + ")"
 			}
 			fmt.Fprintf(b, "    stage %d  %s: has %d of %d%s%s\n", i+1, word, len(s.Have), s.Count, have, rest)
+			if strings.Count(s.Wants, " of ") > 1 {
+				fmt.Fprintf(b, "             wants %s\n", clean(s.Wants))
+			}
 		}
-		if g.Granted || e.State == approve.Pending {
+		if apart(e.Decision, g) {
+			fmt.Fprintf(b, "    by itself %s%s\n", stateText(st, g.State), a.windowText(g))
+		}
+		if g.Granted || g.State == approve.Pending {
 			fmt.Fprintf(b, "    opens    %s\n", meaningText(g.Meaning))
 		}
 	}
@@ -221,7 +257,7 @@ func (a *App) renderApprovals(b *strings.Builder, st *Style, e ledger.Entry) {
 		if !ok.Duration.IsZero() {
 			narrowed = ", for " + ok.Duration.String()
 		}
-		fmt.Fprintf(b, "  %s  %s%s  %s\n", ok.By, a.FormatTime(ok.At), narrowed, word)
+		fmt.Fprintf(b, "  %s  %s%s  %s\n", approvedBy(ok), a.FormatTime(ok.At), narrowed, word)
 		if ok.Comment != "" {
 			fmt.Fprintf(b, "    %s\n", indent(clean(ok.Comment), "    "))
 		}

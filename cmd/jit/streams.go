@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"os"
 	"strconv"
@@ -21,6 +22,10 @@ type Streams struct {
 	Width int
 	// NoColor turns colour off even for a terminal.
 	NoColor bool
+
+	// Stop is closed when the person ends the program: a question then has no
+	// answer. Nil never is.
+	Stop <-chan struct{}
 
 	lines    *bufio.Reader // over In, shared by all prompts
 	out, err *Style
@@ -51,13 +56,41 @@ func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 // CanAsk reports whether there is a person who sees a question and can answer.
 func (s *Streams) CanAsk() bool { return s.InTTY && s.ErrTTY }
 
+// errStopped is given where the person ended the program instead of answering.
+var errStopped = errors.New("interrupted")
+
+// orStopped runs read, which waits for a person, and gives errStopped as soon as
+// Stop is closed. read may then go on waiting: nothing else may be read.
+func (s *Streams) orStopped(read func() (string, error)) (string, error) {
+	type result struct {
+		text string
+		err  error
+	}
+	select {
+	case <-s.Stop:
+		return "", errStopped
+	default:
+	}
+	got := make(chan result, 1)
+	go func() {
+		text, err := read()
+		got <- result{text, err}
+	}()
+	select {
+	case <-s.Stop:
+		return "", errStopped
+	case r := <-got:
+		return r.text, r.err
+	}
+}
+
 // readLine reads one line of In, without its end. At the end of input it gives
 // io.EOF.
 func (s *Streams) readLine() (string, error) {
 	if s.lines == nil {
 		s.lines = bufio.NewReader(s.In)
 	}
-	line, err := s.lines.ReadString('\n')
+	line, err := s.orStopped(func() (string, error) { return s.lines.ReadString('\n') })
 	if err != nil && line == "" {
 		return "", err
 	}

@@ -43,7 +43,13 @@ func (a *App) Text(value string, changed bool, what, template string) (string, e
 		}
 		return tidyText(line, what)
 	}
-	text, err := a.edit("\n"+comment(template), what+".txt")
+	return a.written("", what, template)
+}
+
+// written opens the person's editor on a text, above a template of lines that
+// are left out.
+func (a *App) written(before, what, template string) (string, error) {
+	text, err := a.edit(before+"\n"+comment(template), what+".txt")
 	if err != nil {
 		return "", err
 	}
@@ -87,7 +93,7 @@ func (a *App) editor() string {
 }
 
 // edit opens the editor on text, in a file of the given name, and gives what
-// was left in it. The editor's setting is a shell command, as for git.
+// was left in it.
 func (a *App) edit(text, name string) (string, error) {
 	dir, err := os.MkdirTemp("", "jit-edit-")
 	if err != nil {
@@ -98,14 +104,26 @@ func (a *App) edit(text, name string) (string, error) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return "", err
 	}
-	cmd := exec.Command("sh", "-c", a.editor()+` "$@"`, a.editor(), file)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.IO.In, a.IO.Err, a.IO.Err
-	if err := cmd.Run(); err != nil {
-		return "", usageErr("set VISUAL or EDITOR to a program that waits until you are done", "the editor %q failed: %v", a.editor(), err)
+	if err := a.runEditor(file); err != nil {
+		return "", err
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return "", err
 	}
-	return string(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))), nil
+	return string(withoutMark(data)), nil
 }
+
+// runEditor opens the person's editor on a file and waits until it is done. The
+// setting is a shell command, as for git.
+func (a *App) runEditor(file string) error {
+	cmd := exec.Command("sh", "-c", a.editor()+` "$@"`, a.editor(), file)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.IO.In, a.IO.Err, a.IO.Err
+	if err := cmd.Run(); err != nil {
+		return usageErr("set VISUAL or EDITOR to a program that waits until you are done", "the editor %q failed: %v", a.editor(), err)
+	}
+	return nil
+}
+
+// withoutMark cuts off the byte order mark that some editors write.
+func withoutMark(data []byte) []byte { return bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) }

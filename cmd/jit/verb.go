@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -26,8 +27,12 @@ type verb struct {
 	// asks says that the person is shown the record and asked: for what
 	// decides about others.
 	asks bool
-	// states are those of the requests that completion offers.
+	// states are those of the requests that completion offers, and that are listed to
+	// pick from.
 	states []approve.State
+	// among gives the requests that are listed to pick from, where states does not
+	// say it; nil where it does.
+	among func(l *ledger.Ledger, now time.Time) ([]ledger.Entry, error)
 	// judge gives why there is nothing left to do, or refuses.
 	judge func(d *desk, e ledger.Entry) (already string, err error)
 	// record makes what is signed.
@@ -41,7 +46,7 @@ type verb struct {
 type verbOptions struct {
 	app  *App
 	verb verb
-	id   string
+	id   string // empty where it is picked
 	text string
 	set  bool // -r was given
 	yes  bool
@@ -51,11 +56,14 @@ type verbOptions struct {
 func newVerbCmd(app *App, v verb) *cobra.Command {
 	o := &verbOptions{app: app, verb: v}
 	cmd := &cobra.Command{
-		Use: v.use, Short: v.short, Long: v.long, Aliases: v.aliases, GroupID: v.group,
-		Args:              exactly("ID"),
+		Use: v.use, Short: v.short, Long: v.long + pickHelp, Aliases: v.aliases, GroupID: v.group,
+		Args:              atMost(1),
 		ValidArgsFunction: app.completeRequests(v.states...),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.id, o.set = args[0], cmd.Flags().Changed("reason")
+			o.set = cmd.Flags().Changed("reason")
+			if len(args) > 0 {
+				o.id = args[0]
+			}
 			return o.run(cmd.Context())
 		},
 	}
@@ -67,8 +75,17 @@ func newVerbCmd(app *App, v verb) *cobra.Command {
 	return cmd
 }
 
+// pickHelp is what the help of commands says that list what they apply to.
+const pickHelp = `
+
+On a terminal the id may be left out: what it could be is listed, to pick from.`
+
 func (o *verbOptions) run(ctx context.Context) (err error) {
 	a, v := o.app, o.verb
+	picks := o.id == ""
+	if picks && (o.yes || !a.asks(o.out)) {
+		return missingErr(append([]string{"ID"}, o.lacks()...))
+	}
 	if o.yes {
 		if err := wholeID(o.id); err != nil {
 			return err
@@ -79,7 +96,7 @@ func (o *verbOptions) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer closing(d.rep, &err)
-	id, err := a.requestOf(d.rep, o.id)
+	id, err := o.request(d)
 	if err != nil {
 		return err
 	}
@@ -94,6 +111,9 @@ func (o *verbOptions) run(ctx context.Context) (err error) {
 	if already != "" {
 		return o.answer(d, e, already)
 	}
+	if missing := o.lacks(); len(missing) > 1 {
+		return missingErr(missing)
+	}
 	text, err := o.texted(e)
 	if err != nil {
 		return err
@@ -102,7 +122,8 @@ func (o *verbOptions) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if v.asks {
+	if v.asks || picks {
+		// What was picked from a list is looked at once more.
 		if err := a.renderRequest(a.IO.Err, d.rep.Ledger().Policies(), e, a.Now()); err != nil {
 			return err
 		}
@@ -119,6 +140,34 @@ func (o *verbOptions) run(ctx context.Context) (err error) {
 		return err
 	}
 	return o.answer(d, e, v.done(e))
+}
+
+// lacks names what else is missing where nobody can be asked.
+func (o *verbOptions) lacks() []string {
+	var missing []string
+	if o.app.IO.CanAsk() {
+		return nil
+	}
+	if o.verb.wanted && !o.set {
+		missing = append(missing, "-r "+strings.ToUpper(o.verb.what))
+	}
+	if o.verb.asks && !o.yes {
+		missing = append(missing, "--yes")
+	}
+	return missing
+}
+
+// request finds the request that is meant, or lets the person pick one.
+func (o *verbOptions) request(d *desk) (record.ID, error) {
+	if o.id != "" {
+		return o.app.requestOf(d.rep, o.id)
+	}
+	entries, err := d.applicable(o.verb)
+	if err != nil {
+		return "", err
+	}
+	do, _, _ := strings.Cut(o.verb.use, " ")
+	return o.app.pickRequest(entries, do)
 }
 
 // texted gives the text that the record holds, asking for it where it must be

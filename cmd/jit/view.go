@@ -23,7 +23,7 @@ type requestView struct {
 	ShortID      string            `json:"shortId"`
 	State        string            `json:"state"`
 	By           string            `json:"by"`
-	Grants       []request.Grant   `json:"grants"`
+	Grants       []grantView       `json:"grants"`
 	Duration     int64             `json:"duration"`
 	DurationText string            `json:"durationText"`
 	Reason       string            `json:"reason"`
@@ -41,6 +41,7 @@ type requestView struct {
 	Digest       string            `json:"digest"`
 	Extends      *string           `json:"extends"`
 	EndedBy      *endedView        `json:"endedBy"`
+	Debt         *debtView         `json:"debt"`
 	Usage        *string           `json:"usage"`
 	Usable       bool              `json:"usable"`
 	Receipts     []receiptView     `json:"receipts"`
@@ -57,16 +58,8 @@ type approvalView struct {
 	Comment  *string `json:"comment"`
 	Counted  bool    `json:"counted"`
 	Why      *string `json:"why"`
-}
-
-// needView is a stage that still lacks approvals; Rule says whose stage it is,
-// for a bundle may fall under several.
-type needView struct {
-	Stage int      `json:"stage"`
-	Count int      `json:"count"`
-	Have  []string `json:"have"`
-	Who   []string `json:"who"`
-	Rule  string   `json:"rule"`
+	// For are those in whose place it counts.
+	For []string `json:"for"`
 }
 
 // endedView is what ended a request before its time. By is null where the
@@ -102,12 +95,13 @@ type commentView struct {
 }
 
 // viewRequest gives the view of e under the policies of the store.
-func viewRequest(h policy.History, e ledger.Entry) requestView {
+func viewRequest(h policy.History, e ledger.Entry, now time.Time) requestView {
 	r := e.Request.Record
 	v := requestView{
-		ID: string(r.ID), ShortID: r.ID.Short(), State: string(e.State), By: r.By, Grants: r.Grants,
+		ID: string(r.ID), ShortID: r.ID.Short(), State: string(e.State), By: r.By, Grants: grantsOf(e),
 		Duration: int64(e.Decision.Duration.Seconds()), DurationText: e.Decision.Duration.String(),
-		Reason: r.Reason, Ticket: orNull(r.Ticket), Created: utc(r.Created.Time),
+		Reason: r.Reason, Ticket: orNull(r.Ticket), Inputs: r.Inputs, Emergency: r.Emergency, Created: utc(r.Created.Time),
+		Extends: orNull(string(r.Extends)), Debt: debtOf(e, now),
 		Opens: timeOrNull(e.Opens), Ends: timeOrNull(e.Ends),
 		Approvals: []approvalView{}, Needs: needsOf(e.Decision),
 		Rule: orNull(strings.Join(rulesOf(e.Decision), ", ")), Digest: string(e.Digest),
@@ -117,16 +111,16 @@ func viewRequest(h policy.History, e ledger.Entry) requestView {
 		v.Duration, v.DurationText = int64(r.Duration.Seconds()), r.Duration.String()
 	}
 	if e.State == approve.Pending || e.State == approve.Lapsed {
-		v.Lapses = timeOrNull(e.Lapses)
+		v.Lapses = timeOrNull(lapsesAt(e.Decision))
 	}
 	if p := judging(h, e); p != nil {
 		v.Policy = orNull(string(p.ID()))
 		if v.Usable {
-			v.Usage = orNull(strings.Join(usageOf(p, r), "\n"))
+			v.Usage = orNull(strings.Join(usageOf(p, openGrants(e)), "\n"))
 		}
 	}
 	for _, a := range e.Decision.Approvals {
-		view := approvalView{ID: string(a.ID), By: a.By, At: utc(a.At), Comment: orNull(a.Comment), Counted: a.Counted, Why: orNull(string(a.Why))}
+		view := approvalView{ID: string(a.ID), By: a.By, At: utc(a.At), Comment: orNull(a.Comment), Counted: a.Counted, Why: orNull(string(a.Why)), For: notNull(a.For)}
 		if !a.Duration.IsZero() {
 			s := int64(a.Duration.Seconds())
 			view.Duration = &s
@@ -167,27 +161,6 @@ func rulesOf(d approve.Decision) []string {
 	return names
 }
 
-// needsOf gives the stages that a pending request still lacks, each once.
-func needsOf(d approve.Decision) []needView {
-	needs := []needView{}
-	if d.State != approve.Pending {
-		return needs
-	}
-	seen := map[string]bool{}
-	for _, g := range d.Grants {
-		if seen[g.Rule] {
-			continue
-		}
-		seen[g.Rule] = true
-		for i, s := range g.Stages {
-			if s.Missing() > 0 {
-				needs = append(needs, needView{Stage: i + 1, Count: s.Count, Have: notNull(s.Have), Who: notNull(s.Who), Rule: g.Rule})
-			}
-		}
-	}
-	return needs
-}
-
 func notNull(s []string) []string {
 	if s == nil {
 		return []string{}
@@ -195,35 +168,15 @@ func notNull(s []string) []string {
 	return s
 }
 
-// currentNeeds gives of needs those whose turn it is: the first of each rule.
-func currentNeeds(needs []needView) []needView {
-	seen := map[string]bool{}
-	return slices.DeleteFunc(slices.Clone(needs), func(n needView) bool {
-		again := seen[n.Rule]
-		seen[n.Rule] = true
-		return again
-	})
-}
-
-// waitsFor gives who can give the next approval, each once, in order.
-func waitsFor(d approve.Decision) []string {
-	var who []string
-	for _, n := range currentNeeds(needsOf(d)) {
-		who = append(who, n.Who...)
-	}
-	slices.Sort(who)
-	return slices.Compact(who)
-}
-
-// usageOf tells how to use each grant of r, as the policy writes it.
-func usageOf(p *policy.Policy, r request.Request) []string {
+// usageOf tells how to use each of some grants, as the policy writes it.
+func usageOf(p *policy.Policy, grants []request.Grant) []string {
 	var lines []string
-	for _, g := range r.Grants {
+	for _, g := range grants {
 		role, err := p.Role(g.Resource, g.Role)
 		if err != nil || role.Usage == "" {
 			continue
 		}
-		if len(r.Grants) > 1 {
+		if len(grants) > 1 {
 			lines = append(lines, g.String()+": "+role.Usage)
 		} else {
 			lines = append(lines, role.Usage)
@@ -254,7 +207,8 @@ func lastReceipt(e ledger.Entry, g request.Grant) *receipt.Receipt {
 	return nil
 }
 
-// usable reports whether e is open and a reconciler says so of every grant.
+// usable reports whether e is open and a reconciler says so of every grant that is
+// to be open.
 func usable(e ledger.Entry) bool {
 	return e.State == approve.Active && len(unopened(e)) == 0
 }
@@ -263,9 +217,21 @@ func usable(e ledger.Entry) bool {
 // they are open.
 func unopened(e ledger.Entry) []request.Grant {
 	var grants []request.Grant
-	for _, g := range e.Request.Record.Grants {
+	for _, g := range openGrants(e) {
 		if r := lastReceipt(e, g); r == nil || r.Outcome != receipt.Applied {
 			grants = append(grants, g)
+		}
+	}
+	return grants
+}
+
+// openGrants gives the entitlements of e that are to be open: of a bundle that opens
+// in parts, those that are granted.
+func openGrants(e ledger.Entry) []request.Grant {
+	var grants []request.Grant
+	for _, g := range e.Grants {
+		if g.State == approve.Active {
+			grants = append(grants, g.Grant)
 		}
 	}
 	return grants
@@ -320,13 +286,13 @@ func utc(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 // requestFields are the keys of [requestView], in order.
 var requestFields = []string{
 	"id", "shortId", "state", "by", "grants", "duration", "durationText", "reason", "ticket", "inputs", "emergency",
-	"created", "opens", "ends", "lapses", "approvals", "needs", "rule", "policy", "digest", "extends", "endedBy",
+	"created", "opens", "ends", "lapses", "approvals", "needs", "rule", "policy", "digest", "extends", "endedBy", "debt",
 	"usage", "usable", "receipts", "comments", "warnings",
 }
 
 // printEntry writes e as data, or text for a person.
 func (a *App) printEntry(o outputFlags, h policy.History, e ledger.Entry, text string) error {
-	return a.Print(o, viewRequest(h, e), func(w io.Writer) error {
+	return a.Print(o, viewRequest(h, e, a.Now()), func(w io.Writer) error {
 		_, err := fmt.Fprintln(w, clean(text))
 		return err
 	})
@@ -358,12 +324,12 @@ func viewProposal(p ledger.ProposalEntry) proposalView {
 		v.Lapses = timeOrNull(doc.Expires.Time)
 	}
 	for _, ap := range p.Approvals {
-		v.Approvals = append(v.Approvals, approvalView{ID: string(ap.Record.ID), By: ap.Record.By, At: utc(ap.Record.Created.Time), Comment: orNull(ap.Record.Comment), Counted: true})
+		v.Approvals = append(v.Approvals, approvalView{ID: string(ap.Record.ID), By: ap.Record.By, At: utc(ap.Record.Created.Time), Comment: orNull(ap.Record.Comment), Counted: true, For: []string{}})
 	}
 	if p.State == approve.Proposed {
 		for i, s := range []approve.StageDecision{p.Old, p.New} {
 			if s.Missing() > 0 && (i == 0 || p.Changes) {
-				v.Needs = append(v.Needs, needView{Stage: i + 1, Count: s.Count, Have: notNull(s.Have), Who: notNull(s.Who), Rule: []string{"admins", "new admins"}[i]})
+				v.Needs = append(v.Needs, needView{Stage: i + 1, Count: s.Count, Have: notNull(s.Have), Who: notNull(s.Who), Rule: []string{"admins", "new admins"}[i], Grants: []string{}})
 			}
 		}
 	}

@@ -65,10 +65,10 @@ func (o *requestOptions) follow(ctx context.Context, d *desk, e ledger.Entry) er
 		return err
 	}
 	h := d.rep.Ledger().Policies()
-	return a.Print(o.out, viewRequest(h, e), func(w io.Writer) error {
+	return a.Print(o.out, viewRequest(h, e, a.Now()), func(w io.Writer) error {
 		fmt.Fprintf(w, "%s\n", clean("request "+id.Short()+" is "+a.standingLine(e, a.Now())))
 		if p := judging(h, e); p != nil {
-			for _, line := range usageOf(p, e.Request.Record) {
+			for _, line := range usageOf(p, openGrants(e)) {
 				fmt.Fprintf(w, "  %s\n", indent(clean(line), "  "))
 			}
 		}
@@ -88,12 +88,12 @@ func (o *requestOptions) await(ctx context.Context, d *desk, e ledger.Entry) (le
 	}
 	said, pause, unreachable := "", firstPause, false
 	for {
-		if said2 := awaits(e); said2 != said && !usable(e) && !e.State.Settled() {
+		if said2 := awaits(e); said2 != said && !ready(e) && !e.State.Settled() {
 			said = said2
 			a.Say("%s", clean(said))
 		}
 		switch {
-		case usable(e):
+		case ready(e):
 			return e, nil
 		case e.State.Settled():
 			return e, failure(exitClosed, string(e.State), "see: jit show "+id.Short(), "request %s: %s", id.Short(), a.standingLine(e, a.Now()))
@@ -129,6 +129,9 @@ func (o *requestOptions) await(ctx context.Context, d *desk, e ledger.Entry) (le
 	}
 }
 
+// ready reports whether all that e asks for can be used, as far as it ever will.
+func ready(e ledger.Entry) bool { return usable(e) && !undecided(e.Decision) }
+
 var errPatience = errors.New("the time to wait is over")
 
 // gaveUp is the error for a wait that ended before the access could be used.
@@ -148,8 +151,8 @@ func (o *requestOptions) gaveUp(ctx context.Context, e ledger.Entry) error {
 // awaits says what is still missing before e can be used.
 func awaits(e ledger.Entry) string {
 	short := e.Request.Record.ID.Short()
-	switch e.State {
-	case approve.Pending:
+	switch {
+	case undecided(e.Decision):
 		var have []string
 		for _, s := range e.Decision.Approvals {
 			if s.Counted || s.Why == "" {
@@ -161,7 +164,7 @@ func awaits(e ledger.Entry) string {
 			s += " (approved by " + strings.Join(have, ", ") + ")"
 		}
 		return s
-	case approve.Scheduled:
+	case e.State == approve.Scheduled:
 		return "approved; waiting for the start of " + short
 	}
 	for _, g := range unopened(e) {

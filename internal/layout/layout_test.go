@@ -60,6 +60,8 @@ func TestViolations(t *testing.T) {
 		{"cobra's second package", "pkg/ledger", "github.com/spf13/cobra/doc", false, true},
 		{"go-git elsewhere", "pkg/record", "github.com/go-git/go-git/v5/plumbing", false, true},
 		{"go-git in a test", "pkg/ledger", "github.com/go-git/go-git/v5", true, false},
+		{"conditions elsewhere", "pkg/request", "cel.dev/cel-go/cel", false, true},
+		{"conditions in the policy", "pkg/policy", "cel.dev/cel-go/cel", false, false},
 		{"yaml in the store", "pkg/gitstore", "gopkg.in/yaml.v3", false, true},
 		{"yaml in records", "pkg/record", "gopkg.in/yaml.v3", false, false},
 	}

@@ -52,7 +52,8 @@ type Case struct {
 	Before request.Before `json:",omitzero"`
 	// Acting says for whom the signers of approvals acted, by the approval's id.
 	Acting map[record.ID][]string `json:",omitempty"`
-	// Locks are those of the requester or an approver, or of their keys.
+	// Locks are those of the requester, of an approver, or of one in whose place an
+	// approver acted, or of their keys, that came after what they signed.
 	Locks []Locked `json:",omitempty"`
 	// Extended are the requests that prolong this one: what takes it away takes
 	// them away.
@@ -79,9 +80,18 @@ type Locked struct {
 	// Person or Key is what is locked.
 	Person string             `json:",omitempty"`
 	Key    record.Fingerprint `json:",omitempty"`
+	// For is the one in whose place nobody acts any more from there: who is locked,
+	// or whose key is.
+	For string `json:",omitempty"`
 }
 
 func (l Locked) place() place { return place{l.Position, l.Order} }
+
+// Same reports whether two are one lock of one person or key.
+func (l Locked) Same(m Locked) bool {
+	l.At, m.At = time.Time{}, time.Time{}
+	return l == m
+}
 
 func (l Locked) names(person string, key record.Fingerprint) bool {
 	return l.Person != "" && l.Person == person || l.Key != "" && l.Key == key
@@ -219,6 +229,11 @@ func (c Case) endedBefore(at place) string {
 	}
 	for _, x := range c.Revocations {
 		if x.place().before(at) {
+			return string(Revoked)
+		}
+	}
+	for _, l := range c.Locks {
+		if l.names(c.Request.Record.By, c.Request.Key) && l.place().before(at) {
 			return string(Revoked)
 		}
 	}

@@ -31,6 +31,16 @@ type stage struct {
 	began time.Time
 	// latest is when the last approval that it took was made.
 	latest time.Time
+	// took are the approvals that have a seat in one of the ways.
+	took []taken
+}
+
+// taken is an approval that has a seat: its number, whose it is, and under which
+// names.
+type taken struct {
+	approval int
+	by       string
+	names    []string
 }
 
 // way is one of the ways in which a stage can be met.
@@ -84,13 +94,12 @@ func (c *chain) concern(at time.Time) policy.Concern {
 	return policy.Concern{Requester: c.v.c.Request.Record.By, Resource: c.about.Resource, At: at}
 }
 
-// seats gives, for each way, the seats that an approver could have at a time: by
-// the policy at their place, in their own name or in that of somebody for whom
-// they act. as is the name under which they are eligible, empty where they are
-// not.
-func (c *chain) seats(p *policy.Policy, s *stage, names []string, at time.Time) (seats [][]string, as string) {
+// openTo says, for each way and quorum, whether an approver could have a seat at a
+// time: by the policy at their place, in their own name or in that of somebody for
+// whom they act. as is the name under which they are eligible, empty where they
+// are not.
+func (c *chain) openTo(p *policy.Policy, s *stage, names []string, at time.Time) (open [][]bool, as string) {
 	concern := c.concern(at)
-	seats = make([][]string, len(s.ways))
 	may := func(approvers []string) bool {
 		for _, name := range names {
 			if p.MayApprove(c.rule, approvers, name, concern) {
@@ -106,26 +115,34 @@ func (c *chain) seats(p *policy.Policy, s *stage, names []string, at time.Time) 
 	for _, e := range s.Escalate {
 		escalated = escalated || !at.Before(s.began.Add(e.After.Duration)) && may(e.To)
 	}
-	for i, w := range s.ways {
+	for _, w := range s.ways {
+		quorums := make([]bool, len(w.quorums))
 		for j, q := range w.quorums {
-			if !escalated && !may(q.Approvers) {
-				continue
-			}
-			for k := range q.Count {
-				seats[i] = append(seats[i], fmt.Sprintf("%d#%d", j, k))
-			}
+			quorums[j] = escalated || may(q.Approvers)
 		}
+		open = append(open, quorums)
 	}
-	return seats, as
+	return open, as
 }
 
-// take lets the current stage take an approval; why says why it does not, and is
-// empty where the stage has no need of it.
-func (c *chain) take(a Placed[Approval], acting []string) (taken bool, why policy.Code) {
+// seatsOf gives the seats of the quorums that are open to somebody.
+func (w *way) seatsOf(open []bool) (seats []string) {
+	for j, q := range w.quorums {
+		for k := 0; open[j] && k < q.Count; k++ {
+			seats = append(seats, fmt.Sprintf("%d#%d", j, k))
+		}
+	}
+	return seats
+}
+
+// take lets the current stage take an approval, and gives in whose name it does;
+// why says why it does not, and is empty where the stage has no need of it.
+func (c *chain) take(i int, a Placed[Approval], acting []string) (name string, why policy.Code) {
+	seated := false
 	s := c.stages[c.current]
 	created := a.Record.Created.Time
 	if end := s.expires(); !end.IsZero() && !created.Before(end) {
-		return false, policy.StageExpired
+		return "", policy.StageExpired
 	}
 	names := []string{a.Record.By}
 	if !slices.Contains(c.rule.Exclude, policy.ExcludeDelegates) {
@@ -133,38 +150,74 @@ func (c *chain) take(a Placed[Approval], acting []string) (taken bool, why polic
 	}
 	at := c.v.history.At(a.Position)
 	if at.Excludes(c.rule, a.Record.By, c.v.c.Request.Record.By) {
-		return false, policy.Excluded
+		return "", policy.Excluded
 	}
-	seats, as := c.seats(at, s, names, created)
-	if as == "" {
-		return false, c.notYet(at, s, names, created)
-	}
-	if c.counted[as] {
-		return false, policy.CountedOnce
-	}
-	for i, w := range s.ways {
-		if len(seats[i]) > 0 && w.seats.Take(seats[i]) {
-			w.have = append(w.have, a.Record.By)
-			taken = true
+	// In their own name first, and else in that of one for whom they act: an
+	// approval never uses what two people may decide.
+	as := ""
+	for _, name := range names {
+		open, eligible := c.openTo(at, s, []string{name}, created)
+		if eligible == "" {
+			continue
+		}
+		if as == "" {
+			as = name // of whom it is said what became of it
+		}
+		if c.counted[name] {
+			continue
+		}
+		for k, w := range s.ways {
+			if seats := w.seatsOf(open[k]); len(seats) > 0 && w.seats.Take(seats) {
+				w.have = append(w.have, a.Record.By)
+				seated = true
+			}
+		}
+		if seated {
+			as = name
+			break
 		}
 	}
-	if !taken {
-		return false, ""
+	switch {
+	case seated:
+	case as == "":
+		return "", c.notYet(at, s, names, created)
+	case c.counted[as]:
+		return "", policy.CountedOnce
+	default:
+		return "", ""
 	}
 	who := identities(c.p, a.Record.By, a.Key)
-	for _, name := range append(who[:], as) {
+	t := taken{i, a.Record.By, append(who[:], as)}
+	s.took = append(s.took, t)
+	for _, name := range t.names {
 		c.counted[name] = true
 	}
 	if created.After(s.latest) {
 		s.latest = created
 	}
 	if s.met() {
+		c.release(s)
 		c.current++
 		if c.current < len(c.stages) {
 			c.stages[c.current].began = later(s.began, s.latest)
 		}
 	}
-	return true, ""
+	return as, ""
+}
+
+// release frees those who are in none of the seats by which a stage was met: they
+// can count in a later one.
+func (c *chain) release(s *stage) {
+	won := s.best().have
+	s.took = slices.DeleteFunc(s.took, func(t taken) bool {
+		if slices.Contains(won, t.by) {
+			return false
+		}
+		for _, name := range t.names {
+			delete(c.counted, name)
+		}
+		return true
+	})
 }
 
 func later(a, b time.Time) time.Time {
@@ -205,14 +258,14 @@ func (c *chain) decisions() []StageDecision {
 	var all []StageDecision
 	for _, s := range c.stages {
 		best := s.best()
-		all = append(all, StageDecision{Count: best.size, Have: best.have, Began: s.began, Expires: s.expires()})
+		all = append(all, StageDecision{Wants: s.Describe(), Count: best.size, Have: best.have, Began: s.began, Expires: s.expires()})
 	}
 	return all
 }
 
 // who gives those who could still bring a stage nearer to being met at a time, in
-// their own name, in order.
-func (c *chain) who(i int, now time.Time) []string {
+// their own name, in order. ever adds those to whom it escalates later.
+func (c *chain) who(i int, now time.Time, ever bool) []string {
 	s := c.stages[i]
 	var principals []string
 	for _, w := range s.ways {
@@ -221,24 +274,33 @@ func (c *chain) who(i int, now time.Time) []string {
 		}
 	}
 	for _, e := range s.Escalate {
-		if !s.began.IsZero() && !now.Before(s.began.Add(e.After.Duration)) {
+		if ever || !s.began.IsZero() && !now.Before(s.began.Add(e.After.Duration)) {
 			principals = append(principals, e.To...)
 		}
 	}
+	// Many are eligible for the same quorums, and one answer is that of all.
+	useful := map[string]bool{}
 	return slices.DeleteFunc(c.p.Eligible(c.rule, principals, c.concern(now)), func(name string) bool {
 		if c.counted[name] {
 			return true
 		}
-		seats, _ := c.seats(c.p, s, []string{name}, now)
-		return !slices.ContainsFunc(s.ways, func(w *way) bool {
-			with := w.seats.Clone()
-			k := slices.Index(s.ways, w)
-			return len(seats[k]) > 0 && with.Take(seats[k])
-		})
+		if ever {
+			return false
+		}
+		open, _ := c.openTo(c.p, s, []string{name}, now)
+		key := fmt.Sprint(open)
+		if _, known := useful[key]; !known {
+			useful[key] = slices.ContainsFunc(s.ways, func(w *way) bool {
+				seats := w.seatsOf(open[slices.Index(s.ways, w)])
+				return len(seats) > 0 && w.seats.Clone().Take(seats)
+			})
+		}
+		return !useful[key]
 	})
 }
 
-// next gives when the stage escalates next, and to whom.
+// next gives when the stage escalates next, and who may decide it from then on who
+// may not before.
 func (c *chain) next(i int, now time.Time) *EscalationDue {
 	s := c.stages[i]
 	if s.began.IsZero() {
@@ -246,7 +308,12 @@ func (c *chain) next(i int, now time.Time) *EscalationDue {
 	}
 	for _, e := range s.Escalate {
 		if at := s.began.Add(e.After.Duration); now.Before(at) {
-			return &EscalationDue{At: at, To: c.p.Eligible(c.rule, e.To, c.concern(at))}
+			already := c.who(i, now, false)
+			to := slices.DeleteFunc(c.p.Eligible(c.rule, e.To, c.concern(at)), func(name string) bool {
+				_, may := slices.BinarySearch(already, name)
+				return c.counted[name] || may
+			})
+			return &EscalationDue{At: at, To: to}
 		}
 	}
 	return nil
@@ -282,11 +349,18 @@ func (v *verdict) chain(p *policy.Policy, grant int, standings []Standing, upTo 
 		case who.any(func(name string) bool { return c.counted[name] }):
 			standings[i].Why = policy.CountedOnce
 		default:
-			taken, why := c.take(a, v.c.Acting[a.Record.ID])
-			counts[i] = counts[i] || taken
-			if !taken {
+			name, why := c.take(i, a, v.acting(a, upTo))
+			switch {
+			case name == "":
 				standings[i].Why = why
+			case name != a.Record.By && !slices.Contains(standings[i].For, name):
+				standings[i].For = append(standings[i].For, name)
 			}
+		}
+	}
+	for _, s := range c.stages {
+		for _, t := range s.took {
+			counts[t.approval] = true
 		}
 	}
 	return c

@@ -97,7 +97,10 @@ type GrantDecision struct {
 
 // StageDecision is where one stage of a chain stands.
 type StageDecision struct {
-	// Count is how many must approve; Have are those who did; Who are those who
+	// Wants says in words who must approve.
+	Wants string
+	// Count is how many must approve, in the way that lacks the least where there
+	// are several; Have are those who did; Who are those who
 	// could still.
 	Count int
 	Have  []string
@@ -126,6 +129,9 @@ type Standing struct {
 	Duration record.Duration
 	Comment  string
 	Counted  bool
+	// For are those in whose place it counts; none where it does in the signer's own
+	// name.
+	For []string
 	// Why says why it does not count; empty where no stage has need of it.
 	Why policy.Code
 }
@@ -143,6 +149,15 @@ type Standing struct {
 // opened access meanwhile; both then count, and the one that ends sooner
 // holds. So no clock, ahead or behind, reopens or lengthens a window.
 func Decide(h policy.History, c Case, now time.Time) Decision {
+	d := decideParts(h, c, now)
+	if c.Request.Record.Emergency {
+		v := verdict{history: h, c: c, now: now}
+		v.debt(&d)
+	}
+	return d
+}
+
+func decideParts(h policy.History, c Case, now time.Time) Decision {
 	units := c.units(h)
 	if len(units) == 1 {
 		return decideWhole(h, c, now)
@@ -150,7 +165,7 @@ func Decide(h policy.History, c Case, now time.Time) Decision {
 	var parts []Decision
 	for _, unit := range units {
 		part := c
-		part.Request.Record.Grants = unit
+		part.Request.Record.Grants, part.Before.Base = unit, c.Before.Base.Of(unit)
 		parts = append(parts, decideWhole(h, part, now))
 	}
 	return c.joined(parts)
@@ -162,9 +177,6 @@ func decideWhole(h policy.History, c Case, now time.Time) Decision {
 	d := v.decide()
 	for i := range d.Grants {
 		d.Grants[i].State, d.Grants[i].Opens, d.Grants[i].Ends = d.State, d.Opens, d.Ends
-	}
-	if c.Request.Record.Emergency {
-		v.debt(&d)
 	}
 	return d
 }
@@ -268,8 +280,8 @@ func (v *verdict) whoIsLeft(d *Decision, o outcome) {
 			if s.Missing() == 0 {
 				continue
 			}
-			s.Who, s.Next = o.chains[i].who(j, v.now), o.chains[i].next(j, v.now)
-			if lacks := s.Missing() - len(s.Who); lacks > 0 && s.Next == nil && len(o.chains[i].stages[j].Escalate) == 0 {
+			s.Who, s.Next = o.chains[i].who(j, v.now, false), o.chains[i].next(j, v.now)
+			if lacks := s.Missing() - len(o.chains[i].who(j, v.now, true)); lacks > 0 {
 				warn(fmt.Sprintf("stage %d of rule %q lacks %d who have not approved already; one who was counted in another stage could withdraw, for somebody else to take the place",
 					j+1, g.Rule, lacks))
 			}

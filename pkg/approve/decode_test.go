@@ -1,6 +1,7 @@
 package approve
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -46,6 +47,11 @@ func TestDecoders(t *testing.T) {
 		record.KindComment:      func(v record.Verified) error { _, err := request.DecodeComment(v); return err },
 		record.KindRequest:      func(v record.Verified) error { _, err := request.Decode(v); return err },
 		record.KindReceipt:      func(v record.Verified) error { _, err := receipt.Decode(v); return err },
+
+		record.KindLock:          func(v record.Verified) error { _, err := revoke.DecodeLock(v); return err },
+		record.KindUnlock:        func(v record.Verified) error { _, err := revoke.DecodeUnlock(v); return err },
+		record.KindDelegation:    func(v record.Verified) error { _, err := DecodeDelegation(v); return err },
+		record.KindDelegationEnd: func(v record.Verified) error { _, err := DecodeDelegationEnd(v); return err },
 	}
 	ask := "grants: [{resource: db, role: read}]\nduration: 1h\nreason: x\nexpires: 2026-11-25T09:00:00Z\n"
 	told := about + "resource: db\nrole: read\naccount: bob\nledger: " + "a000000000000000000000000000000000000000000000000000000000000000\n"
@@ -70,6 +76,26 @@ func TestDecoders(t *testing.T) {
 		{"request for nothing", record.KindRequest, "duration: 1h\nreason: x\nexpires: 2026-11-25T09:00:00Z\n", record.ReasonBadValue},
 		{"request that lapsed as it was made", record.KindRequest, "grants: [{resource: db, role: read}]\nduration: 1h\nreason: x\nexpires: 2026-11-24T09:00:00Z\n", record.ReasonBadValue},
 		{"receipt", record.KindReceipt, told + "outcome: applied\nends: 2026-11-24T10:00:00Z\n", ""},
+		{"lock of a person", record.KindLock, "person: bob\nreason: lost\n", ""},
+		{"lock of a key", record.KindLock, "key: 000000000000000000000000000000000000000A\nreason: lost\n", ""},
+		{"lock of half a key", record.KindLock, "key: \"0000000000000001\"\nreason: lost\n", record.ReasonBadFingerprint},
+		{"lock of both", record.KindLock, "person: bob\nkey: 000000000000000000000000000000000000000A\nreason: lost\n", record.ReasonBadValue},
+		{"lock of nobody", record.KindLock, "reason: lost\n", record.ReasonBadValue},
+		{"lock of a long name", record.KindLock, "person: " + strings.Repeat("b", 129) + "\nreason: lost\n", record.ReasonBadValue},
+		{"lock without a reason", record.KindLock, "person: bob\n", record.ReasonBadValue},
+		{"lock with an end", record.KindLock, "person: bob\nreason: lost\nuntil: 2026-11-25T09:00:00Z\n", record.ReasonUnknownKey},
+		{"unlock", record.KindUnlock, "lock: 01M86CT8K00C000003000000R0\nreason: found\n", ""},
+		{"unlock without a reason", record.KindUnlock, "lock: 01M86CT8K00C000003000000R0\n", record.ReasonBadValue},
+		{"delegation", record.KindDelegation, "to: carol\nuntil: 2026-11-25T09:00:00Z\n", ""},
+		{"delegation to begin later", record.KindDelegation, "to: carol\nstart: 2026-11-24T10:00:00Z\nuntil: 2026-11-25T09:00:00Z\nreason: holiday\n", ""},
+		{"delegation to nobody", record.KindDelegation, "until: 2026-11-25T09:00:00Z\n", record.ReasonBadValue},
+		{"delegation to a long name", record.KindDelegation, "to: " + strings.Repeat("b", 129) + "\nuntil: 2026-11-25T09:00:00Z\n", record.ReasonBadValue},
+		{"delegation without an end", record.KindDelegation, "to: carol\n", record.ReasonBadValue},
+		{"delegation for no time", record.KindDelegation, "to: carol\nuntil: 2026-11-24T09:00:00Z\n", record.ReasonBadValue},
+		{"delegation that ends before it begins", record.KindDelegation, "to: carol\nstart: 2026-11-24T11:00:00Z\nuntil: 2026-11-24T10:00:00Z\n", record.ReasonBadValue},
+		{"delegation that began before", record.KindDelegation, "to: carol\nstart: 2026-11-24T08:00:00Z\nuntil: 2026-11-24T10:00:00Z\n", record.ReasonBadValue},
+		{"end of a delegation", record.KindDelegationEnd, "delegation: 01M86CT8K00C000003000000R0\nreason: back\n", ""},
+		{"end of a delegation by a word", record.KindDelegationEnd, "delegation: mine\n", record.ReasonBadID},
 		{"receipt of another outcome", record.KindReceipt, told + "outcome: perhaps\n", record.ReasonBadValue},
 	} {
 		t.Run(c.name, func(t *testing.T) {

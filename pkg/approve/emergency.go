@@ -27,6 +27,12 @@ func DecodeAcknowledgement(v record.Verified) (Acknowledgement, error) {
 	return a, request.CheckText("comment", a.Comment, false)
 }
 
+// EmergencyWithin is within what time of its signing an emergency opens. A signed
+// one that somebody kept would be access in a drawer: whoever delivers it chooses
+// when it opens. A quarter of an hour is more than a slow push and a run of the
+// reconciler take.
+const EmergencyWithin = 15 * time.Minute
+
 // Debt is what is due after an emergency: that somebody else looks at it.
 type Debt struct {
 	// Due is until when; By is who acknowledged it, at Paid. By is empty and Paid
@@ -68,11 +74,17 @@ func (c Case) MayAcknowledge(p *policy.Policy, a Placed[Acknowledgement]) error 
 
 // debt says what is due after an emergency, whether or not it is over.
 func (v *verdict) debt(d *Decision) {
-	if d.Opens.IsZero() {
+	var opened time.Time
+	for _, g := range d.Grants {
+		if !g.Opens.IsZero() && (opened.IsZero() || g.Opens.Before(opened)) {
+			opened = g.Opens
+		}
+	}
+	p := v.history.Latest()
+	if opened.IsZero() || p == nil {
 		return // it never opened
 	}
 	d.Debt = &Debt{}
-	p := v.history.Latest()
 	r := v.c.Request.Record
 	all := map[string]bool{}
 	for _, g := range r.Grants {
@@ -80,7 +92,7 @@ func (v *verdict) debt(d *Decision) {
 		if err != nil || m.Rule.Emergency == nil {
 			continue
 		}
-		due := d.Opens.Add(m.Rule.Emergency.Acknowledge.Duration)
+		due := opened.Add(m.Rule.Emergency.Acknowledge.Duration)
 		if d.Debt.Due.IsZero() || due.Before(d.Debt.Due) {
 			d.Debt.Due = due
 		}
@@ -89,7 +101,7 @@ func (v *verdict) debt(d *Decision) {
 		}
 	}
 	for _, a := range v.c.Acks {
-		if at := a.Record.Created.Time; !at.After(v.now) {
+		if at := a.Record.Created.Time; !at.After(v.now) && !v.voided(a.Key, last) {
 			d.Debt.By, d.Debt.Paid = a.Record.By, at
 			break
 		}

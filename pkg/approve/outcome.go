@@ -171,13 +171,17 @@ func (v *verdict) decideAt(o *outcome, at time.Time) {
 		o.opens = s.Time
 	}
 	o.ends = o.opens.Add(o.duration.Duration)
-	if base := v.c.Before.Base; base != nil {
-		o.ends = base.Ends.Add(o.duration.Duration)
-		if !at.Before(base.Ends) {
+	base := v.c.Before.Base
+	var before time.Time // when it ends without an extension
+	if base != nil {
+		var opened time.Time
+		opened, before = base.Window()
+		o.ends = before.Add(o.duration.Duration)
+		if !at.Before(before) {
 			o.never = &policy.Refusal{Code: policy.NotExtendable, Message: "what it extends has ended"}
 		}
-		if at.Before(base.Opens) {
-			o.opens = base.Opens
+		if at.Before(opened) {
+			o.opens = opened
 		}
 	}
 	if o.policy == nil || r.Emergency {
@@ -192,48 +196,21 @@ func (v *verdict) decideAt(o *outcome, at time.Time) {
 	if len(hours) == 0 {
 		return
 	}
-	opens, closes, ok := within(hours, o.opens)
+	opens, closes, ok := policy.Within(hours, o.opens)
 	if !ok {
 		o.never = &policy.Refusal{Code: policy.NeverOpen, Message: "the hours in which it may be used never come"}
 		return
 	}
-	if v.c.Before.Base == nil {
+	if base == nil {
 		o.ends = opens.Add(o.duration.Duration)
 	}
 	o.opens = opens
 	if closes.Before(o.ends) {
 		o.ends = closes
 	}
-}
-
-// maxSpans bounds the search for a time that lies in several calendars.
-const maxSpans = 1000
-
-// within gives the first span at or after t that lies in all calendars.
-func within(hours []*policy.Calendar, t time.Time) (opens, closes time.Time, ok bool) {
-	for range maxSpans {
-		moved := false
-		for _, h := range hours {
-			next, ok := h.Open(t)
-			if !ok {
-				return t, t, false
-			}
-			if next.After(t) {
-				t, moved = next, true
-			}
-		}
-		if moved {
-			continue
-		}
-		closes = hours[0].Close(t)
-		for _, h := range hours[1:] {
-			if end := h.Close(t); end.Before(closes) {
-				closes = end
-			}
-		}
-		return t, closes, true
+	if base != nil && !o.ends.After(before) {
+		o.never = &policy.Refusal{Code: policy.NotExtendable, Message: "the hours in which it may be used end when what it extends does"}
 	}
-	return t, t, false
 }
 
 // tally counts, under one policy, the approvals that stand up to a place and
@@ -341,5 +318,19 @@ func (v *verdict) voided(key record.Fingerprint, upTo place) bool {
 func (v *verdict) locked(a Placed[Approval], upTo place) bool {
 	return slices.ContainsFunc(v.c.Locks, func(l Locked) bool {
 		return l.names(a.Record.By, a.Key) && a.place().before(l.place()) && l.place().before(upTo)
+	})
+}
+
+// acting gives those in whose place the signer of an approval acted, without those
+// who were locked after it and at upTo or before.
+func (v *verdict) acting(a Placed[Approval], upTo place) []string {
+	names := v.c.Acting[a.Record.ID]
+	if len(v.c.Locks) == 0 || len(names) == 0 {
+		return names
+	}
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		return slices.ContainsFunc(v.c.Locks, func(l Locked) bool {
+			return l.For == name && a.place().before(l.place()) && l.place().before(upTo)
+		})
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/record"
 	"github.com/jitaccess/jit/pkg/request"
 )
 
@@ -45,6 +46,7 @@ func (c Case) joined(parts []Decision) Decision {
 	all := map[request.Grant]GrantDecision{}
 	approvals := slices.Clone(parts[0].Approvals)
 	d.Warnings = nil
+	var keys []record.Fingerprint
 	for _, part := range parts {
 		for _, g := range part.Grants {
 			all[g.Grant] = g
@@ -59,8 +61,10 @@ func (c Case) joined(parts []Decision) Decision {
 				d.Warnings = append(d.Warnings, w)
 			}
 		}
-		if d.Debt == nil {
-			d.Debt = part.Debt
+		for _, k := range part.Keys {
+			if !slices.Contains(keys, k) {
+				keys = append(keys, k)
+			}
 		}
 		if part.State != d.State {
 			continue
@@ -75,7 +79,7 @@ func (c Case) joined(parts []Decision) Decision {
 			d.Closed = part.Closed
 		}
 	}
-	d.Grants, d.Approvals = nil, approvals
+	d.Grants, d.Approvals, d.Keys = nil, approvals, keys
 	for _, g := range c.Request.Record.Grants {
 		d.Grants = append(d.Grants, all[g])
 	}

@@ -18,6 +18,9 @@ type Proposal struct {
 	// Void names the certificates among the signers that were revoked as
 	// compromised while the proposal was pending: they agree to nothing.
 	Void map[record.Fingerprint]Void `json:",omitempty"`
+	// Locks are those of signers, or of their keys, that came while it was pending:
+	// what they had agreed to before counts no more.
+	Locks []Locked `json:",omitempty"`
 }
 
 // ProposalState is where a proposed policy version stands.
@@ -78,8 +81,11 @@ func DecidePolicy(inForce *policy.Policy, p Proposal) ProposalDecision {
 		Changes: old.Threshold != next.Threshold || !sameSet(old.People, next.People),
 		At:      doc.Created.Time,
 	}
-	agree := func(by string, key record.Fingerprint, at time.Time) {
+	agree := func(by string, key record.Fingerprint, at time.Time, where place) {
 		if _, void := p.Void[key]; void {
+			return
+		}
+		if slices.ContainsFunc(p.Locks, func(l Locked) bool { return l.names(by, key) && where.before(l.place()) }) {
 			return
 		}
 		used := false
@@ -96,9 +102,9 @@ func DecidePolicy(inForce *policy.Policy, p Proposal) ProposalDecision {
 			d.At = at
 		}
 	}
-	agree(doc.By, p.Policy.Key, doc.Created.Time)
+	agree(doc.By, p.Policy.Key, doc.Created.Time, p.Policy.place())
 	for _, a := range p.Approvals {
-		agree(a.Record.By, a.Key, a.Record.Created.Time)
+		agree(a.Record.By, a.Key, a.Record.Created.Time, a.place())
 	}
 	d.Old.Who, d.New.Who = without(old.People, d.Old.Have), without(next.People, d.New.Have)
 	// A threshold of nobody is none: the compiler of policies refuses it too.

@@ -121,10 +121,14 @@ func (tl *timeline) request(change func(*request.Request), roles ...string) *tim
 	if err := r.Check(); err != nil {
 		tl.t.Fatal(err)
 	}
-	if err := r.Allowed(tl.h.Latest(), request.Before{}); err != nil {
+	var before request.Before
+	if r.NeedsPast(tl.h.Latest()) {
+		before.Past = &policy.Past{} // that of a person who has nothing
+	}
+	if err := r.Allowed(tl.h.Latest(), before); err != nil {
 		tl.t.Fatal(err)
 	}
-	tl.c = Case{Request: placed(tl, r, r.By), Digest: record.Sum([]byte(r.ID))}
+	tl.c = Case{Request: placed(tl, r, r.By), Digest: record.Sum([]byte(r.ID)), Before: before}
 	return tl
 }
 

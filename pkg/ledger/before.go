@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,6 +57,13 @@ func (f *fold) findOpen() error {
 func (x index) past(h policy.History, person string, at time.Time) (*policy.Past, error) {
 	past := &policy.Past{InRole: map[string]int{}}
 	// What is known to be settled may not have been yet at that time.
+	type pending struct {
+		approve.Case
+		by     string
+		grants []approve.GrantDecision // that are not settled
+	}
+	open := map[record.ID]pending{}
+	var order []record.ID
 	err := x.each(`SELECT body, person FROM (SELECT id FROM requests WHERE state IS NULL UNION ALL SELECT id FROM requests WHERE quiet >= ?) few
 		CROSS JOIN requests r ON r.id = few.id ORDER BY r.id`, func(rows *sql.Rows) error {
 		c, by, err := caseOf(rows)
@@ -63,22 +71,35 @@ func (x index) past(h policy.History, person string, at time.Time) (*policy.Past
 			return err
 		}
 		d := approve.Decide(h, c, at)
+		id := c.Request.Record.ID
 		if d.Debt.Open() && by == person {
-			past.Debts = append(past.Debts, c.Request.Record.ID)
+			past.Debts = append(past.Debts, id)
 		}
+		p := pending{Case: c, by: by}
 		for _, g := range d.Grants {
-			if d.State.Settled() || g.State.Settled() {
-				continue
+			if !d.State.Settled() && !g.State.Settled() {
+				p.grants = append(p.grants, g)
 			}
-			past.InRole[g.Grant.String()]++
-			if by == person {
-				past.Open = append(past.Open, held(c, g))
-			}
+		}
+		if len(p.grants) > 0 {
+			open[id], order = p, append(order, id)
 		}
 		return nil
 	}, at.Unix())
 	if err != nil {
 		return nil, err
+	}
+	for _, id := range order {
+		p := open[id]
+		if _, both := open[p.Request.Record.Extends]; both {
+			continue // it goes on with what is counted already
+		}
+		for _, g := range p.grants {
+			past.InRole[g.Grant.String()]++
+			if p.by == person {
+				past.Open = append(past.Open, held(p.Case, g))
+			}
+		}
 	}
 	err = x.each(`SELECT body, person FROM requests WHERE person = ? ORDER BY id DESC LIMIT ?`, func(rows *sql.Rows) error {
 		c, _, err := caseOf(rows)
@@ -89,8 +110,11 @@ func (x index) past(h policy.History, person string, at time.Time) (*policy.Past
 		for _, g := range d.Grants {
 			if g.State.Settled() || d.State.Settled() {
 				old := held(c, g)
-				if g.Granted && d.State.Settled() && d.Closed.Before(old.Until) {
+				if d.State.Settled() && d.Closed.Before(old.Until) {
 					old.Until = d.Closed
+				}
+				if !old.Until.After(old.Since) { // it ended before it opened
+					old.Since, old.Until = time.Time{}, time.Time{}
 				}
 				past.Recent = append(past.Recent, old)
 			}
@@ -156,11 +180,20 @@ func base(h policy.History, r request.Request, kase func(record.ID) (approve.Cas
 			return nil, refuse(policy.ExtendsAlready, "see: jit show "+id.Short(), "request %s is extended already, by %s, which is %s", short, id.Short(), s)
 		}
 	}
-	b := &request.Base{Grants: c.Request.Record.Grants, Opens: d.Opens, Ends: d.Ends, Keys: d.Keys}
-	if before := c.Before.Base; before != nil {
-		b.Opens, b.Keys = before.Opens, append(b.Keys, before.Keys...)
+	b := &request.Base{Keys: slices.Clone(d.Keys)}
+	for _, g := range d.Grants {
+		if g.State != approve.Active {
+			continue // of a bundle that opens in parts, only what is open is prolonged
+		}
+		part := request.BasePart{Grant: g.Grant, Opens: g.Opens, Ends: g.Ends}
+		if before := c.Before.Base.Of([]request.Grant{g.Grant}); before != nil && len(before.Parts) > 0 {
+			part.Opens = before.Parts[0].Opens
+		}
+		b.Parts = append(b.Parts, part)
 	}
-	b.Total = b.Ends.Sub(b.Opens)
+	if before := c.Before.Base; before != nil {
+		b.Keys = append(b.Keys, before.Keys...)
+	}
 	return b, nil
 }
 

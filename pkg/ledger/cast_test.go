@@ -83,9 +83,12 @@ type terms struct {
 	driver    string // of web
 	machines  string // " robot rover"
 	oneKey    bool   // alice has only her second key
+	lending   int    // for how many hours one may delegate, or 0
+	delegates string // to whom, or empty: everybody
+	family           // what has to do with other requests
 }
 
-var firstTerms = terms{admins: "alice dave", threshold: 1, stages: 1, count: 1, hours: 4, meaning: "readers", driver: "postgres", machines: " robot rover"}
+var firstTerms = terms{admins: "alice dave", threshold: 1, stages: 1, count: 1, hours: 4, meaning: "readers", driver: "postgres", machines: " robot rover", lending: 24}
 
 // changes are what a proposal may change.
 var changes = []struct {
@@ -120,6 +123,9 @@ var changes = []struct {
 	{"both machines are back", func(t *terms) { t.machines = " robot rover" }},
 	{"alice has one key", func(t *terms) { t.oneKey = true }},
 	{"alice has two keys", func(t *terms) { t.oneKey = false }},
+	{"one may not delegate", func(t *terms) { t.lending, t.delegates = 0, "" }},
+	{"one may delegate for long", func(t *terms) { t.lending, t.delegates = 100, "" }},
+	{"one may delegate to ops", func(t *terms) { t.lending, t.delegates = 24, "team:ops" }},
 	{"nobody must agree", func(t *terms) { t.threshold = 0 }}, // no policy
 	{"db becomes web", func(t *terms) { t.driver = "" }},      // no policy
 }
@@ -140,6 +146,10 @@ func (c *cast) bodyOf(t terms) policy.Body {
 			"web": {Driver: t.driver, Roles: map[string]policy.Role{"read": {}}},
 		},
 	}
+	b.Delegation.Longest.Duration = time.Duration(t.lending) * time.Hour
+	if t.delegates != "" {
+		b.Delegation.To = []string{t.delegates}
+	}
 	if !t.oneKey {
 		b.People["alice"] = policy.Person{Keys: append(b.People["alice"].Keys, c.fingerprint("alice")), Teams: []string{"ops"}}
 	}
@@ -159,6 +169,7 @@ func (c *cast) bodyOf(t terms) policy.Body {
 		web.Stages, web.Approve = db.Stages[:1], ""
 	}
 	b.Rules = []policy.Rule{db, web}
+	t.family.write(&b)
 	return b
 }
 

@@ -98,7 +98,11 @@ func (m *maker) about(id record.ID, digest record.Digest) string {
 }
 
 func (m *maker) ask() {
+	if m.askOtherwise() {
+		return
+	}
 	key := pick(m, "bob", "carol", "bob", "dave", "bob", "alice", "bob", "carol", "bob", "alice.2")
+	key = m.asker(key)
 	if m.seldom(10) {
 		key = pick(m, "mallory", "robot")
 	}
@@ -150,6 +154,10 @@ func (m *maker) approve() {
 		return
 	}
 	r, key := m.one(), pick(m, "carol", "alice", "dave", "alice.2", "carol", "alice", "dave", "carol", "alice", "bob")
+	if r.Emergency && !m.seldom(32) && m.acknowledge() || m.extendOpen(r) {
+		return
+	}
+	key, r = m.actor(key, r)
 	m.lay(record.KindApproval, key, r.ID, false, owner(key)+" approves "+r.ID.Short(), func(record.Head) string {
 		s := m.about(r.ID, r.digest)
 		if m.seldom(40) {
@@ -162,15 +170,21 @@ func (m *maker) approve() {
 // besides lays one of the records that stand beside a request.
 func (m *maker) besides(kind record.Kind) {
 	field := map[record.Kind]string{record.KindDenial: "reason: not now\n", record.KindRevocation: "reason: enough\n", record.KindComment: "comment: well\n"}[kind]
-	if len(m.asked) == 0 {
+	if len(m.asked) == 0 || kind == record.KindComment && m.acknowledge() {
 		return
 	}
 	r := m.one()
+	if base, ok := m.prolonged(); ok && m.seldom(100) {
+		r = base
+	}
 	key := pick(m, "carol", "alice", "dave")
 	if q, ok := m.ref.request(r.ID); ok && kind == record.KindWithdrawal && len(q.Approvals) > 0 {
 		key = q.Approvals[len(q.Approvals)-1].Record.By
 	} else if kind == record.KindCancellation {
 		key = r.By
+	}
+	if kind == record.KindDenial || kind == record.KindRevocation {
+		key, r = m.actor(key, r)
 	}
 	if m.seldom(24) {
 		key = pick(m, keyNames...)

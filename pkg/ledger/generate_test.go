@@ -88,9 +88,9 @@ func dice(n int) *rapid.Generator[[]int] { return rapid.SliceOfN(die, n, n) }
 
 var plans = rapid.Custom(func(t *rapid.T) plan {
 	commit := rapid.Custom(func(t *rapid.T) plannedCommit {
-		return plannedCommit{rapid.SliceOfN(dice(14), 1, 4).Draw(t, "events"), dice(5).Draw(t, "fold")}
+		return plannedCommit{rapid.SliceOfN(dice(17), 1, 4).Draw(t, "events"), dice(5).Draw(t, "fold")}
 	})
-	return plan{dice(16).Draw(t, "first"), rapid.SliceOfN(commit, 2, 20).Draw(t, "commits"), dice(5).Draw(t, "last")}
+	return plan{dice(18).Draw(t, "first"), rapid.SliceOfN(commit, 2, 20).Draw(t, "commits"), dice(5).Draw(t, "last")}
 })
 
 func (m *maker) throw() int {
@@ -151,6 +151,7 @@ func (m *maker) begin() {
 	t := firstTerms
 	t.threshold += m.below(2)
 	t.stages += m.below(2)
+	t.family = pick(m, families...)
 	head := record.Head{APIVersion: record.APIVersion, Kind: record.KindPolicy, ID: m.id(), Created: record.At(m.now), By: "alice"}
 	text := headText(head) + m.body(t)
 	m.first = record.Sum([]byte(text))
@@ -285,6 +286,8 @@ func (m *maker) event() {
 		m.agree()
 	case n < 222:
 		m.certificate()
+	case n >= 232:
+		m.standing()
 	default:
 		m.attack()
 	}

@@ -83,13 +83,16 @@ func mayHeal(key record.Fingerprint, policies ...*policy.Policy) (name string, e
 
 // MayHeal gives the name of the admin or reconciler whose key this is, in the
 // policy in force now and, where fork is a position of the history, in the one
-// in force there. Else the error says why not.
+// in force there. Else, or where they are locked, the error says why not.
 func (l *Ledger) MayHeal(key record.Fingerprint, fork int) (name string, err error) {
 	policies := []*policy.Policy{l.policies.Latest()}
 	if fork > 0 {
 		policies = append(policies, l.policies.At(fork))
 	}
-	return mayHeal(key, policies...)
+	if name, err = mayHeal(key, policies...); err == nil {
+		err = l.locks.Refuse(name, key)
+	}
+	return name, err
 }
 
 // Healer judges the signature of a heal by what this ledger knows: the key must
@@ -151,7 +154,7 @@ func (f *fold) heal(c gitstore.Commit, certs []certFile) error {
 	if err != nil {
 		return ignoreRefusal(err)
 	}
-	if _, err := mayHeal(by.Primary, f.policies.Latest()); err != nil {
+	if err := f.mayHealNow(by.Primary); err != nil {
 		return ignoreRefusal(err)
 	}
 	fork, aside, err := src.Aside(c.Parents[1], func(h gitstore.Hash) (bool, error) {
@@ -177,6 +180,15 @@ func (f *fold) heal(c gitstore.Commit, certs []certFile) error {
 	return nil
 }
 
+// mayHealNow judges a healer by the policy in force and the locks of now.
+func (f *fold) mayHealNow(key record.Fingerprint) error {
+	name, err := mayHeal(key, f.policies.Latest())
+	if err == nil {
+		err = f.locks.Refuse(name, key)
+	}
+	return err
+}
+
 // stillHealed looks again at the end of a commit that is a heal: where the
 // commit itself brings what takes the healer out of office, it is none.
 func (f *fold) stillHealed() error {
@@ -185,7 +197,7 @@ func (f *fold) stillHealed() error {
 	if key == "" {
 		return nil
 	}
-	_, err := mayHeal(key, f.policies.Latest())
+	err := f.mayHealNow(key)
 	if reasonOf(err) == "" {
 		return err
 	}

@@ -135,6 +135,7 @@ func (s state) clone() state {
 	}
 	s.floors = floors
 	s.policies = s.policies[:len(s.policies):len(s.policies)]
+	s.locks = s.locks[:len(s.locks):len(s.locks)]
 	return s
 }
 
@@ -174,6 +175,9 @@ func (x index) load() (state, error) {
 		return s, err
 	}
 	if err := x.loadPolicies(&s); err != nil {
+		return s, err
+	}
+	if err := x.loadLocks(&s); err != nil {
 		return s, err
 	}
 	return s, x.each(`SELECT resource, reconciler, at FROM floors`, func(r *sql.Rows) error {

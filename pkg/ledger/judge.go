@@ -3,6 +3,7 @@ package ledger
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -115,7 +116,7 @@ func (f *fold) standing(v record.Verified) error {
 	if machine := h.Kind == record.KindReceipt || h.Kind == record.KindHeartbeat; machine == person {
 		return refuse(ReasonNotReconciler, "%s cannot sign a %s", h.By, h.Kind)
 	}
-	return nil
+	return f.mayActHere(h, v.Primary())
 }
 
 // admit judges a record by what it means, and gives it its effect.
@@ -135,10 +136,28 @@ func (f *fold) admit(v record.Verified, c candidate, headAt int) error {
 			return err
 		}
 	}
-	if c.place.Policy || c.place.Request == "" {
+	if !c.place.Policy && c.place.Request == "" {
+		return f.apart(v, headAt)
+	}
+	if c.place.Policy {
 		return refuse(ReasonWrongPlace, "a %s does not belong there", v.Head().Kind)
 	}
 	return f.beside(v, c, headAt)
+}
+
+// apart takes a record that belongs to no one request.
+func (f *fold) apart(v record.Verified, headAt int) error {
+	switch v.Head().Kind {
+	case record.KindLock:
+		return f.lock(v)
+	case record.KindUnlock:
+		return f.unlock(v)
+	case record.KindDelegation:
+		return f.delegate(v, headAt)
+	case record.KindDelegationEnd:
+		return f.endDelegation(v)
+	}
+	return refuse(ReasonWrongPlace, "a %s does not belong there", v.Head().Kind)
 }
 
 // placed puts a record at its place.
@@ -209,6 +228,9 @@ func (f *fold) weigh(p *policy.Policy, proposal approve.Proposal) error {
 	}
 	f.policies = append(f.policies, policy.InForce{Policy: p, Position: f.position, Since: d.At})
 	if err := f.forget(d.At); err != nil {
+		return err
+	}
+	if err := f.endForGone(f.policies[len(f.policies)-1]); err != nil {
 		return err
 	}
 	return f.saveProposal(proposal, f.position, d.At)
@@ -310,7 +332,11 @@ func (f *fold) beside(v record.Verified, c candidate, headAt int) error {
 		return err
 	}
 	p, by := f.policies.Latest(), v.Head().By
-	who := revoke.Who{By: by, At: v.Head().Created.Time}
+	acting, err := f.actingAt(v.Head())
+	if err != nil {
+		return err
+	}
+	who := revoke.Who{By: by, At: v.Head().Created.Time, Acting: acting}
 	switch v.Head().Kind {
 	case record.KindApproval:
 		err = add(f, v, headAt, &kase, &kase.Approvals, approve.DecodeApproval, func(x approve.Placed[approve.Approval]) error {
@@ -320,8 +346,11 @@ func (f *fold) beside(v record.Verified, c candidate, headAt int) error {
 			if err := f.notBackdated(kase.Request.Record, x.Record.Created.Time); err != nil {
 				return err
 			}
-			return kase.MayApprove(f.policies, x, nil)
+			return kase.MayApprove(f.policies, x, acting)
 		})
+		if err == nil && len(acting) > 0 {
+			kase.Acting = withActing(kase.Acting, v.Head().ID, acting)
+		}
 	case record.KindDenial:
 		err = add(f, v, headAt, &kase, &kase.Denials, approve.DecodeDenial, func(x approve.Placed[approve.Denial]) error {
 			return errors.Join(kase.Names(x.Record.Request, x.Record.RequestDigest), kase.MayDeny(p, who))
@@ -361,6 +390,14 @@ func (f *fold) beside(v record.Verified, c candidate, headAt int) error {
 		return err
 	}
 	return f.inherit(kase, v.Head().Kind)
+}
+
+// withActing gives a copy of the map with one entry more: cases that are read from
+// one another share it.
+func withActing(have map[record.ID][]string, id record.ID, names []string) map[record.ID][]string {
+	all := map[record.ID][]string{id: names}
+	maps.Copy(all, have)
+	return all
 }
 
 // add decodes a record, judges it, and appends it to its list in the case.
@@ -451,8 +488,8 @@ func (f *fold) voidKey(fpr record.Fingerprint, at time.Time) error {
 	if _, err := f.Exec(`INSERT INTO voids VALUES (?, ?, ?)`, string(fpr), f.position, at.Unix()); err != nil {
 		return err
 	}
-	signed, err := f.rows(`WHERE r.key = ? AND r.kind IN (?, ?, ?) ORDER BY r.position, r.ord`, fpr.Bytes(),
-		string(record.KindRequest), string(record.KindApproval), string(record.KindPolicy))
+	signed, err := f.rows(`WHERE r.key = ? AND r.kind IN (?, ?, ?, ?) ORDER BY r.position, r.ord`, fpr.Bytes(),
+		string(record.KindRequest), string(record.KindApproval), string(record.KindPolicy), string(record.KindAcknowledgement))
 	if err != nil {
 		return err
 	}
@@ -471,7 +508,7 @@ func (f *fold) voidKey(fpr record.Fingerprint, at time.Time) error {
 			return err
 		}
 	}
-	return nil
+	return f.voidDelegations(fpr, at)
 }
 
 // voidProposal takes a compromised key's agreement from a proposal that is

@@ -21,11 +21,12 @@ import (
 	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/revoke"
 )
 
 // Version names the rules by which records are judged and the form of the
 // index. An index of another version is made again.
-const Version = 5
+const Version = 6
 
 var (
 	// ErrNotFound means that there is no such request, policy version or record.
@@ -64,6 +65,8 @@ type state struct {
 	void     map[record.Fingerprint]void
 	// floors is the newest receipt's time by resource and reconciler.
 	floors map[string]map[string]time.Time
+	// locks are all locks, in the order of the history.
+	locks revoke.Locks
 }
 
 // Open opens or makes the index at path. With identity not empty, only the
@@ -113,7 +116,7 @@ func (l *Ledger) form() error {
 	if tables > 0 {
 		return fmt.Errorf("it is of version %d, and this jit makes version %d", version, Version)
 	}
-	_, err := l.db.Exec(schema + healSchema + sightSchema + indices + fmt.Sprintf(`PRAGMA user_version = %d`, Version))
+	_, err := l.db.Exec(schema + healSchema + standingSchema + sightSchema + indices + fmt.Sprintf(`PRAGMA user_version = %d`, Version))
 	return err
 }
 

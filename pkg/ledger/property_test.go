@@ -241,11 +241,15 @@ type tally struct {
 	counted, aside  map[string]int
 	states          map[approve.State]int
 	versions, real  int
+	standings
+	relations
 }
 
 func (y *tally) add(s *stand) {
 	y.stores++
 	y.records += len(s.ids)
+	y.standings.add(s)
+	y.relations.add(s)
 	for _, c := range s.ref.counted {
 		y.counted[string(c.Kind)]++
 	}
@@ -264,23 +268,29 @@ func (y *tally) add(s *stand) {
 
 // enough fails where the stores held too little of what they are made for.
 func (y *tally) enough(t *testing.T) {
-	t.Logf("%d stores with %d records, %d of them in a repository, %d changes of policy\ncounted: %v\nset aside: %v\nstates: %v",
-		y.stores, y.records, y.real, y.versions, y.counted, y.aside, y.states)
+	t.Logf("%d stores with %d records, %d of them in a repository, %d changes of policy\ncounted: %v\nset aside: %v\nstates: %v\nlocks and delegations: %+v\nof several requests: %+v",
+		y.stores, y.records, y.real, y.versions, y.counted, y.aside, y.states, y.standings, y.relations)
 	if y.stores < 300 {
 		return // too few to hold everything
 	}
 	if y.real == 0 || y.versions < y.stores/10 || y.records < 5*y.stores {
 		t.Errorf("%d repositories, %d changes of policy and %d records in %d stores", y.real, y.versions, y.records, y.stores)
 	}
+	// They come about less often than the rest.
+	if y.stores >= 1000 && (y.lifted == 0 || y.locked == 0 || y.forOthers == 0 || y.over == 0 || y.counted[string(record.KindDelegationEnd)] == 0) {
+		t.Errorf("too little of locks and delegations: %+v", y.standings)
+	}
+	y.relations.enough(t, y)
 	for _, kind := range []record.Kind{record.KindPolicy, record.KindRequest, record.KindApproval, record.KindDenial, record.KindWithdrawal,
-		record.KindCancellation, record.KindRevocation, record.KindComment, record.KindReceipt, record.KindHeartbeat} {
+		record.KindCancellation, record.KindRevocation, record.KindComment, record.KindReceipt, record.KindHeartbeat,
+		record.KindLock, record.KindUnlock, record.KindDelegation} {
 		if y.counted[string(kind)] == 0 {
 			t.Errorf("no %s counted in %d stores", kind, y.stores)
 		}
 	}
 	for _, reason := range []string{ledger.ReasonForeignFile, ledger.ReasonWrongPlace, ledger.ReasonDuplicateID, ledger.ReasonWrongStore, ledger.ReasonUnknownHead,
 		ledger.ReasonNotInPolicy, ledger.ReasonWrongSigner, ledger.ReasonNotReconciler, ledger.ReasonNoSuchRequest, ledger.ReasonNoSignature,
-		string(record.ReasonSigMismatch), string(record.ReasonSigArmor), string(record.ReasonKeyRevoked), string(policy.Backdated), string(policy.AfterEnd),
+		string(record.ReasonSigMismatch), string(record.ReasonSigArmor), string(record.ReasonKeyRevoked), string(policy.Backdated), string(policy.AfterEnd), string(policy.Locked),
 		string(gitstore.Changed), string(gitstore.Deleted), string(gitstore.CaseTwin), string(gitstore.BadMode), string(gitstore.BadPath)} {
 		if y.aside[reason] == 0 {
 			t.Errorf("nothing was set aside as %q in %d stores", reason, y.stores)

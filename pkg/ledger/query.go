@@ -12,6 +12,7 @@ import (
 	"github.com/jitaccess/jit/pkg/approve"
 	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/revoke"
 )
 
 // Entry is one request and where it stands.
@@ -58,6 +59,9 @@ type Filter struct {
 	Resource string
 	// Open picks what is pending, scheduled or active.
 	Open bool
+	// Unacknowledged picks the emergencies that nobody has acknowledged, over or
+	// not.
+	Unacknowledged bool
 	// Named picks those whose short name, or whose id, begins with it.
 	Named string
 	// Limit is the most that are given; 0 is no limit.
@@ -66,11 +70,11 @@ type Filter struct {
 
 // onlyOpen reports whether nothing that is settled is picked.
 func (f Filter) onlyOpen() bool {
-	return f.Open || len(f.States) > 0 && !slices.ContainsFunc(f.States, approve.State.Settled)
+	return f.Open || f.Unacknowledged || len(f.States) > 0 && !slices.ContainsFunc(f.States, approve.State.Settled)
 }
 
 func (f Filter) wants(e Entry) bool {
-	if f.By != "" && e.Request.Record.By != f.By || f.Open && e.State.Settled() {
+	if f.By != "" && e.Request.Record.By != f.By || f.Open && e.State.Settled() || f.Unacknowledged && !e.Debt.Open() {
 		return false
 	}
 	state, resource := len(f.States) == 0, f.Resource == ""
@@ -394,10 +398,12 @@ func (l *Ledger) Export() ([]byte, error) {
 		Proposals    []json.RawMessage
 		Certificates []string
 		Floors       map[string]map[string]time.Time
+		Locks        revoke.Locks
+		Delegations  []json.RawMessage
 		SetAside     []SetAside
 		Healed       []gitstore.Hash
 		Sights       []Sight
-	}{Identity: l.identity, Head: l.head, Position: l.position, Digest: l.digest, Floors: l.floors}
+	}{Identity: l.identity, Head: l.head, Position: l.position, Digest: l.digest, Floors: l.floors, Locks: l.locks}
 	var err error
 	if all.Records, err = l.AllRecords(); err != nil {
 		return nil, err
@@ -427,6 +433,9 @@ func (l *Ledger) Export() ([]byte, error) {
 	}
 	plain := func(body []byte) ([]byte, error) { return body, nil }
 	if err := bodies(&all.Proposals, `SELECT body FROM proposals ORDER BY id`, plain); err != nil {
+		return nil, err
+	}
+	if err := bodies(&all.Delegations, `SELECT body FROM delegations ORDER BY id`, plain); err != nil {
 		return nil, err
 	}
 	for _, c := range l.keyring.All() {

@@ -17,19 +17,27 @@ import (
 
 // succession finds the policy versions that were in force: at each agreement to
 // a version, whether it was the last one needed.
-func (r *reference) succession() (h policy.History) {
+func (r *reference) succession() policy.History {
+	h, _ := r.forced()
+	return h
+}
+
+// forced gives the succession, and for each version the number of the record with
+// which it came into force.
+func (r *reference) forced() (h policy.History, at []int) {
 	for i, c := range r.counted {
 		switch {
 		case len(h) == 0:
+			at = append(at, i)
 			h = policy.History{{Policy: c.policy, Position: c.position, Since: c.Head().Created.Time}}
 		case c.Policy:
 			version := r.version(c.Request)
 			if since, ok := r.agreed(h.Latest().Document().Admins, version, i); ok {
-				h = append(h, policy.InForce{Policy: version.policy, Position: c.position, Since: since})
+				h, at = append(h, policy.InForce{Policy: version.policy, Position: c.position, Since: since}), append(at, i)
 			}
 		}
 	}
-	return h
+	return h, at
 }
 
 func (r *reference) inForce() *policy.Policy { return r.succession().Latest() }
@@ -50,12 +58,13 @@ func (r *reference) agreed(old policy.Admins, version *counted, upTo int) (since
 	admins := version.policy.Document().Admins
 	since = version.Head().Created.Time
 	var agree []string
-	for _, c := range r.counted[:upTo+1] {
+	for i, c := range r.counted[:upTo+1] {
 		by := c.Head().By
 		void, isVoid := r.void(c.Primary())
 		switch {
 		case !c.Policy || c.Request != version.ID:
 		case isVoid && void.Position <= r.counted[upTo].position:
+		case r.lockedSince(i, upTo, by, c.Primary()):
 		case !slices.Contains(old.People, by) && !slices.Contains(admins.People, by) || slices.Contains(agree, by):
 		default:
 			agree = append(agree, by)
@@ -105,15 +114,26 @@ func (r *reference) backdated(q request.Request, created time.Time) bool {
 
 // request gathers what counts about a request.
 func (r *reference) request(id record.ID) (c approve.Case, ok bool) {
-	for _, x := range r.counted {
-		if x.Policy || x.Request != id {
+	before := r.prolonged(id)
+	for i, x := range r.counted {
+		if inherited := ok && x.Kind.TakesAway() && slices.Contains(before, x.Request); x.Policy || x.Request != id && !inherited {
+			if slices.Contains(before, x.Request) {
+				c.Void = r.withVoid(c.Void, x)
+			}
 			continue
 		}
 		switch v := x.value.(type) {
 		case request.Request:
-			c.Request, c.Digest, ok = put(v, x), x.Digest(), true
+			c.Request, c.Digest, c.Before, ok = put(v, x), x.Digest(), x.before, true
+			c.Locks = slices.Concat(r.lockedBy(v.By, r.locksFrom(i), before), r.compromises())
+		case approve.Acknowledgement:
+			c.Acks = append(c.Acks, put(v, x))
 		case approve.Approval:
 			c.Approvals = append(c.Approvals, put(v, x))
+			if c.Acting == nil {
+				c.Acting = map[record.ID][]string{}
+			}
+			c.Acting[x.ID] = x.acting
 		case approve.Denial:
 			c.Denials = append(c.Denials, put(v, x))
 		case approve.Withdrawal:
@@ -123,12 +143,7 @@ func (r *reference) request(id record.ID) (c approve.Case, ok bool) {
 		case revoke.Revocation:
 			c.Revocations = append(c.Revocations, put(v, x))
 		}
-		if void, ok := r.void(x.Primary()); ok && (x.Kind == record.KindRequest || x.Kind == record.KindApproval) {
-			if c.Void == nil {
-				c.Void = map[record.Fingerprint]approve.Void{}
-			}
-			c.Void[x.Primary()] = void
-		}
+		c.Void = r.withVoid(c.Void, x)
 	}
 	return c, ok
 }
@@ -140,12 +155,16 @@ func put[T any](v T, c counted) approve.Placed[T] {
 // proposal gathers what counts about a policy version. A key that is found to be
 // compromised when the version is in force changes nothing any more.
 func (r *reference) proposal(id record.ID) (p approve.Proposal) {
-	last := r.position
-	for _, v := range r.succession() {
+	last, lastRecord := r.position, len(r.counted)
+	h, forced := r.forced()
+	for i, v := range h {
 		if v.ID() == id {
-			last = v.Position
+			last, lastRecord = v.Position, forced[i]+1
 		}
 	}
+	upTo := *r
+	upTo.counted = r.counted[:lastRecord]
+	p.Locks = upTo.locksFrom(0)
 	for _, x := range r.counted {
 		if !x.Policy || x.Request != id {
 			continue
@@ -174,7 +193,10 @@ func (r *reference) meaning(c *counted) (reason string) {
 	case c.Kind == record.KindRequest:
 		q, err := request.Decode(c.Verified)
 		if err == nil {
-			err = q.Allowed(r.inForce(), request.Before{})
+			c.before, err = r.before(q)
+		}
+		if err == nil {
+			err = q.Allowed(r.inForce(), c.before)
 		}
 		if err == nil && r.backdated(q, q.Created.Time) {
 			return string(policy.Backdated)
@@ -187,7 +209,9 @@ func (r *reference) meaning(c *counted) (reason string) {
 		v, err := receipt.DecodeHeartbeat(c.Verified)
 		c.value = v
 		return why(err)
-	case c.Policy || c.Request == "":
+	case c.Request == "":
+		return r.apart(c)
+	case c.Policy:
 		return ledger.ReasonWrongPlace
 	}
 	q, ok := r.request(c.Request)
@@ -263,13 +287,16 @@ func (r *reference) beside(c *counted, q approve.Case) (reason string) {
 			if r.backdated(q.Request.Record, v.Created.Time) {
 				return &policy.Refusal{Code: policy.Backdated}
 			}
-			return q.MayApprove(r.succession(), put(v, *c), nil)
+			c.acting = r.acting(by, v.Created.Time)
+			return q.MayApprove(r.succession(), put(v, *c), c.acting)
 		})
 	case record.KindDenial:
 		var v approve.Denial
 		v, err = approve.DecodeDenial(c.Verified)
 		c.value = v
-		may(v.Request, v.RequestDigest, func() error { return q.MayDeny(now, revoke.Who{By: by, At: c.Head().Created.Time}) })
+		may(v.Request, v.RequestDigest, func() error {
+			return q.MayDeny(now, revoke.Who{By: by, At: c.Head().Created.Time, Acting: r.acting(by, c.Head().Created.Time)})
+		})
 	case record.KindWithdrawal:
 		var v approve.Withdrawal
 		v, err = approve.DecodeWithdrawal(c.Verified)
@@ -285,8 +312,13 @@ func (r *reference) beside(c *counted, q approve.Case) (reason string) {
 		v, err = revoke.DecodeRevocation(c.Verified)
 		c.value = v
 		may(v.Request, v.RequestDigest, func() error {
-			return revoke.MayRevoke(now, q.Request.Record, revoke.Who{By: by, At: c.Head().Created.Time})
+			return revoke.MayRevoke(now, q.Request.Record, revoke.Who{By: by, At: c.Head().Created.Time, Acting: r.acting(by, c.Head().Created.Time)})
 		})
+	case record.KindAcknowledgement:
+		var v approve.Acknowledgement
+		v, err = approve.DecodeAcknowledgement(c.Verified)
+		c.value = v
+		may(v.Request, v.RequestDigest, func() error { return q.MayAcknowledge(now, put(v, *c)) })
 	case record.KindComment:
 		var v request.Comment
 		v, err = request.DecodeComment(c.Verified)
@@ -294,7 +326,7 @@ func (r *reference) beside(c *counted, q approve.Case) (reason string) {
 		may(v.Request, v.RequestDigest, func() error { return nil })
 	case record.KindReceipt:
 		return r.receipt(c, q)
-	case record.KindHeartbeat:
+	default:
 		return ledger.ReasonWrongPlace
 	}
 	return why(err)

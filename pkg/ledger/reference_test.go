@@ -11,6 +11,7 @@ import (
 	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/request"
 )
 
 // reference is the ledger as docs/store-format.md tells it, made to be read and
@@ -48,10 +49,12 @@ type counted struct {
 	record.Place
 	record.Verified
 	value                   any
+	before                  request.Before // where it is a request
 	policy                  *policy.Policy // where it is a policy version
 	path                    string
 	blob, asc               gitstore.Hash
 	position, order, headAt int
+	standing
 }
 
 // read takes the next commit of the chain.
@@ -157,7 +160,8 @@ func (r *reference) records(files []lookedAt) {
 			*list = append(*list, place)
 		}
 	}
-	rank := map[record.Kind]int{record.KindPolicy: 1, record.KindRequest: 2, record.KindApproval: 3, record.KindComment: 4, record.KindReceipt: 4, record.KindHeartbeat: 4}
+	rank := map[record.Kind]int{record.KindPolicy: 1, record.KindRequest: 2, record.KindApproval: 3, record.KindComment: 4, record.KindReceipt: 4, record.KindAcknowledgement: 4,
+		record.KindUnlock: 4, record.KindHeartbeat: 4, record.KindDelegation: 4}
 	order := func(a, b record.Place) int {
 		return cmp.Or(cmp.Compare(rank[a.Kind], rank[b.Kind]), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Path(), b.Path()))
 	}
@@ -317,6 +321,8 @@ func (r *reference) common(c *counted) (reason string) {
 		return ledger.ReasonWrongSigner
 	case machine != (head.Kind == record.KindReceipt || head.Kind == record.KindHeartbeat):
 		return ledger.ReasonNotReconciler
+	case head.Kind != record.KindCancellation && r.isLocked(owner, c.Primary()):
+		return string(policy.Locked)
 	}
 	for i, commit := range r.commits[:r.position-1] {
 		if string(commit) == head.Head {

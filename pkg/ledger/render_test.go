@@ -76,6 +76,7 @@ func (r *reference) render(times []time.Time) (lines []string) {
 	}
 	h := r.succession()
 	lines = append(lines, renderPolicies(h, r.position)...)
+	lines = append(lines, r.renderStanding(times)...)
 	lines = append(lines, fmt.Sprintf("head %s at %d, digest %s", r.commits[r.position-1], r.position, digest))
 	for _, now := range times {
 		open := []record.ID{}
@@ -164,6 +165,11 @@ func render(l *ledger.Ledger, times []time.Time) (lines []string, err error) {
 	}
 	head, position := l.Head()
 	lines = append(lines, renderPolicies(l.Policies(), position)...)
+	people, err := renderLedgerStanding(l, times)
+	if err != nil {
+		return nil, err
+	}
+	lines = append(lines, people...)
 	lines = append(lines, fmt.Sprintf("head %s at %d, digest %s", head, position, l.Digest()))
 	for _, now := range times {
 		requests, err := l.Requests(ledger.Filter{}, now)

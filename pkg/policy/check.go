@@ -8,23 +8,10 @@ import (
 	"strings"
 	"time"
 
+	"cel.dev/cel-go/cel"
+
 	"github.com/jitaccess/jit/pkg/record"
 )
-
-// Problem is something that makes a policy unusable.
-type Problem struct {
-	// Path is where it stands: rules[2].stages[0].approvers[1]
-	Path string
-	// Message says what is wrong, and Hint what to write instead.
-	Message, Hint string
-}
-
-func (p Problem) String() string {
-	if p.Hint == "" {
-		return p.Path + ": " + p.Message
-	}
-	return p.Path + ": " + p.Message + " (" + p.Hint + ")"
-}
 
 var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
 
@@ -40,10 +27,29 @@ type checker struct {
 	body     *Body
 	dir      *directory
 	problems []Problem
+	// guesses is how many names have been looked for among the known ones.
+	guesses int
+	// compiler is made for the first condition, and conditions are those of each
+	// rule by its place.
+	compiler   *compiler
+	conditions map[int][]cel.Program
 }
 
-func (c *checker) add(path, hint, format string, args ...any) {
-	c.problems = append(c.problems, Problem{Path: path, Message: fmt.Sprintf(format, args...), Hint: hint})
+func (c *checker) add(code ProblemCode, path, hint, format string, args ...any) {
+	c.problems = append(c.problems, Problem{Path: path, Severity: SeverityError, Code: code, Message: fmt.Sprintf(format, args...), Hint: hint})
+}
+
+// maxGuesses bounds the names for which a nearest one is looked for: each costs a
+// walk over all the known ones, and a file with more mistakes than that has one
+// that explains them.
+const maxGuesses = 100
+
+// guess gives a hint with the nearest of the keys of known; none after many.
+func guess[V any](c *checker, name string, known map[string]V) string {
+	if c.guesses++; c.guesses > maxGuesses {
+		return ""
+	}
+	return nearest(name, slices.Sorted(maps.Keys(known)))
 }
 
 // Check gives everything that makes body unusable as a policy, in the order of
@@ -52,7 +58,10 @@ func (c *checker) add(path, hint, format string, args ...any) {
 // The ledger refuses what Check refuses, whatever a command line allowed. What
 // drivers say of parameters is no part of it, since that differs between
 // versions of jit: see [CheckParameters].
-func Check(body *Body) []Problem {
+func Check(body *Body) []Problem { return check(body).problems }
+
+// check is Check, and keeps what it compiled.
+func check(body *Body) *checker {
 	c := &checker{body: body, dir: newDirectory(body)}
 	c.admins()
 	c.people()
@@ -65,7 +74,7 @@ func Check(body *Body) []Problem {
 	c.resources()
 	c.conflicts()
 	c.rules()
-	return c.problems
+	return c
 }
 
 // CheckParameters gives what the drivers refuse of the roles' parameters.
@@ -75,7 +84,7 @@ func CheckParameters(body *Body, check ParametersCheck) []Problem {
 		res := body.Resources[name]
 		for _, role := range slices.Sorted(maps.Keys(res.Roles)) {
 			if err := check(res.Driver, res.Roles[role].Parameters); err != nil {
-				c.add("resources."+name+".roles."+role+".parameters", "", "%v", err)
+				c.add(ProblemParameters, "resources."+name+".roles."+role+".parameters", "", "%v", err)
 			}
 		}
 	}
@@ -84,14 +93,14 @@ func CheckParameters(body *Body, check ParametersCheck) []Problem {
 
 func (c *checker) name(path, what, name string) {
 	if !nameForm.MatchString(name) {
-		c.add(path, "use a to z, 0 to 9, dot, dash and underscore; at most 63, a letter or digit first",
+		c.add(ProblemName, path, "use a to z, 0 to 9, dot, dash and underscore; at most 63, a letter or digit first",
 			"%s name %q is not allowed", what, name)
 	}
 }
 
 func (c *checker) person(path, name string) {
 	if _, ok := c.body.People[name]; !ok {
-		c.add(path, nearest(name, slices.Sorted(maps.Keys(c.body.People))), "%q is not one of the people", name)
+		c.add(ProblemNoPerson, path, guess(c, name, c.body.People), "%q is not one of the people", name)
 	}
 }
 
@@ -102,33 +111,33 @@ func (c *checker) admins() {
 		at := fmt.Sprintf("admins.people[%d]", i)
 		c.person(at, name)
 		if seen[name] {
-			c.add(at, "name each admin once", "admin %q is named twice", name)
+			c.add(ProblemTwice, at, "name each admin once", "admin %q is named twice", name)
 		}
 		seen[name] = true
 	}
 	switch {
 	case len(a.People) == 0:
-		c.add("admins.people", "name at least one person", "there are no admins")
+		c.add(ProblemNoAdmins, "admins.people", "name at least one person", "there are no admins")
 	case a.Threshold < 1:
-		c.add("admins.threshold", "at least 1; 2 is better", "threshold %d would let the policy change with nobody's agreement", a.Threshold)
+		c.add(ProblemThreshold, "admins.threshold", "at least 1; 2 is better", "threshold %d would let the policy change with nobody's agreement", a.Threshold)
 	case a.Threshold > len(a.People):
-		c.add("admins.threshold", "at most the number of admins", "threshold %d can never be reached by %d admins", a.Threshold, len(a.People))
+		c.add(ProblemThreshold, "admins.threshold", "at most the number of admins", "threshold %d can never be reached by %d admins", a.Threshold, len(a.People))
 	}
 }
 
 // keys checks that each fingerprint is well formed and stands under one owner.
 func (c *checker) keys(at, owner string, keys []record.Fingerprint, owners map[record.Fingerprint]string) {
 	if len(keys) == 0 {
-		c.add(at, "add the full fingerprint of a key", "%s has no key", owner)
+		c.add(ProblemNoKey, at, "add the full fingerprint of a key", "%s has no key", owner)
 	}
 	for i, k := range keys {
 		at := fmt.Sprintf("%s[%d]", at, i)
 		if _, err := record.ParseFingerprint(string(k)); err != nil {
-			c.add(at, "write all 40 digits, upper case, without spaces", "%v", err)
+			c.add(ProblemFingerprint, at, "write all 40 digits, upper case, without spaces", "%v", err)
 			continue
 		}
 		if other, ok := owners[k]; ok {
-			c.add(at, "one key belongs to one", "key %s of %s already belongs to %s", k, owner, other)
+			c.add(ProblemKeyTwice, at, "one key belongs to one", "key %s of %s already belongs to %s", k, owner, other)
 			continue
 		}
 		owners[k] = owner
@@ -137,25 +146,26 @@ func (c *checker) keys(at, owner string, keys []record.Fingerprint, owners map[r
 
 func (c *checker) people() {
 	owners := map[record.Fingerprint]string{}
+	circles := inCircles(c.body.People)
 	for _, name := range slices.Sorted(maps.Keys(c.body.People)) {
 		p := c.body.People[name]
 		at := "people." + name
 		c.name(at, "person's", name)
 		if slices.Contains(concernedWords, name) {
-			c.add(at, "give the person another name", "%q means somebody else in every rule", name)
+			c.add(ProblemName, at, "give the person another name", "%q means somebody else in every rule", name)
 		}
 		c.keys(at+".keys", "person "+name, p.Keys, owners)
 		if p.Department != "" {
 			c.name(at+".department", "department's", p.Department)
 		}
-		c.manager(at+".manager", name)
+		c.manager(at+".manager", name, circles)
 		for i, team := range p.Teams {
 			c.name(fmt.Sprintf("%s.teams[%d]", at, i), "team's", team)
 		}
 		for _, driver := range slices.Sorted(maps.Keys(p.Accounts)) {
 			c.name(at+".accounts."+driver, "driver's", driver)
 			if strings.TrimSpace(p.Accounts[driver]) == "" {
-				c.add(at+".accounts."+driver, "leave the line out to use the person's own name", "the account is blank")
+				c.add(ProblemBlank, at+".accounts."+driver, "leave the line out to use the person's own name", "the account is blank")
 			}
 		}
 	}
@@ -165,24 +175,38 @@ func (c *checker) people() {
 }
 
 // manager checks to whom a person reports: somebody, and in the end nobody.
-func (c *checker) manager(at, person string) {
+func (c *checker) manager(at, person string, circles map[string]bool) {
 	boss := c.body.People[person].Manager
 	if boss == "" {
 		return
 	}
 	if _, ok := c.body.People[boss]; !ok {
 		c.person(at, boss)
-		return
 	}
-	for range len(c.body.People) {
-		if boss == person {
-			c.add(at, "let one of them report to somebody else", "%s reports to themselves in the end", person)
-			return
+	if circles[person] {
+		c.add(ProblemManagers, at, "let one of them report to somebody else", "%s reports to themselves in the end", person)
+	}
+}
+
+// inCircles gives those who report to themselves in the end. Each person is passed
+// once, however long the chains are.
+func inCircles(people map[string]Person) map[string]bool {
+	circles, walk := map[string]bool{}, map[string]string{} // who was passed, on whose walk
+	for name := range people {
+		p := name
+		for p != "" && walk[p] == "" {
+			walk[p] = name
+			p = people[p].Manager
 		}
-		if boss = c.body.People[boss].Manager; boss == "" {
-			return
+		if p == "" || walk[p] != name {
+			continue // the top, or where an earlier walk has been
+		}
+		for !circles[p] {
+			circles[p] = true
+			p = people[p].Manager
 		}
 	}
+	return circles
 }
 
 func (c *checker) teams() {
@@ -190,10 +214,10 @@ func (c *checker) teams() {
 		at := "teams." + name
 		c.name(at, "team's", name)
 		if len(c.dir.teams[name]) == 0 {
-			c.add(at, "teams are named under people", "nobody is in team %q", name)
+			c.add(ProblemNoTeam, at, "teams are named under people", "nobody is in team %q", name)
 		}
 		if len(c.body.Teams[name].Leads) == 0 {
-			c.add(at+".leads", "name at least one person, or remove the team here", "the team has no lead")
+			c.add(ProblemEmpty, at+".leads", "name at least one person, or remove the team here", "the team has no lead")
 		}
 		for i, lead := range c.body.Teams[name].Leads {
 			c.person(fmt.Sprintf("%s.leads[%d]", at, i), lead)
@@ -206,15 +230,15 @@ func (c *checker) rosters() {
 		at := "rosters." + name
 		c.name(at, "roster's", name)
 		if len(c.body.Rosters[name]) == 0 {
-			c.add(at, "write a shift, or remove the roster", "the roster has no shift")
+			c.add(ProblemEmpty, at, "write a shift, or remove the roster", "the roster has no shift")
 		}
 		for i, s := range c.body.Rosters[name] {
 			at := fmt.Sprintf("%s[%d]", at, i)
 			if !s.From.Before(s.Until.Time) {
-				c.add(at+".until", "write a later time", "the shift ends before it begins")
+				c.add(ProblemShift, at+".until", "write a later time", "the shift ends before it begins")
 			}
 			if len(s.People) == 0 {
-				c.add(at+".people", "name who has the duty", "the shift is nobody's")
+				c.add(ProblemEmpty, at+".people", "name who has the duty", "the shift is nobody's")
 			}
 			for j, person := range s.People {
 				c.person(fmt.Sprintf("%s.people[%d]", at, j), person)
@@ -229,14 +253,14 @@ const MaxDelegation = 366 * 24 * time.Hour
 func (c *checker) delegation() {
 	d := c.body.Delegation
 	if d.Longest.Duration > MaxDelegation {
-		c.add("delegation.longest", "at most 366d", "a delegation may not last %s", d.Longest)
+		c.add(ProblemTooLong, "delegation.longest", "at most 366d", "a delegation may not last %s", d.Longest)
 	}
 	if len(d.To) == 0 {
 		return
 	}
 	c.principals("delegation.to", d.To, false)
 	if d.Longest.IsZero() {
-		c.add("delegation.longest", "write how long one may last, like 30d", "delegation is not allowed without it")
+		c.add(ProblemNoLimit, "delegation.longest", "write how long one may last, like 30d", "delegation is not allowed without it")
 	}
 }
 
@@ -246,16 +270,16 @@ func (c *checker) conflicts() {
 		at := fmt.Sprintf("conflicts[%d]", i)
 		c.name(at+".name", "conflict's", x.Name)
 		if seen[x.Name] {
-			c.add(at+".name", "make the names differ", "two conflicts are named %q", x.Name)
+			c.add(ProblemTwice, at+".name", "make the names differ", "two conflicts are named %q", x.Name)
 		}
 		seen[x.Name] = true
 		if len(x.Between) < 2 {
-			c.add(at+".between", "name two or more, RESOURCE:ROLE each", "a conflict is between two at least")
+			c.add(ProblemConflict, at+".between", "name two or more, RESOURCE:ROLE each", "a conflict is between two at least")
 		}
 		for j, e := range x.Between {
 			resource, role, ok := strings.Cut(e, ":")
 			if !ok || checkGlob(resource) != nil || checkGlob(role) != nil {
-				c.add(fmt.Sprintf("%s.between[%d]", at, j), "write RESOURCE:ROLE, each a name or a glob", "%q is no entitlement", e)
+				c.add(ProblemConflict, fmt.Sprintf("%s.between[%d]", at, j), "write RESOURCE:ROLE, each a name or a glob", "%q is no entitlement", e)
 			}
 		}
 	}
@@ -266,7 +290,7 @@ func (c *checker) groups() {
 		at := "groups." + name
 		c.name(at, "group's", name)
 		if len(c.body.Groups[name]) == 0 {
-			c.add(at, "name people, or remove the group", "the group is empty")
+			c.add(ProblemEmpty, at, "name people, or remove the group", "the group is empty")
 		}
 		for i, member := range c.body.Groups[name] {
 			c.person(fmt.Sprintf("%s[%d]", at, i), member)
@@ -279,15 +303,15 @@ func (c *checker) reconcilers() {
 		at := "reconcilers." + name
 		c.name(at, "reconciler's", name)
 		if _, ok := c.body.People[name]; ok {
-			c.add(at, "give it a name of its own", "%q is also one of the people", name)
+			c.add(ProblemTwice, at, "give it a name of its own", "%q is also one of the people", name)
 		}
 		r := c.body.Reconcilers[name]
 		if len(r.Resources) == 0 {
-			c.add(at+".resources", "name what it opens and ends", "the reconciler has no resources")
+			c.add(ProblemEmpty, at+".resources", "name what it opens and ends", "the reconciler has no resources")
 		}
 		for i, res := range r.Resources {
 			if _, ok := c.body.Resources[res]; !ok {
-				c.add(fmt.Sprintf("%s.resources[%d]", at, i), nearest(res, slices.Sorted(maps.Keys(c.body.Resources))),
+				c.add(ProblemNoResource, fmt.Sprintf("%s.resources[%d]", at, i), guess(c, res, c.body.Resources),
 					"%q is not one of the resources", res)
 			}
 		}
@@ -308,10 +332,10 @@ func (c *checker) resources() {
 			c.principals(at+".owners", res.Owners, false)
 		}
 		if res.Trace != "" && res.Trace != TraceRequired {
-			c.add(at+".trace", "write required, or leave it out", "%q is not a kind of trace", res.Trace)
+			c.add(ProblemValue, at+".trace", "write required, or leave it out", "%q is not a kind of trace", res.Trace)
 		}
 		if len(res.Roles) == 0 {
-			c.add(at+".roles", "add a role", "the resource has no roles")
+			c.add(ProblemEmpty, at+".roles", "add a role", "the resource has no roles")
 		}
 		for _, role := range slices.Sorted(maps.Keys(res.Roles)) {
 			c.name(at+".roles."+role, "role's", role)
@@ -321,11 +345,11 @@ func (c *checker) resources() {
 
 func (c *checker) globs(at string, globs []string) {
 	if len(globs) == 0 {
-		c.add(at, `name some, or "*" for all`, "the list is empty, so the rule matches nothing")
+		c.add(ProblemEmpty, at, `name some, or "*" for all`, "the list is empty, so the rule matches nothing")
 	}
 	for i, g := range globs {
 		if err := checkGlob(g); err != nil {
-			c.add(fmt.Sprintf("%s[%d]", at, i), "names and * only", "%v", err)
+			c.add(ProblemGlob, fmt.Sprintf("%s[%d]", at, i), "names and * only", "%v", err)
 		}
 	}
 }
@@ -334,36 +358,36 @@ func (c *checker) globs(at string, globs []string) {
 // concerns have a meaning only where approvers stand.
 func (c *checker) principals(at string, list []string, concerned bool) {
 	if len(list) == 0 {
-		c.add(at, `name people, group:NAME, team:NAME, or "*" for everyone`, "the list is empty")
+		c.add(ProblemEmpty, at, `name people, group:NAME, team:NAME, or "*" for everyone`, "the list is empty")
 	}
 	for i, s := range list {
 		at := fmt.Sprintf("%s[%d]", at, i)
 		switch kind, name, scoped := strings.Cut(s, ":"); {
 		case scoped && kind == "group":
 			if _, ok := c.body.Groups[name]; !ok {
-				c.add(at, nearest(name, slices.Sorted(maps.Keys(c.body.Groups))), "there is no group %q", name)
+				c.add(ProblemNoGroup, at, guess(c, name, c.body.Groups), "there is no group %q", name)
 			}
 		case scoped && kind == "team":
 			if len(c.dir.teams[name]) == 0 {
-				c.add(at, "teams are named under people", "nobody is in team %q", name)
+				c.add(ProblemNoTeam, at, "teams are named under people", "nobody is in team %q", name)
 			}
 		case scoped && kind == "department":
 			if len(c.dir.departments[name]) == 0 {
-				c.add(at, "departments are named under people", "nobody is in department %q", name)
+				c.add(ProblemNoDepartment, at, "departments are named under people", "nobody is in department %q", name)
 			}
 		case scoped && kind == "roster":
 			if _, ok := c.body.Rosters[name]; !ok {
-				c.add(at, nearest(name, slices.Sorted(maps.Keys(c.body.Rosters))), "there is no roster %q", name)
+				c.add(ProblemNoRoster, at, guess(c, name, c.body.Rosters), "there is no roster %q", name)
 			}
 		case scoped:
-			c.add(at, "write a person, group:NAME, team:NAME, department:NAME or roster:NAME", "%q is not a kind of principal", kind)
+			c.add(ProblemPrincipal, at, "write a person, group:NAME, team:NAME, department:NAME or roster:NAME", "%q is not a kind of principal", kind)
 		case strings.Contains(s, "*"):
 			if err := checkGlob(s); err != nil {
-				c.add(at, "names and * only", "%v", err)
+				c.add(ProblemGlob, at, "names and * only", "%v", err)
 			}
 		case slices.Contains(concernedWords, s):
 			if !concerned {
-				c.add(at, "it stands among approvers only", "%q does not say who is meant here", s)
+				c.add(ProblemPrincipal, at, "it stands among approvers only", "%q does not say who is meant here", s)
 			}
 		default:
 			c.person(at, s)
@@ -373,9 +397,11 @@ func (c *checker) principals(at string, list []string, concerned bool) {
 
 func (c *checker) pattern(at, expr string) {
 	if len(expr) > 1000 {
-		c.add(at, "at most 1000 characters", "the pattern is too long")
+		c.add(ProblemPattern, at, "at most 1000 characters", "the pattern is too long")
+	} else if _, err := patternSize(expr); err != nil {
+		c.add(ProblemPattern, at, "RE2 syntax", "%v", err)
 	} else if _, err := compilePattern(expr); err != nil {
-		c.add(at, "RE2 syntax", "%v", err)
+		c.add(ProblemPattern, at, "RE2 syntax", "%v", err)
 	}
 }
 

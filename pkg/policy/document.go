@@ -3,7 +3,8 @@
 // a role means. It knows no clock, no git and no signature beyond the
 // fingerprints that the document names.
 //
-// It imports only the record package.
+// Of this module it imports only the record package. It alone knows CEL, the
+// language of conditions.
 package policy
 
 import (

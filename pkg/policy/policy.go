@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jitaccess/jit/pkg/record"
@@ -16,7 +17,8 @@ import (
 // does not say.
 const DefaultPending = 24 * time.Hour
 
-// Policy is a checked version, ready to be asked. It never changes.
+// Policy is a checked version, ready to be asked, by several at once. What it
+// answers never changes.
 type Policy struct {
 	doc    Document
 	digest record.Digest
@@ -25,6 +27,7 @@ type Policy struct {
 	rules  []compiledRule
 	// calendars are the schedules by name.
 	calendars map[string]*Calendar
+	abouts    sync.Map // see about
 }
 
 type compiledRule struct {
@@ -33,14 +36,16 @@ type compiledRule struct {
 	reason, ticket *regexp.Regexp
 	// ask and use are when one may ask, and when access is open; nil for always.
 	ask, use *Calendar
+	terms    *terms
 }
 
 // Compile checks doc, whose signed bytes have the given digest. The error is a
 // [Refusal] that names every problem.
 func Compile(doc Document, digest record.Digest) (*Policy, error) {
-	if problems := Check(&doc.Body); len(problems) > 0 {
+	c := check(&doc.Body)
+	if len(c.problems) > 0 {
 		var lines []string
-		for _, p := range problems {
+		for _, p := range c.problems {
 			lines = append(lines, p.String())
 		}
 		return nil, &Refusal{Code: BadPolicy, Message: "the policy cannot be used: " + strings.Join(lines, "; ")}
@@ -66,6 +71,7 @@ func Compile(doc Document, digest record.Digest) (*Policy, error) {
 		// Check has compiled both already.
 		r.reason, _ = compilePattern(r.Requires.Reason)
 		r.ticket, _ = compilePattern(r.Requires.Ticket)
+		r.terms = &terms{dir: p.dir, patterns: inputPatterns(r.Requires.Inputs), conditions: c.conditions[i]}
 		r.ask, r.use = p.calendars[r.AskDuring], p.calendars[r.UseDuring]
 		p.rules = append(p.rules, r)
 	}
@@ -222,8 +228,9 @@ func (p *Policy) Match(person, resource, role string, at time.Time) (Match, erro
 	if err != nil {
 		return Match{}, err
 	}
-	for _, r := range p.rules {
-		if p.Misses(r.Rule, person, resource, role, at) == "" {
+	c := Concern{Requester: person, Resource: resource, At: at}
+	for _, i := range p.about(resource, role) {
+		if r := p.rules[i]; p.Is(person, r.Requesters, c) {
 			return Match{Rule: r.Rule, rule: r, Meaning: meaning, Basis: Basis{Rule: r.digest, Meaning: meaning.Digest()}}, nil
 		}
 	}
@@ -235,17 +242,10 @@ func (p *Policy) Match(person, resource, role string, at time.Time) (Match, erro
 // Misses says why a rule does not match, as the key that does not: resources,
 // roles, labels or requesters; empty where it matches.
 func (p *Policy) Misses(r *Rule, person, resource, role string, at time.Time) string {
-	anyGlob := func(globs []string, name string) bool {
-		return slices.ContainsFunc(globs, func(g string) bool { return matchGlob(g, name) })
+	if misses := p.missesEntitlement(r, resource, role); misses != "" {
+		return misses
 	}
-	switch {
-	case !anyGlob(r.Resources, resource):
-		return "resources"
-	case !anyGlob(r.Roles, role):
-		return "roles"
-	case !p.labelled(r, resource):
-		return "labels"
-	case !p.Is(person, r.Requesters, Concern{Requester: person, Resource: resource, At: at}):
+	if !p.Is(person, r.Requesters, Concern{Requester: person, Resource: resource, At: at}) {
 		return "requesters"
 	}
 	return ""
@@ -274,19 +274,33 @@ func (m Match) PendingFor() time.Duration {
 
 // CheckTexts judges the reason and the ticket of a request.
 func (m Match) CheckTexts(reason, ticket string) error {
-	refuse := func(code Code, hint, format string, args ...any) error {
-		return &Refusal{Code: code, Rule: m.Rule.Name, Message: fmt.Sprintf(format, args...), Hint: hint}
+	if err := m.CheckReason(reason); err != nil {
+		return err
 	}
+	return m.CheckTicket(ticket)
+}
+
+// CheckReason judges the reason of a request.
+func (m Match) CheckReason(reason string) error {
 	if strings.TrimSpace(reason) == "" {
-		return refuse(ReasonMissing, "add: -r REASON", "a request needs a reason")
+		return m.refuse(ReasonMissing, "add: -r REASON", "a request needs a reason")
 	}
 	if m.rule.reason != nil && !m.rule.reason.MatchString(reason) {
-		return refuse(ReasonPattern, "write a reason that matches it", "rule %q wants a reason that matches %s", m.Rule.Name, m.Rule.Requires.Reason)
-	}
-	if m.rule.ticket != nil && !m.rule.ticket.MatchString(ticket) {
-		return refuse(TicketPattern, "add: --ticket TICKET", "rule %q wants a ticket that matches %s", m.Rule.Name, m.Rule.Requires.Ticket)
+		return m.refuse(ReasonPattern, "write a reason that matches it", "rule %q wants a reason that matches %s", m.Rule.Name, m.Rule.Requires.Reason)
 	}
 	return nil
+}
+
+// CheckTicket judges the ticket of a request.
+func (m Match) CheckTicket(ticket string) error {
+	if m.rule.ticket != nil && !m.rule.ticket.MatchString(ticket) {
+		return m.refuse(TicketPattern, "add: --ticket TICKET", "rule %q wants a ticket that matches %s", m.Rule.Name, m.Rule.Requires.Ticket)
+	}
+	return nil
+}
+
+func (m Match) refuse(code Code, hint, format string, args ...any) error {
+	return &Refusal{Code: code, Rule: m.Rule.Name, Message: fmt.Sprintf(format, args...), Hint: hint}
 }
 
 // DefaultAhead is how far ahead a start may lie where the rule does not say.

@@ -35,6 +35,11 @@ const (
 	ExtendsTooLong   Code = "extends-too-long"
 	ExtendsAlready   Code = "extends-already"
 	PastUnknown      Code = "past-unknown"
+	InputMissing     Code = "input-missing"
+	InputUnknown     Code = "input-unknown"
+	InputBad         Code = "input-bad"
+	ConditionFailed  Code = "condition-failed"
+	ConditionError   Code = "condition-error" // a condition that could not be judged
 
 	// What a decision may be refused for.
 	OwnRequest   Code = "own-request"
@@ -59,6 +64,20 @@ const (
 	StageExpired     Code = "stage-expired"
 	Excluded         Code = "excluded"
 	Locked           Code = "locked"
+
+	// What a lock, or the lifting of one, may be refused for. NotAdmin is below.
+	NoSuchKey     Code = "no-such-key"
+	AlreadyLocked Code = "already-locked"
+	LastAdmins    Code = "last-admins"
+	OwnLock       Code = "own-lock"
+	NotLocked     Code = "not-locked"
+
+	// What a delegation, or its end, may be refused for.
+	NoDelegation      Code = "no-delegation"
+	SelfDelegation    Code = "self-delegation"
+	NotDelegate       Code = "not-delegate"
+	DelegationTooLong Code = "delegation-too-long"
+	DelegationEnded   Code = "delegation-ended"
 
 	// What a policy version may be refused for.
 	BadPolicy      Code = "bad-policy"

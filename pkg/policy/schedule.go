@@ -44,7 +44,11 @@ func (c *checker) schedules() {
 		at := "schedules." + name
 		c.name(at, "schedule's", name)
 		c.body.Schedules[name].compile(func(path, hint, format string, args ...any) {
-			c.add(at+"."+path, hint, format, args...)
+			code := ProblemSchedule
+			if path == "zone" {
+				code = ProblemZone
+			}
+			c.add(code, at+"."+path, hint, format, args...)
 		})
 	}
 }

@@ -1,6 +1,10 @@
 package policy
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // Ways gives the ways in which a stage can be met: in each, all quorums must be.
 func (s Stage) Ways() [][]Quorum {
@@ -44,4 +48,22 @@ func (r *Rule) Acknowledgers() []string {
 		all = append(all, s.Deciders()...)
 	}
 	return all
+}
+
+// Describe says in words who must approve: "1 of dba and 1 of owner".
+func (s Stage) Describe() string {
+	words := func(quorums []Quorum, join string) string {
+		all := make([]string, 0, len(quorums))
+		for _, q := range quorums {
+			all = append(all, fmt.Sprintf("%d of %s", q.Count, strings.Join(q.Approvers, ", ")))
+		}
+		return strings.Join(all, join)
+	}
+	switch {
+	case len(s.AllOf) > 0:
+		return words(s.AllOf, " and ")
+	case len(s.AnyOf) > 0:
+		return words(s.AnyOf, " or ")
+	}
+	return words([]Quorum{{Approvers: s.Approvers, Count: s.Count}}, "")
 }

@@ -190,6 +190,9 @@ func (p *Policy) Is(person string, principals []string, c Concern) bool {
 
 // Members gives all people that the principals mean, in order.
 func (p *Policy) Members(principals []string, c Concern) []string {
+	if slices.Contains(principals, "*") {
+		return p.People()
+	}
 	all := map[string]bool{}
 	p.dir.meant(principals, c, all)
 	return slices.Sorted(maps.Keys(all))

@@ -78,6 +78,8 @@ func (r *run) one(ctx context.Context, s *site, t task, ending map[string]bool) 
 	c.Grant.Standing = t.standing
 	quiet := false
 	switch {
+	case t.refused != nil:
+		c.Err = t.refused
 	case t.held != nil:
 		c.Outcome, c.Err = Withheld, t.held
 		r.report(c)
@@ -100,7 +102,9 @@ func (r *run) one(ctx context.Context, s *site, t task, ending map[string]bool) 
 			return // interrupted: said once, for the whole run
 		}
 		quiet, c.Outcome = false, Failed
-		r.remember(t, c.Err)
+		if !r.o.DryRun {
+			r.remember(t, c.Err)
+		}
 	}
 	if !quiet {
 		r.report(c)

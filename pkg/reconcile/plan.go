@@ -35,6 +35,8 @@ type task struct {
 	held error
 	// adopt says that the journal does not have the grant open.
 	adopt bool
+	// refused is why it is not done, and failed at once.
+	refused error
 }
 
 // situation is all that a plan follows from.
@@ -64,11 +66,13 @@ type situation struct {
 // what opens. It looks at nothing but the situation.
 func plan(s situation) []task {
 	wanted := map[string]wish{}
+	late := map[string]error{}
 	var order []wish
 	for _, e := range s.active {
 		for _, w := range wishes(e) {
 			if s.mine(w.Grant.Resource) && w.Grant.Ends.After(s.now) {
 				wanted[w.Grant.ID] = w
+				late[w.Grant.ID] = s.tooLate(e, w)
 				order = append(order, w)
 			}
 		}
@@ -90,7 +94,7 @@ func plan(s situation) []task {
 		k := have[w.Grant.ID]
 		switch {
 		case k == nil || k.stage == untouched:
-			tasks = s.opening(tasks, task{wish: w, action: Open})
+			tasks = s.opening(tasks, task{wish: w, action: Open, refused: late[w.Grant.ID]})
 		case k.suspended():
 			tasks = s.opening(tasks, task{wish: w, action: Resume})
 		case ending[w.Grant.ID], k.stage == over:
@@ -107,8 +111,27 @@ func plan(s situation) []task {
 	return tasks
 }
 
+// tooLate says why an emergency does not open any more, where this reconciler has not
+// opened it yet: only its own receipts tell of that when the journal was lost.
+func (s situation) tooLate(e ledger.Entry, w wish) error {
+	r := e.Request.Record
+	if !r.Emergency || s.now.Sub(r.Created.Time) <= approve.EmergencyWithin {
+		return nil
+	}
+	for _, p := range e.Receipts {
+		if rec := p.Record; rec.By == s.me && rec.Resource == w.Grant.Resource && rec.Role == w.Grant.Role && rec.Outcome == receipt.Applied {
+			return nil
+		}
+	}
+	return fmt.Errorf("the emergency was signed at %s, and opens only within %s of that: %s must ask again, and somebody should ask why it came late",
+		r.Created.UTC().Format(timeForm), record.Duration{Duration: approve.EmergencyWithin}, r.By)
+}
+
 // opening adds what is to be done for a grant that is to open and is not.
 func (s situation) opening(tasks []task, t task) []task {
+	if t.refused != nil {
+		return append(tasks, t)
+	}
 	switch t.held = s.stale(t.Grant.Resource); {
 	case t.held != nil || !s.traced(t.Grant.Resource):
 	case s.traces[t.Grant.ID] == onItsWay:
@@ -180,7 +203,7 @@ func causeOf(e ledger.Entry, grant string) string {
 }
 
 func stateOf(e ledger.Entry, grant string) approve.State {
-	if _, i, ok := requestOf(grant); ok && i < len(e.Grants) && !e.State.Settled() {
+	if _, i, ok := requestOf(grant); ok && i < len(e.Grants) && e.Grants[i].State != "" {
 		return e.Grants[i].State
 	}
 	return e.State

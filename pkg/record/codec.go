@@ -71,7 +71,7 @@ func decodeNode(root *yaml.Node, into any) (err error) {
 	if err := checkShape(root, reflect.TypeOf(into).Elem()); err != nil {
 		return err
 	}
-	if err := root.Decode(into); err != nil {
+	if err := decodeParts(root, into); err != nil {
 		var r *Refusal
 		if errors.As(err, &r) {
 			return r

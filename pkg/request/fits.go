@@ -2,6 +2,7 @@ package request
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -9,19 +10,6 @@ import (
 	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/record"
 )
-
-// Base is what an extension prolongs, as it stood when the extension was asked
-// for.
-type Base struct {
-	// Grants are what the other request asks for.
-	Grants []Grant
-	// Opens and Ends bound its window; Total is how long access lasts from the
-	// first request to here.
-	Opens, Ends time.Time
-	Total       time.Duration
-	// Keys are those on which that access rests.
-	Keys []record.Fingerprint
-}
 
 // Before is what the history held when a request was made.
 type Before struct {
@@ -37,12 +25,52 @@ func (r Request) Allowed(p *policy.Policy, b Before) error {
 	if err := r.Fits(p, b); err != nil {
 		return err
 	}
+	if err := r.everOpens(p); err != nil {
+		return err
+	}
 	for _, g := range r.Grants {
 		m, err := p.Match(r.By, g.Resource, g.Role, r.Created.Time)
 		if err != nil {
 			return err
 		}
 		if err := approvable(p, m, r.By, g, r.Created.Time, r.Emergency); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// everOpens refuses what could never open, since the hours of the rules have none
+// in common. An emergency keeps no hours.
+func (r Request) everOpens(p *policy.Policy) error {
+	if r.Emergency {
+		return nil
+	}
+	at := r.Created.Time
+	if r.Start != nil {
+		at = r.Start.Time
+	}
+	var together []*policy.Calendar
+	check := func(rule string, hours []*policy.Calendar) error {
+		if _, _, ok := policy.Within(hours, at); ok {
+			return nil
+		}
+		return &policy.Refusal{Code: policy.NeverOpen, Rule: rule, Hint: "ask for each by itself, or ask an admin to change the hours",
+			Message: "the hours in which it may be used never come"}
+	}
+	for _, g := range r.Grants {
+		m, err := p.Match(r.By, g.Resource, g.Role, r.Created.Time)
+		if err != nil || m.Use() == nil {
+			continue
+		}
+		if m.Rule.Partial {
+			if err := check(m.Rule.Name, []*policy.Calendar{m.Use()}); err != nil {
+				return err
+			}
+			continue
+		}
+		together = append(together, m.Use())
+		if err := check(m.Rule.Name, together); err != nil {
 			return err
 		}
 	}
@@ -74,6 +102,10 @@ func approvable(p *policy.Policy, m policy.Match, person string, g Grant, at tim
 	if missing == 0 {
 		return nil
 	}
+	if emergency {
+		return &policy.Refusal{Code: policy.NobodyCanApprove, Rule: m.Rule.Name, Hint: "ask an admin to add acknowledgers to the rule",
+			Message: fmt.Sprintf("nobody could acknowledge an emergency of %s: rule %q names nobody else", person, m.Rule.Name)}
+	}
 	return &policy.Refusal{Code: policy.NobodyCanApprove, Rule: m.Rule.Name, Hint: "ask an admin to add approvers to the rule",
 		Message: fmt.Sprintf("nobody could approve %s: stage %d of rule %q lacks %d who are not %s", g, stage, m.Rule.Name, missing, person)}
 }
@@ -88,8 +120,8 @@ func (r Request) Fits(p *policy.Policy, b Before) error {
 			return err
 		}
 		f := fit{p: p, r: r, b: b, g: g, m: m}
-		for _, judge := range []func() error{f.kind, f.window, f.texts, f.hours, f.extension, f.limits, f.conflicts, f.conditions} {
-			if err := judge(); err != nil {
+		for _, s := range steps {
+			if err := s.judge(f); err != nil {
 				return err
 			}
 		}
@@ -165,7 +197,32 @@ func (f fit) window() error {
 }
 
 func (f fit) texts() error {
-	return f.m.CheckTexts(f.r.Reason, f.r.Ticket)
+	if err := f.m.CheckTexts(f.r.Reason, f.r.Ticket); err != nil {
+		return err
+	}
+	return f.m.CheckInputs(f.inputs())
+}
+
+// inputs gives the request's inputs, less those that only another entitlement of
+// the bundle is asked for by its rule.
+func (f fit) inputs() map[string]string {
+	if len(f.r.Inputs) == 0 {
+		return nil
+	}
+	mine := f.m.Rule.Requires.Inputs
+	values := maps.Clone(f.r.Inputs)
+	for _, g := range f.r.Grants {
+		m, err := f.p.Match(f.r.By, g.Resource, g.Role, f.r.Created.Time)
+		if err != nil {
+			continue // said where it is judged itself
+		}
+		maps.DeleteFunc(values, func(name, _ string) bool {
+			_, ours := mine[name]
+			_, theirs := m.Rule.Requires.Inputs[name]
+			return theirs && !ours
+		})
+	}
+	return values
 }
 
 // hours judges when one may ask. An emergency keeps no hours.
@@ -174,36 +231,6 @@ func (f fit) hours() error {
 		return nil
 	}
 	return f.m.CheckAsked(f.r.Created.Time)
-}
-
-func (f fit) extension() error {
-	if f.r.Extends == "" {
-		return nil
-	}
-	base := f.b.Base
-	switch {
-	case base == nil:
-		return f.refuse(policy.NotExtendable, "ask anew: jit request "+f.g.String(), "request %s is not open, so it cannot be extended", f.r.Extends.Short())
-	case !sameGrants(base.Grants, f.r.Grants):
-		return f.refuse(policy.NotExtendable, "ask anew for what else is needed", "an extension asks for just what request %s has", f.r.Extends.Short())
-	case f.m.Rule.MaxTotal.IsZero():
-		return f.refuse(policy.NotExtendable, "ask anew when it has ended", "rule %q allows no extension", f.m.Rule.Name)
-	case f.r.Expires.After(base.Ends):
-		return f.refuse(policy.PendingTooLong, "let it lapse sooner", "an extension must lapse when access ends")
-	case base.Total+f.r.Duration.Duration > f.m.Rule.MaxTotal.Duration:
-		left := max(0, f.m.Rule.MaxTotal.Duration-base.Total)
-		hint := "ask anew when it has ended"
-		if left > 0 {
-			hint = "ask with: --for " + record.Duration{Duration: left}.String()
-		}
-		return f.refuse(policy.ExtendsTooLong, hint, "rule %q allows %s in all, and %s of it are taken", f.m.Rule.Name,
-			f.m.Rule.MaxTotal, record.Duration{Duration: base.Total})
-	}
-	return nil
-}
-
-func sameGrants(a, b []Grant) bool {
-	return len(a) == len(b) && !slices.ContainsFunc(a, func(g Grant) bool { return !slices.Contains(b, g) })
 }
 
 // limits judges what the person, and others, have open already. An extension opens
@@ -296,7 +323,7 @@ func (f fit) conditions() error {
 	if f.b.Past == nil {
 		return f.pastUnknown()
 	}
-	return nil
+	return f.m.CheckConditions(f.r.Scene(f.g, *f.b.Past))
 }
 
 // Scene is the request for one entitlement, as conditions see it.

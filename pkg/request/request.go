@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/record"
 )
 
@@ -21,8 +22,8 @@ const MaxText = 2000
 // MaxInputs is the most inputs of a request, and MaxInput the most characters of
 // one.
 const (
-	MaxInputs = 20
-	MaxInput  = 200
+	MaxInputs = policy.MaxInputs
+	MaxInput  = policy.MaxInput
 )
 
 // maxName is the most bytes of a resource or a role in a request: more than a

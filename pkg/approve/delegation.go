@@ -1,0 +1,190 @@
+package approve
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/request"
+)
+
+// Delegation lets somebody else decide in the signer's place for a while. It gives
+// what the signer may decide in their own name, and nothing that was given to them
+// in turn.
+type Delegation struct {
+	record.Head `yaml:",inline"`
+	To          string `yaml:"to"`
+	// Start is when it begins; absent means when it was made.
+	Start  *record.Timestamp `yaml:"start,omitempty"`
+	Until  record.Timestamp  `yaml:"until"`
+	Reason string            `yaml:"reason,omitempty"`
+}
+
+// Begins gives when it begins.
+func (d Delegation) Begins() time.Time {
+	if d.Start != nil {
+		return d.Start.Time
+	}
+	return d.Created.Time
+}
+
+// DelegationEnd ends a delegation before its time.
+type DelegationEnd struct {
+	record.Head `yaml:",inline"`
+	Delegation  record.ID `yaml:"delegation"`
+	Reason      string    `yaml:"reason,omitempty"`
+}
+
+// maxName is the most bytes of a name in a record, more than a policy's names have.
+const maxName = 128
+
+// DecodeDelegation gives the delegation in v.
+func DecodeDelegation(v record.Verified) (Delegation, error) {
+	d, err := record.Decode[Delegation](v, record.KindDelegation)
+	if err != nil {
+		return Delegation{}, err
+	}
+	bad := func(format string, args ...any) (Delegation, error) {
+		return Delegation{}, &record.Refusal{Reason: record.ReasonBadValue, Detail: fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case d.To == "":
+		return bad("to is missing")
+	case len(d.To) > maxName:
+		return bad("to is longer than %d bytes", maxName)
+	case d.Start != nil && d.Start.Before(d.Created.Time):
+		return bad("start lies before created")
+	case !d.Until.After(d.Begins()):
+		return bad("until does not lie after the beginning")
+	}
+	return d, request.CheckText("reason", d.Reason, false)
+}
+
+// DecodeDelegationEnd gives the end of a delegation in v.
+func DecodeDelegationEnd(v record.Verified) (DelegationEnd, error) {
+	d, err := record.Decode[DelegationEnd](v, record.KindDelegationEnd)
+	if err != nil {
+		return DelegationEnd{}, err
+	}
+	return d, request.CheckText("reason", d.Reason, false)
+}
+
+// MayDelegate judges a delegation under the policy in force at its place.
+func MayDelegate(p *policy.Policy, d Delegation) error {
+	refuse := func(code policy.Code, hint, format string, args ...any) error {
+		return &policy.Refusal{Code: code, Message: fmt.Sprintf(format, args...), Hint: hint}
+	}
+	terms := p.Document().Delegation
+	lasts := record.Duration{Duration: d.Until.Sub(d.Begins())}
+	switch {
+	case terms.Longest.IsZero():
+		return refuse(policy.NoDelegation, "an admin can allow it, with delegation: {longest: …}: jit policy edit", "the policy allows no delegation")
+	case d.To == d.By:
+		return refuse(policy.SelfDelegation, "name somebody else", "%s cannot delegate to themselves", d.By)
+	}
+	if _, ok := p.Person(d.To); !ok {
+		return refuse(policy.UnknownPerson, "run: jit policy show", "%q is not one of the people in the policy", d.To)
+	}
+	if !mayBeDelegate(p, d.To, d.By, d.Created.Time) {
+		hint := "those who may: "
+		for i, name := range p.Members(terms.To, policy.Concern{Requester: d.By, At: d.Created.Time}) {
+			if i > 0 {
+				hint += ", "
+			}
+			hint += name
+		}
+		return refuse(policy.NotDelegate, hint, "the policy lets nobody delegate to %s", d.To)
+	}
+	if lasts.Duration > terms.Longest.Duration {
+		return refuse(policy.DelegationTooLong, "delegate for at most "+terms.Longest.String(),
+			"the delegation would last %s, and the policy allows %s", lasts, terms.Longest)
+	}
+	return nil
+}
+
+// mayBeDelegate reports whether duties may be given to a person at a time.
+func mayBeDelegate(p *policy.Policy, to, by string, at time.Time) bool {
+	terms := p.Document().Delegation.To
+	return len(terms) == 0 || p.Is(to, terms, policy.Concern{Requester: by, At: at})
+}
+
+// Delegated is a delegation that was counted, with what became of it.
+type Delegated struct {
+	Placed[Delegation]
+	// Ended says what ended it before its time; nil where nothing did.
+	Ended *DelegationEnded `json:",omitempty"`
+}
+
+// DelegationEnded is what ended a delegation: a record, a policy without one of the
+// two people, or the compromise of the key that signed it.
+type DelegationEnded struct {
+	// By is a person, or empty where the policy or a revoked key did it; Record the
+	// id of the record that did.
+	By       string    `json:",omitempty"`
+	Record   record.ID `json:",omitempty"`
+	Position int
+	At       time.Time
+	Reason   string `json:",omitempty"`
+}
+
+// MayEnd judges who ends a delegation: the one who gave it, the one who has it, or
+// an admin.
+func (d Delegated) MayEnd(p *policy.Policy, by string) error {
+	r := d.Record
+	if d.Ended != nil {
+		return &policy.Refusal{Code: policy.DelegationEnded, Message: fmt.Sprintf("the delegation of %s to %s has ended already", r.By, r.To),
+			Hint: "see: jit delegate --list"}
+	}
+	if by != r.By && by != r.To && !p.IsAdmin(by) {
+		return &policy.Refusal{Code: policy.NotAllowed, Message: fmt.Sprintf("%s can not end the delegation of %s to %s", by, r.By, r.To),
+			Hint: "they, or an admin, can: jit delegate --end " + r.ID.Short()}
+	}
+	return nil
+}
+
+// DelegationState is where a delegation stands.
+type DelegationState string
+
+// The states of a delegation.
+const (
+	DelegationComing  DelegationState = "scheduled"
+	DelegationActive  DelegationState = "active"
+	DelegationExpired DelegationState = "expired"
+	DelegationOver    DelegationState = "ended"
+	// DelegationBarred is one that the policy in force does not allow.
+	DelegationBarred DelegationState = "not-allowed"
+)
+
+// State says where it stands at a time under the policy in force.
+func (d Delegated) State(p *policy.Policy, at time.Time) DelegationState {
+	r := d.Record
+	terms := p.Document().Delegation
+	_, giver := p.Person(r.By)
+	_, delegate := p.Person(r.To)
+	switch {
+	case d.Ended != nil:
+		return DelegationOver
+	case !at.Before(r.Until.Time):
+		return DelegationExpired
+	case !giver || !delegate || r.Until.Sub(r.Begins()) > terms.Longest.Duration || !mayBeDelegate(p, r.To, r.By, at):
+		return DelegationBarred
+	case at.Before(r.Begins()):
+		return DelegationComing
+	}
+	return DelegationActive
+}
+
+// ActsFor gives those in whose place somebody acts at a time under the policy in
+// force, in order; all are the delegations to them.
+func ActsFor(p *policy.Policy, all []Delegated, at time.Time) []string {
+	var names []string
+	for _, d := range all {
+		if d.State(p, at) == DelegationActive {
+			names = append(names, d.Record.By)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}

@@ -1,0 +1,213 @@
+package approve
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/revoke"
+)
+
+// actsFor asserts in whose place the n-th approval counts.
+func (tl *timeline) actsFor(minute, n int, want ...string) *timeline {
+	tl.t.Helper()
+	if s := tl.decide(minute).Approvals[n]; !s.Counted || !slices.Equal(s.For, want) {
+		tl.t.Errorf("at minute %d: approval %d by %s: counted %t, %q, for %v; want for %v", minute, n, s.By, s.Counted, s.Why, s.For, want)
+	}
+	return tl
+}
+
+// lock shuts somebody out at a minute.
+func (tl *timeline) lock(person string, minute int) *timeline {
+	tl.pos++
+	tl.c.Locks = append(tl.c.Locks, Locked{ID: "L", Position: tl.pos, At: at(minute), By: "erin", Reason: "lost", Person: person, For: person})
+	return tl
+}
+
+func TestActing(t *testing.T) {
+	onlyBob := stages(policy.Stage{Approvers: []string{"bob"}, Count: 1})
+	for name, story := range map[string]func(*timeline){
+		"in another's place": func(tl *timeline) {
+			tl.policy(-1, onlyBob)
+			tl.request(nil, "read")
+			if err := tl.approveFor("dave", 5); policy.CodeOf(err) != policy.NotApprover {
+				t.Errorf("in their own name: %v", err)
+			}
+			if err := tl.approveFor("dave", 5, "bob"); err != nil {
+				t.Error(err)
+			}
+			tl.state(5, Active).actsFor(5, 0, "bob")
+		},
+		"their own name comes first": func(tl *timeline) {
+			tl.policy(-1, stages(policy.Stage{Approvers: []string{"bob", "dave"}, Count: 2}))
+			tl.request(nil, "read")
+			_ = tl.approveFor("dave", 5, "bob")
+			tl.actsFor(5, 0).approve("bob", 6).state(6, Active)
+		},
+		"one approval is one, whoever's places they have": func(tl *timeline) {
+			tl.policy(-1, stages(policy.Stage{Approvers: []string{"bob", "carol"}, Count: 2}))
+			tl.request(nil, "read")
+			_ = tl.approveFor("dave", 5, "bob", "carol")
+			_ = tl.approveFor("dave", 6, "bob", "carol")
+			tl.state(6, Pending).actsFor(6, 0, "bob").why(6, 1, policy.CountedOnce)
+		},
+		"the one in whose place it counted does not count again": func(tl *timeline) {
+			tl.policy(-1, stages(policy.Stage{Approvers: []string{"bob", "carol"}, Count: 2}))
+			tl.request(nil, "read")
+			_ = tl.approveFor("dave", 5, "bob")
+			tl.approve("bob", 6).state(6, Pending).why(6, 1, policy.CountedOnce).approve("carol", 7).state(7, Active)
+		},
+		"nor somebody else in the same place": func(tl *timeline) {
+			tl.policy(-1, stages(policy.Stage{Approvers: []string{"bob", "carol"}, Count: 2}))
+			tl.request(nil, "read").approve("bob", 5)
+			_ = tl.approveFor("dave", 6, "bob")
+			_ = tl.approveFor("erin", 7, "bob")
+			tl.state(7, Pending).why(7, 1, policy.CountedOnce).why(7, 2, policy.CountedOnce)
+			_ = tl.approveFor("erin", 8, "bob", "carol")
+			tl.state(8, Active).actsFor(8, 3, "carol")
+		},
+		"nor in a later stage": func(tl *timeline) {
+			tl.policy(-1, stages(policy.Stage{Approvers: []string{"bob"}, Count: 1}, policy.Stage{Approvers: []string{"bob", "carol"}, Count: 1}))
+			tl.request(nil, "read")
+			_ = tl.approveFor("dave", 5, "bob")
+			tl.approve("bob", 6).state(6, Pending).approve("carol", 7).state(7, Active)
+		},
+		"one seat is not taken with the right of another": func(tl *timeline) {
+			tl.policy(-1, stages(policy.Stage{AllOf: []policy.Quorum{quorum(1, "dave", "erin"), quorum(2, "bob", "carol")}}))
+			tl.request(nil, "read")
+			_ = tl.approveFor("dave", 5, "bob")
+			tl.actsFor(5, 0).approve("bob", 6)
+			_ = tl.tryApprove("erin", 7)
+			tl.state(7, Pending).approve("carol", 8).state(8, Active)
+		},
+		"the requester in their own place": func(tl *timeline) {
+			tl.policy(-1, onlyBob)
+			tl.request(nil, "read")
+			if err := tl.approveFor("alice", 5, "bob"); policy.CodeOf(err) != policy.OwnRequest {
+				t.Errorf("alice for bob: %v", err)
+			}
+		},
+		"in the requester's place": func(tl *timeline) {
+			tl.policy(-1, stages(policy.Stage{Approvers: []string{"alice", "bob"}, Count: 1}))
+			tl.request(nil, "read")
+			if err := tl.approveFor("dave", 5, "alice"); policy.CodeOf(err) != policy.NotApprover {
+				t.Errorf("dave for alice: %v", err)
+			}
+		},
+		"where the rule bars delegates": func(tl *timeline) {
+			tl.policy(-1, onlyBob, func(b *policy.Body) { b.Rules[0].Exclude = []string{policy.ExcludeDelegates} })
+			tl.request(nil, "read")
+			if err := tl.approveFor("dave", 5, "bob"); policy.CodeOf(err) != policy.NotApprover {
+				t.Errorf("dave for bob: %v", err)
+			}
+		},
+		"one whom the rule keeps out": func(tl *timeline) {
+			tl.policy(-1, onlyBob, func(b *policy.Body) {
+				b.Rules[0].Exclude = []string{policy.ExcludeReports}
+				dave := b.People["dave"]
+				dave.Manager = "alice"
+				b.People["dave"] = dave
+			})
+			tl.request(nil, "read")
+			if err := tl.approveFor("dave", 5, "bob"); policy.CodeOf(err) != policy.Excluded {
+				t.Errorf("dave for bob: %v", err)
+			}
+		},
+		"a lock of the one in whose place": func(tl *timeline) {
+			tl.policy(-1, stages(policy.Stage{Approvers: []string{"bob"}, Count: 1}, policy.Stage{Approvers: []string{"carol"}, Count: 1}))
+			tl.request(nil, "read")
+			_ = tl.approveFor("dave", 5, "bob")
+			tl.lock("bob", 6)
+			_ = tl.tryApprove("carol", 7)
+			tl.state(7, Pending)
+		},
+		"a lock after the decision": func(tl *timeline) {
+			tl.policy(-1, onlyBob)
+			tl.request(nil, "read")
+			_ = tl.approveFor("dave", 5, "bob")
+			tl.lock("bob", 6).lock("dave", 7).state(8, Active)
+		},
+	} {
+		t.Run(name, func(t *testing.T) { story(newTimeline(t)) })
+	}
+}
+
+func TestLocks(t *testing.T) {
+	for name, story := range map[string]func(*timeline){
+		"of the requester, while it waits": func(tl *timeline) {
+			tl.request(nil, "read").lock("alice", 5).state(5, Revoked)
+			if err := tl.tryApprove("bob", 6); policy.CodeOf(err) != policy.AfterEnd {
+				t.Errorf("approved afterwards: %v", err)
+			}
+			if d := tl.decide(6); d.EndedBy == nil || d.EndedBy.By != "erin" || d.EndedBy.Reason != "locked: lost" || !d.Closed.Equal(at(5)) {
+				t.Errorf("%+v", d)
+			}
+		},
+		"of the requester, while it is open": func(tl *timeline) {
+			tl.request(nil, "read").approve("bob", 5).lock("alice", 10).state(10, Revoked).state(100, Revoked)
+		},
+		"of the requester, when it is over": func(tl *timeline) { tl.request(nil, "read").approve("bob", 5).lock("alice", 80).state(90, Expired) },
+		"of an approver, while it waits": func(tl *timeline) {
+			tl.request(nil, "write").approve("bob", 5).lock("bob", 6).approve("dave", 7).state(7, Pending).why(7, 0, policy.Locked)
+		},
+		"of an approver, who approves again": func(tl *timeline) {
+			tl.request(nil, "write").approve("bob", 5).lock("bob", 6).approve("bob", 7).approve("dave", 8).state(8, Active)
+		},
+		"of an approver, when it is decided": func(tl *timeline) { tl.request(nil, "read").approve("bob", 5).lock("bob", 6).state(7, Active) },
+		"of an approver, when it will be opened": func(tl *timeline) {
+			tl.request(startAt(60), "read").approve("bob", 5).lock("bob", 6).state(7, Scheduled).state(60, Active)
+		},
+		"that claims a time to come": func(tl *timeline) { tl.request(nil, "read").approve("bob", 5).lock("alice", 5000).state(7, Revoked) },
+		"of somebody else":           func(tl *timeline) { tl.request(nil, "read").approve("bob", 5).lock("carol", 6).state(7, Active) },
+	} {
+		t.Run(name, func(t *testing.T) { story(newTimeline(t)) })
+	}
+}
+
+func TestMayDelegate(t *testing.T) {
+	p := newTimeline(t, func(b *policy.Body) {
+		b.Delegation = policy.Delegation{Longest: minutes(60), To: []string{"group:first", "erin"}}
+	}).h.Latest()
+	for _, c := range []struct {
+		to     string
+		lasts  int
+		starts int
+		want   policy.Code
+	}{
+		{"carol", 60, 0, ""}, {"erin", 1, 0, ""}, {"carol", 160, 100, ""},
+		{"carol", 61, 0, policy.DelegationTooLong}, {"carol", 161, 100, policy.DelegationTooLong},
+		{"dave", 10, 0, policy.NotDelegate}, {"zoe", 10, 0, policy.UnknownPerson}, {"bob", 10, 0, policy.SelfDelegation},
+	} {
+		d := Delegation{Head: record.Head{By: "bob", Created: record.At(at(0))}, To: c.to, Until: record.At(at(c.lasts))}
+		if c.starts > 0 {
+			start := record.At(at(c.starts))
+			d.Start = &start
+		}
+		if err := MayDelegate(p, d); policy.CodeOf(err) != c.want {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	none := newTimeline(t).h.Latest()
+	if err := MayDelegate(none, Delegation{Head: record.Head{By: "bob"}, To: "carol", Until: record.At(at(1))}); policy.CodeOf(err) != policy.NoDelegation {
+		t.Errorf("%v", err)
+	}
+}
+
+// A delegate who may revoke in their own name or another's, and who may not.
+func TestActingRevokes(t *testing.T) {
+	tl := newTimeline(t, stages(policy.Stage{Approvers: []string{"bob", "alice"}, Count: 1}))
+	tl.request(nil, "read")
+	for _, c := range []struct {
+		by     string
+		acting []string
+		want   bool
+	}{
+		{"dave", nil, false}, {"dave", []string{"carol"}, false}, {"dave", []string{"carol", "bob"}, true},
+		{"dave", []string{"alice"}, false}, {"alice", []string{"bob"}, false},
+	} {
+		if err := tl.c.MayDeny(tl.h.Latest(), revoke.Who{By: c.by, Acting: c.acting}); (err == nil) != c.want {
+			t.Errorf("%s for %v: %v", c.by, c.acting, err)
+		}
+	}
+}

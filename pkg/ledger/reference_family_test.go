@@ -1,0 +1,150 @@
+package ledger_test
+
+import (
+	"slices"
+
+	"github.com/jitaccess/jit/pkg/approve"
+	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/request"
+)
+
+// This is the part of the reference that knows what a request has to do with others:
+// what it prolongs, and what its person had open.
+
+// prolonged gives the requests that a request prolongs, one after the other.
+func (r *reference) prolonged(id record.ID) (all []record.ID) {
+	for i := len(r.counted) - 1; i >= 0; i-- {
+		if q, ok := r.counted[i].value.(request.Request); ok && q.ID == id && q.Extends != "" {
+			all, id = append(all, q.Extends), q.Extends
+		}
+	}
+	return all
+}
+
+// withVoid adds to voids that of the key that signed a record on which access rests.
+func (r *reference) withVoid(voids map[record.Fingerprint]approve.Void, x counted) map[record.Fingerprint]approve.Void {
+	void, ok := r.void(x.Primary())
+	if !ok || !slices.Contains([]record.Kind{record.KindRequest, record.KindApproval, record.KindAcknowledgement}, x.Kind) {
+		return voids
+	}
+	if voids == nil {
+		voids = map[record.Fingerprint]approve.Void{}
+	}
+	voids[x.Primary()] = void
+	return voids
+}
+
+// lockedBy lets the locks of the keys that signed what a request prolongs be locks of
+// the person.
+func (r *reference) lockedBy(person string, locks []approve.Locked, prolonged []record.ID) []approve.Locked {
+	for i, l := range locks {
+		for _, x := range r.counted {
+			if x.Kind == record.KindRequest && slices.Contains(prolonged, x.ID) && l.Key == x.Primary() {
+				locks[i].Person = person
+			}
+		}
+	}
+	return locks
+}
+
+// before gives what a request is judged by beside the policy.
+func (r *reference) before(q request.Request) (b request.Before, err error) {
+	if q.Extends != "" {
+		if b.Base, err = r.base(q); err != nil {
+			return b, err
+		}
+	}
+	if q.NeedsPast(r.inForce()) {
+		b.Past = r.past(q)
+	}
+	return b, nil
+}
+
+func (r *reference) base(q request.Request) (*request.Base, error) {
+	first, ok := r.request(q.Extends)
+	d := approve.Decide(r.succession(), first, q.Created.Time)
+	switch {
+	case !ok:
+		return nil, &policy.Refusal{Code: policy.NoSuchRecord}
+	case first.Request.Record.By != q.By:
+		return nil, &policy.Refusal{Code: policy.NotRequester}
+	case d.State != approve.Active:
+		return nil, &policy.Refusal{Code: policy.NotExtendable}
+	}
+	for _, id := range r.ids(record.KindRequest) {
+		other, _ := r.request(id)
+		if other.Request.Record.Extends == q.Extends && !approve.Decide(r.succession(), other, q.Created.Time).State.Settled() {
+			return nil, &policy.Refusal{Code: policy.ExtendsAlready}
+		}
+	}
+	b := &request.Base{Keys: d.Keys}
+	for _, g := range d.Grants {
+		if g.State != approve.Active {
+			continue
+		}
+		part := request.BasePart{Grant: g.Grant, Opens: g.Opens, Ends: g.Ends}
+		if earlier := first.Before.Base; earlier != nil {
+			for _, p := range earlier.Parts {
+				if p.Grant == g.Grant {
+					part.Opens = p.Opens
+				}
+			}
+		}
+		b.Parts = append(b.Parts, part)
+	}
+	if earlier := first.Before.Base; earlier != nil {
+		b.Keys = slices.Concat(b.Keys, earlier.Keys)
+	}
+	return b, nil
+}
+
+// past gives what all have open when q is made, and its person had.
+func (r *reference) past(q request.Request) *policy.Past {
+	past := &policy.Past{InRole: map[string]int{}}
+	ids := r.ids(record.KindRequest) // newest first
+	settled := map[record.ID]bool{}
+	decided := map[record.ID]approve.Decision{}
+	for _, id := range ids {
+		c, _ := r.request(id)
+		decided[id] = approve.Decide(r.succession(), c, q.Created.Time)
+		settled[id] = decided[id].State.Settled()
+	}
+	for _, id := range slices.Backward(ids) {
+		c, _ := r.request(id)
+		x, d := c.Request.Record, decided[id]
+		if x.By == q.By && d.Debt != nil && d.Debt.By == "" {
+			past.Debts = append(past.Debts, id)
+		}
+		if over, there := settled[x.Extends]; there && !over {
+			continue
+		}
+		for _, g := range d.Grants {
+			if settled[id] || g.State.Settled() {
+				continue
+			}
+			past.InRole[g.Grant.String()]++
+			if x.By == q.By {
+				past.Open = append(past.Open, policy.Held{Request: id, Resource: g.Resource, Role: g.Role, State: string(g.State), Since: g.Opens, Until: g.Ends})
+			}
+		}
+	}
+	for _, id := range ids {
+		c, _ := r.request(id)
+		d := decided[id]
+		for _, g := range d.Grants {
+			if c.Request.Record.By != q.By || !settled[id] && !g.State.Settled() {
+				continue
+			}
+			h := policy.Held{Request: id, Resource: g.Resource, Role: g.Role, State: string(g.State), Since: g.Opens, Until: g.Ends}
+			if settled[id] && d.Closed.Before(h.Until) {
+				h.Until = d.Closed
+			}
+			if !h.Since.Before(h.Until) {
+				h = policy.Held{Request: id, Resource: g.Resource, Role: g.Role, State: h.State}
+			}
+			past.Recent = append(past.Recent, h)
+		}
+	}
+	return past
+}

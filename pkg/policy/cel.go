@@ -1,0 +1,273 @@
+package policy
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/env"
+	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/overloads"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
+	"cel.dev/cel-go/interpreter"
+)
+
+// maxCost bounds the work of judging one condition, in CEL's unit: one step, or
+// ten characters of a text. To go once through [MaxRecent] entitlements costs 2,000
+// to 5,000, and to compare twenty open ones with each of them about 32,000; a
+// condition at the limit has taken some 25 ms, and a fifth of a second at worst. It
+// is a part of what a policy means: another limit could decide another way about
+// old requests.
+const maxCost = 100_000
+
+// operatorNames and functions are what an expression may use of CEL's standard
+// library. Left out is what hides a type from the check (dyn, type), and what no
+// variable needs (bytes, uint).
+var (
+	operatorNames = []string{
+		operators.Conditional, operators.LogicalAnd, operators.LogicalOr, operators.LogicalNot, operators.NotStrictlyFalse,
+		operators.Equals, operators.NotEquals, operators.Less, operators.LessEquals, operators.Greater, operators.GreaterEquals,
+		operators.Add, operators.Subtract, operators.Multiply, operators.Divide, operators.Modulo, operators.Negate,
+		operators.Index, operators.In,
+	}
+	functions = []string{
+		"bool", "contains", "double", "duration", "endsWith", "getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear", "getFullYear",
+		"getHours", "getMilliseconds", "getMinutes", "getMonth", "getSeconds", "int", "matches", "size", "startsWith", "string", "timestamp",
+	}
+)
+
+// zoned are the functions that read a time in a zone.
+var zoned = []string{
+	overloads.TimestampToYearWithTz, overloads.TimestampToMonthWithTz, overloads.TimestampToDayOfYearWithTz,
+	overloads.TimestampToDayOfMonthZeroBasedWithTz, overloads.TimestampToDayOfMonthOneBasedWithTz,
+	overloads.TimestampToDayOfWeekWithTz, overloads.TimestampToHoursWithTz, overloads.TimestampToMinutesWithTz,
+	overloads.TimestampToSecondsWithTz, overloads.TimestampToMillisecondsWithTz,
+}
+
+// baseEnvironment is all that expressions of every rule have in common. It is made
+// when a policy first has a condition: it takes a millisecond, which no other
+// command should wait for.
+var baseEnvironment = sync.OnceValues(func() (*cel.Env, error) {
+	subset := &env.LibrarySubset{}
+	for _, name := range slices.Concat(operatorNames, functions) {
+		subset.IncludeFunctions = append(subset.IncludeFunctions, &env.Function{Name: name})
+	}
+	options := []cel.EnvOption{
+		cel.StdLib(cel.StdLibSubset(subset)),
+		cel.CustomTypeProvider(schema{}),
+		cel.CustomTypeAdapter(types.DefaultTypeAdapter),
+		cel.Macros(bracketMacro),
+		cel.ParserExpressionSizeLimit(MaxExpression),
+		cel.ParserRecursionLimit(50),
+		cel.ASTValidators(
+			cel.ValidateDurationLiterals(),
+			cel.ValidateTimestampLiterals(),
+			cel.ValidateHomogeneousAggregateLiterals(),
+		),
+	}
+	for _, v := range variables {
+		options = append(options, cel.Variable(v.name, v.kind))
+	}
+	return cel.NewCustomEnv(options...)
+})
+
+// programOptions bound the work of an expression that runs. Patterns are the sizes
+// of those in it.
+func programOptions(patterns map[string]int) []cel.ProgramOption {
+	// Where the standard costs make light of something: joined texts are longer
+	// texts, whose characters are counted one by one, lists have items, the steps of
+	// a pattern grow with it, and a zone is read from a file.
+	costs := []interpreter.CostTrackerOption{
+		interpreter.OverloadCostTracker(overloads.AddString, func(_ []ref.Val, result ref.Val) *uint64 {
+			cost := uint64(1)
+			if s, ok := result.(types.String); ok {
+				cost += uint64(len(s))
+			}
+			return &cost
+		}),
+		interpreter.OverloadCostTracker(overloads.SizeString, sizeCost),
+		interpreter.OverloadCostTracker(overloads.SizeStringInst, sizeCost),
+		interpreter.OverloadCostTracker(overloads.Equals, equalCost),
+		interpreter.OverloadCostTracker(overloads.NotEquals, equalCost),
+		interpreter.OverloadCostTracker(overloads.MatchesString, matchCost(patterns)),
+		interpreter.OverloadCostTracker(overloads.Matches, matchCost(patterns)),
+	}
+	zone := uint64(100)
+	for _, overload := range zoned {
+		costs = append(costs, interpreter.OverloadCostTracker(overload, func([]ref.Val, ref.Val) *uint64 { return &zone }))
+	}
+	return []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxCost), cel.CostTrackerOptions(costs...)}
+}
+
+func sizeCost(args []ref.Val, _ ref.Val) *uint64 {
+	text, _ := args[0].(types.String)
+	cost := 1 + uint64(len(text))/10
+	return &cost
+}
+
+// equalCost gives nil, for the standard cost, but where lists are compared.
+func equalCost(args []ref.Val, _ ref.Val) *uint64 {
+	a, okA := args[0].(traits.Lister)
+	b, okB := args[1].(traits.Lister)
+	if !okA || !okB {
+		return nil
+	}
+	m, _ := a.Size().(types.Int)
+	n, _ := b.Size().(types.Int)
+	cost := 1 + uint64(min(m, n))
+	return &cost
+}
+
+// matchCost gives the cost of matching, which in the worst case looks at all of the
+// pattern for each byte of the text.
+func matchCost(patterns map[string]int) interpreter.FunctionTracker {
+	return func(args []ref.Val, _ ref.Val) *uint64 {
+		text, _ := args[0].(types.String)
+		pattern, _ := args[1].(types.String)
+		cost := 1 + uint64(len(text))*uint64(patterns[string(pattern)])/16
+		return &cost
+	}
+}
+
+// bracketMacro reads inputs["change-id"] as inputs.change-id, which cannot be
+// written: so the type of each input is known to the check, whatever its name.
+var bracketMacro = cel.GlobalMacro(operators.Index, 2, func(f cel.MacroExprFactory, _ ast.Expr, args []ast.Expr) (ast.Expr, *cel.Error) {
+	of, name := args[0], args[1]
+	if of.Kind() != ast.IdentKind || of.AsIdent() != "inputs" || name.Kind() != ast.LiteralKind {
+		return nil, nil
+	}
+	s, ok := name.AsLiteral().(types.String)
+	if !ok {
+		return nil, nil
+	}
+	return f.NewSelect(of, string(s)), nil
+})
+
+// expressionError is why an expression cannot be used.
+type expressionError struct{ message, hint string }
+
+func (e *expressionError) Error() string { return e.message }
+
+// compiler compiles the expressions of one policy. Rules that ask for inputs of the
+// same names and types share an environment, and equal expressions in it a program.
+type compiler struct {
+	environments map[string]*cel.Env
+	programs     map[[2]string]cel.Program
+}
+
+func newCompiler() *compiler {
+	return &compiler{environments: map[string]*cel.Env{}, programs: map[[2]string]cel.Program{}}
+}
+
+// compile checks an expression: its syntax, its types, that it gives true or
+// false, and that running it stays in bounds. The error is an expressionError, with
+// the line and column in the expression.
+func (c *compiler) compile(expr string, inputs map[string]Input) (_ cel.Program, err error) {
+	// Whoever may propose a policy chooses what is compiled, on every machine. A
+	// fault of the library must cost them their proposal, and nobody else a run.
+	defer func() {
+		if r := recover(); r != nil {
+			err = &expressionError{message: oneLine(fmt.Sprintf("the expression could not be checked: %v", r))}
+		}
+	}()
+	kind := inputsKind(inputs)
+	key := [2]string{kind.signature(), expr}
+	if p, ok := c.programs[key]; ok {
+		return p, nil
+	}
+	e, err := c.environment(key[0], kind)
+	if err != nil {
+		return nil, fmt.Errorf("conditions cannot be compiled: %w", err)
+	}
+	parsed, issues := e.Parse(expr)
+	if issues.Err() != nil {
+		return nil, issueError(issues)
+	}
+	patterns, err := checkParsed(parsed.NativeRep())
+	if err != nil {
+		return nil, err
+	}
+	checked, issues := e.Check(parsed)
+	if issues.Err() != nil {
+		return nil, issueError(issues)
+	}
+	if err := checkTyped(checked.NativeRep()); err != nil {
+		return nil, err
+	}
+	if out := checked.OutputType(); !out.IsExactType(types.BoolType) {
+		return nil, &expressionError{typeNames.Replace(fmt.Sprintf("1:1: it gives %s, not true or false", out)), "compare it with something"}
+	}
+	p, err := e.Program(checked, programOptions(patterns)...)
+	if err != nil {
+		return nil, &expressionError{message: oneLine(err.Error())}
+	}
+	c.programs[key] = p
+	return p, nil
+}
+
+// environment gives the environment of rules whose inputs are of a kind.
+func (c *compiler) environment(signature string, inputs fields) (*cel.Env, error) {
+	if e, ok := c.environments[signature]; ok {
+		return e, nil
+	}
+	e, err := baseEnvironment()
+	if err != nil {
+		return nil, err
+	}
+	if len(inputs) > 0 {
+		if e, err = e.Extend(cel.CustomTypeProvider(schema{inputs: inputs})); err != nil {
+			return nil, err
+		}
+	}
+	c.environments[signature] = e
+	return e, nil
+}
+
+// typeNames are those that the documentation uses.
+var typeNames = strings.NewReplacer("google.protobuf.Duration", "duration", "google.protobuf.Timestamp", "timestamp")
+
+// issueError joins what CEL found, at most three of it.
+func issueError(issues *cel.Issues) error {
+	var found []string
+	for _, e := range issues.Errors() {
+		found = append(found, fmt.Sprintf("%d:%d: %s", e.Location.Line(), e.Location.Column()+1, typeNames.Replace(oneLine(e.Message))))
+	}
+	if len(found) > 3 {
+		found = append(found[:3], fmt.Sprintf("and %d more", len(found)-3))
+	}
+	return &expressionError{message: strings.Join(found, "; ")}
+}
+
+// fields are those of an object, with their types.
+type fields map[string]*types.Type
+
+// signature tells one set of fields from another. No name holds a colon.
+func (f fields) signature() string {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(f)) {
+		fmt.Fprintf(&b, "%s:%s ", name, f[name])
+	}
+	return b.String()
+}
+
+// inputsKind gives the fields of the variable inputs under a rule.
+func inputsKind(m map[string]Input) fields {
+	f := fields{}
+	for name, i := range m {
+		switch i.Type {
+		case InputNumber:
+			f[name] = types.IntType
+		case InputBoolean:
+			f[name] = types.BoolType
+		default:
+			f[name] = types.StringType
+		}
+	}
+	return f
+}

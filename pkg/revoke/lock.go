@@ -1,0 +1,207 @@
+package revoke
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/request"
+)
+
+// Lock shuts out a person, or a key, from where it stands in the history. Any one
+// admin signs it: taking away needs less than giving.
+type Lock struct {
+	record.Head `yaml:",inline"`
+	// Person is one of the people, or Key the fingerprint of a certificate: one of
+	// the two.
+	Person string             `yaml:"person,omitempty"`
+	Key    record.Fingerprint `yaml:"key,omitempty"`
+	Reason string             `yaml:"reason"`
+}
+
+// Unlock agrees to lift a lock. It takes the threshold of the admins.
+type Unlock struct {
+	record.Head `yaml:",inline"`
+	Lock        record.ID `yaml:"lock"`
+	Reason      string    `yaml:"reason"`
+}
+
+// maxName is the most bytes of a name in a record, more than a policy's names have.
+const maxName = 128
+
+// DecodeLock gives the lock in v.
+func DecodeLock(v record.Verified) (Lock, error) {
+	l, err := record.Decode[Lock](v, record.KindLock)
+	if err != nil {
+		return Lock{}, err
+	}
+	if (l.Person == "") == (l.Key == "") {
+		return Lock{}, &record.Refusal{Reason: record.ReasonBadValue, Detail: "it names a person or a key, one of the two"}
+	}
+	if len(l.Person) > maxName {
+		return Lock{}, &record.Refusal{Reason: record.ReasonBadValue, Detail: fmt.Sprintf("person is longer than %d bytes", maxName)}
+	}
+	return l, request.CheckText("reason", l.Reason, true)
+}
+
+// DecodeUnlock gives the unlock in v.
+func DecodeUnlock(v record.Verified) (Unlock, error) {
+	u, err := record.Decode[Unlock](v, record.KindUnlock)
+	if err != nil {
+		return Unlock{}, err
+	}
+	return u, request.CheckText("reason", u.Reason, true)
+}
+
+// Held is a lock that counts, with what became of it.
+type Held struct {
+	ID record.ID
+	// Position and Order are its place in the history; At the time that it claims.
+	Position, Order int
+	At              time.Time
+	By, Reason      string
+	Person          string             `json:",omitempty"`
+	Key             record.Fingerprint `json:",omitempty"`
+	// Owner is whose Key it was in the policy in force there; empty for nobody's.
+	Owner   string `json:",omitempty"`
+	Unlocks []Lift `json:",omitempty"`
+	// Lifted is the position from which it holds nobody any more; 0 while it does.
+	Lifted int `json:",omitempty"`
+}
+
+// Lift is one admin's agreement to lift a lock.
+type Lift struct {
+	ID         record.ID
+	Position   int
+	At         time.Time
+	By, Reason string
+	Key        record.Fingerprint
+}
+
+// Whom says in words what is locked.
+func (h Held) Whom() string {
+	switch {
+	case h.Person != "":
+		return h.Person
+	case h.Owner != "":
+		return "key " + string(h.Key) + " of " + h.Owner
+	}
+	return "key " + string(h.Key)
+}
+
+// holds reports whether it stands and names the person or the key.
+func (h Held) holds(person string, key record.Fingerprint) bool {
+	return h.Lifted == 0 && (person != "" && h.Person == person || key != "" && h.Key == key)
+}
+
+// Locks are all locks of a history, in its order.
+type Locks []Held
+
+// On gives the lock that holds a person, or a key, back here; nil for none.
+func (l Locks) On(person string, key record.Fingerprint) *Held {
+	for i := range l {
+		if l[i].holds(person, key) {
+			return &l[i]
+		}
+	}
+	return nil
+}
+
+// Find gives the place of a lock in the list; -1 for none.
+func (l Locks) Find(id record.ID) int {
+	return slices.IndexFunc(l, func(h Held) bool { return h.ID == id })
+}
+
+// Refuse says why nothing counts that a person signs with a key; nil where nothing
+// holds them back.
+func (l Locks) Refuse(person string, key record.Fingerprint) error {
+	h := l.On(person, key)
+	if h == nil {
+		return nil
+	}
+	return &policy.Refusal{Code: policy.Locked, Message: fmt.Sprintf("%s is locked, by %s: %s", h.Whom(), h.By, h.Reason),
+		Hint: "the admins can lift the lock: jit unlock " + h.ID.Short() + " -r REASON"}
+}
+
+// free counts the admins who could sign something that counts.
+func (l Locks) free(p *policy.Policy) int {
+	n := 0
+	for _, name := range p.Document().Admins.People {
+		person, _ := p.Person(name)
+		if slices.ContainsFunc(person.Keys, func(k record.Fingerprint) bool { return l.On(name, k) == nil }) {
+			n++
+		}
+	}
+	return n
+}
+
+// MayLock judges a lock under the policy in force at its place. known reports
+// whether the store has a certificate.
+func (l Locks) MayLock(p *policy.Policy, x Lock, known func(record.Fingerprint) bool) error {
+	refuse := func(code policy.Code, hint, format string, args ...any) error {
+		return &policy.Refusal{Code: code, Message: fmt.Sprintf(format, args...), Hint: hint}
+	}
+	if !p.IsAdmin(x.By) {
+		return refuse(policy.NotAdmin, "ask one of the admins", "%s is not an admin, and only admins lock", x.By)
+	}
+	if x.Person != "" {
+		if _, ok := p.Person(x.Person); !ok {
+			return refuse(policy.UnknownPerson, "run: jit policy show", "%q is not one of the people in the policy", x.Person)
+		}
+	} else if _, ok := p.OwnerOf(x.Key); !ok && !known(x.Key) {
+		return refuse(policy.NoSuchKey, "give the full fingerprint, as shown by: jit whoami", "neither the policy nor the store has a key %s", x.Key)
+	}
+	if h := l.On(x.Person, x.Key); h != nil {
+		return refuse(policy.AlreadyLocked, "see: jit status", "%s is locked already, by %s: %s", h.Whom(), h.By, h.Reason)
+	}
+	threshold := p.Document().Admins.Threshold
+	with := append(slices.Clone(l), Held{Person: x.Person, Key: x.Key})
+	if left := with.free(p); left < threshold && left < l.free(p) {
+		return refuse(policy.LastAdmins, "let another admin be named first: jit policy edit",
+			"the lock would leave %d admins who are not locked, and %d must agree to lift one", left, threshold)
+	}
+	return nil
+}
+
+// MayUnlock judges one admin's agreement to lift a lock. void reports whether a
+// key was revoked as compromised.
+func (l Locks) MayUnlock(p *policy.Policy, x Unlock, void func(record.Fingerprint) bool) error {
+	refuse := func(code policy.Code, hint, format string, args ...any) error {
+		return &policy.Refusal{Code: code, Message: fmt.Sprintf(format, args...), Hint: hint}
+	}
+	i := l.Find(x.Lock)
+	switch {
+	case !p.IsAdmin(x.By):
+		return refuse(policy.NotAdmin, "ask one of the admins", "%s is not an admin, and only admins lift a lock", x.By)
+	case i < 0:
+		return refuse(policy.NoSuchRecord, "see: jit status", "there is no lock %s", x.Lock)
+	case l[i].Lifted > 0:
+		return refuse(policy.NotLocked, "see: jit status", "the lock of %s is lifted already", l[i].Whom())
+	case l[i].isOf(p, x.By):
+		return refuse(policy.OwnLock, "another admin must lift it", "%s cannot lift the lock of %s", x.By, l[i].Whom())
+	}
+	if slices.ContainsFunc(l[i].Unlocks, func(u Lift) bool { return u.By == x.By && !void(u.Key) }) {
+		return refuse(policy.CountedOnce, "others of the admins must agree; see: jit status", "%s has agreed already to lift the lock of %s", x.By, l[i].Whom())
+	}
+	return nil
+}
+
+// isOf reports whether it is a person, or a key of theirs, that is locked.
+func (h Held) isOf(p *policy.Policy, name string) bool {
+	owner, owned := p.OwnerOf(h.Key)
+	return h.Person == name || h.Key != "" && (h.Owner == name || owned && owner == name)
+}
+
+// Agreed gives the admins of the policy in force who agree to lift the lock at i:
+// those who are not locked themselves, with keys that are not compromised.
+func (l Locks) Agreed(i int, p *policy.Policy, void func(record.Fingerprint) bool) []string {
+	var names []string
+	for _, u := range l[i].Unlocks {
+		if p.IsAdmin(u.By) && !l[i].isOf(p, u.By) && !void(u.Key) && l.On(u.By, u.Key) == nil && !slices.Contains(names, u.By) {
+			names = append(names, u.By)
+		}
+	}
+	return names
+}
