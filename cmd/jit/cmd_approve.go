@@ -132,11 +132,15 @@ func (o *approveOptions) request(ctx context.Context, d *desk, id record.ID, nar
 	if err := o.show(d, e); err != nil {
 		return err
 	}
+	acting := actsIn(d.rep.Ledger(), e, d.me, a.Now())
+	if len(acting) > 0 {
+		a.Say("You act for %s: it counts in that place", strings.Join(acting, " and "))
+	}
 	if err := d.confirmed(o.yes, "Approve "+askedFor(e.Request.Record)+"?", make()); err != nil {
 		return err
 	}
 	d.refreshed(&head)
-	subject := d.me + " approves " + askedFor(e.Request.Record)
+	subject := d.me + " approves " + askedFor(e.Request.Record) + inPlaceOf(acting)
 	if !narrow.IsZero() {
 		subject += ", for " + narrow.String()
 	}
@@ -146,7 +150,7 @@ func (o *approveOptions) request(ctx context.Context, d *desk, id record.ID, nar
 	if e, err = d.entry(id); err != nil {
 		return err
 	}
-	text := "approved " + e.Request.Record.ID.Short() + ": " + askedFor(e.Request.Record) + "\n" + a.standingLine(e, a.Now())
+	text := "approved " + e.Request.Record.ID.Short() + ": " + askedFor(e.Request.Record) + inPlaceOf(acting) + "\n" + a.standingLine(e, a.Now())
 	return a.printEntry(o.out, h, e, text)
 }
 
@@ -300,15 +304,15 @@ func proposalSettled(d *desk, p ledger.ProposalEntry) string {
 	if p.State != approve.Proposed {
 		return ""
 	}
-	for _, ap := range p.Approvals {
-		if ap.Record.By == d.me {
-			return "you have approved policy version " + short + " already"
-		}
-	}
-	if p.Policy.Record.By == d.me {
+	// What they agreed to before a lock, or with a key that was compromised, does not
+	// count, and can be given again.
+	switch {
+	case !slices.Contains(p.Old.Have, d.me) && !slices.Contains(p.New.Have, d.me):
+		return ""
+	case p.Policy.Record.By == d.me:
 		return "you proposed policy version " + short + ": that counts as your approval"
 	}
-	return ""
+	return "you have approved policy version " + short + " already"
 }
 
 // proposalNeeds says who must still agree.

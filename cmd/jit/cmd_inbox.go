@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -32,13 +33,15 @@ type inboxItem struct {
 	// Due is until when an emergency must be acknowledged; null for all else.
 	Due     *string `json:"due"`
 	Overdue bool    `json:"overdue"`
+	// ActingFor are those in whose place it waits for this person.
+	ActingFor []string `json:"actingFor"`
 }
 
 // kindEmergency is the kind of an inbox item that asks for an acknowledgement.
 const kindEmergency = "emergency"
 
 var inboxFields = []string{
-	"id", "shortId", "kind", "by", "grants", "duration", "durationText", "reason", "created", "lapses", "needs", "digest", "due", "overdue",
+	"id", "shortId", "kind", "by", "grants", "duration", "durationText", "reason", "created", "lapses", "needs", "digest", "due", "overdue", "actingFor",
 }
 
 type inboxOptions struct {
@@ -101,10 +104,15 @@ func (a *App) inbox(rep *replica.Replica, me string) ([]inboxItem, error) {
 		return nil, err
 	}
 	for _, e := range entries {
+		acting := []string{}
 		if !slices.Contains(waitsFor(e.Decision), me) {
-			continue
+			if acting = actsIn(l, e, me, a.Now()); len(acting) == 0 {
+				continue
+			}
 		}
-		items = append(items, itemOf(l, e, now))
+		item := itemOf(l, e, now)
+		item.ActingFor = acting
+		items = append(items, item)
 	}
 	proposals, err := l.Proposals(now)
 	if err != nil {
@@ -113,7 +121,7 @@ func (a *App) inbox(rep *replica.Replica, me string) ([]inboxItem, error) {
 	for _, p := range proposals {
 		v := viewProposal(p)
 		if slices.ContainsFunc(v.Needs, func(n needView) bool { return slices.Contains(n.Who, me) }) {
-			items = append(items, inboxItem{ID: v.ID, ShortID: v.ShortID, Kind: v.Kind, By: v.By, Created: v.Created, Lapses: v.Lapses, Needs: v.Needs, Digest: v.Digest})
+			items = append(items, inboxItem{ID: v.ID, ShortID: v.ShortID, Kind: v.Kind, By: v.By, Created: v.Created, Lapses: v.Lapses, Needs: v.Needs, Digest: v.Digest, ActingFor: []string{}})
 		}
 	}
 	return items, nil
@@ -123,7 +131,7 @@ func itemOf(l *ledger.Ledger, e ledger.Entry, now time.Time) inboxItem {
 	v := viewRequest(l.Policies(), e, now)
 	return inboxItem{
 		ID: v.ID, ShortID: v.ShortID, Kind: string(record.KindRequest), By: v.By, Grants: e.Request.Record.Grants, Duration: &v.Duration,
-		DurationText: &v.DurationText, Reason: &v.Reason, Created: v.Created, Lapses: v.Lapses, Needs: v.Needs, Digest: v.Digest,
+		DurationText: &v.DurationText, Reason: &v.Reason, Created: v.Created, Lapses: v.Lapses, Needs: v.Needs, Digest: v.Digest, ActingFor: []string{},
 	}
 }
 
@@ -141,6 +149,9 @@ func (a *App) inboxTable(w io.Writer, items []inboxItem) {
 				word = "EMERGENCY, acknowledgement overdue: "
 			}
 			row[2] = a.IO.OutStyle().Bad(word) + row[2]
+		}
+		if len(i.ActingFor) > 0 {
+			next += " (for " + strings.Join(i.ActingFor, ", ") + ")"
 		}
 		rows = append(rows, append(row, next))
 	}

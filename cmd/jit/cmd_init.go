@@ -18,6 +18,7 @@ import (
 	"github.com/jitaccess/jit/pkg/record"
 	"github.com/jitaccess/jit/pkg/replica"
 	"github.com/jitaccess/jit/pkg/target/builtin"
+	"github.com/jitaccess/jit/testdata/policies"
 )
 
 type initOptions struct {
@@ -26,6 +27,7 @@ type initOptions struct {
 	key    keyChoice
 	name   string
 	policy string
+	begin  string
 	branch string
 	force  bool
 }
@@ -38,9 +40,11 @@ type storeView struct {
 	Key   *string `json:"key"`
 	Head  string  `json:"head"`
 	Join  string  `json:"join"`
+	// Example is the folder with the example from which the store began.
+	Example *string `json:"example"`
 }
 
-var storeFields = []string{"store", "url", "name", "key", "head", "join"}
+var storeFields = []string{"store", "url", "name", "key", "head", "join", "example"}
 
 func newInitCmd(app *App) *cobra.Command {
 	o := &initOptions{app: app}
@@ -53,15 +57,20 @@ a bare repository.
 The first policy says that you are the admin and that every request needs an
 admin's approval. With --policy FILE it is yours: the part that people write
 (admins, people, groups, reconcilers, resources, rules). Where you are among its
-people without a key, yours is filled in.`,
+people without a key, yours is filled in. With --example it is one of the
+examples that come with jit, reduced to you, and the whole example is written to
+the folder jit-EXAMPLE, to go on from.`,
 		Example: `  jit init git@git.example.org:ops/access.git --as alice
-  jit init ./store --as alice --generate-key`,
+  jit init ./store --as alice --generate-key
+  jit init ./store --as alice --generate-key --example startup`,
 		GroupID: groupAdmin,
 		Args:    atMost(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), args) },
 	}
 	cmd.Flags().StringVar(&o.name, "as", "", "your `NAME` in the policy")
 	cmd.Flags().StringVar(&o.policy, "policy", "", "begin with the policy in `FILE`")
+	cmd.Flags().StringVar(&o.begin, "example", "", "begin with this `EXAMPLE`: "+strings.Join(policies.Names, ", "))
+	_ = cmd.RegisterFlagCompletionFunc("example", cobra.FixedCompletions(policies.Names, cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().StringVar(&o.branch, "branch", "", "the branch that holds the store (main)")
 	cmd.Flags().BoolVar(&o.force, "replace", false, "replace the store in your configuration")
 	o.key.add(cmd)
@@ -85,6 +94,10 @@ func (o *initOptions) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	ex, err := o.example()
+	if err != nil {
+		return err
+	}
 	signing, signer, err := o.key.choose(ctx, a, o.name)
 	if err != nil {
 		return err
@@ -95,11 +108,29 @@ func (o *initOptions) run(ctx context.Context, args []string) error {
 	}
 	if body == nil {
 		body = firstBody(o.name, o.key, cert)
+		if ex != nil {
+			ex.adopt(o.name, body.People[o.name])
+			body = ex.body
+		}
 	} else if err := fillOwnKey(body, o.name, cert.Fingerprint(), o.policy); err != nil {
 		return errors.Join(err, o.key.discard())
 	}
 	if err := checkBody(o.policy, data, body); err != nil {
 		return errors.Join(err, o.key.discard())
+	}
+	if err := placeholderKeys(body); err != nil {
+		return errors.Join(err, o.key.discard())
+	}
+	made := false
+	if ex != nil {
+		if err := ex.write(); err != nil {
+			return errors.Join(err, o.key.discard())
+		}
+		defer func() {
+			if !made {
+				os.RemoveAll(ex.folder())
+			}
+		}()
 	}
 	f, err := a.folders()
 	if err != nil {
@@ -121,10 +152,17 @@ func (o *initOptions) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	if ex != nil {
+		made, v.Example = true, orNull(ex.folder())
+	}
 	return a.Print(o.out, v, func(w io.Writer) error {
 		fmt.Fprintf(w, "Made the store %s\n", v.Store)
 		fmt.Fprintf(w, "at %s, with you (%s) as its admin.\n\n", clean(gitstore.Redact(url)), o.name)
 		fmt.Fprintf(w, "Others join with\n  %s\n", v.Join)
+		if ex != nil {
+			ex.next(w)
+			return nil
+		}
 		_, err := fmt.Fprintf(w, "Say what there is to ask for with\n  jit policy edit\n")
 		return err
 	})
@@ -135,6 +173,21 @@ func (o *initOptions) readBody() ([]byte, *policy.Body, error) {
 		return nil, nil, nil
 	}
 	return readBody(o.app, o.policy)
+}
+
+// example reads what --example names; nil without it.
+func (o *initOptions) example() (*example, error) {
+	if o.begin == "" {
+		return nil, nil //nolint:nilnil // nothing is asked for
+	}
+	if o.policy != "" {
+		return nil, usageErr("keep one of them", "--policy and --example do not go together")
+	}
+	e, err := readExample(o.begin, o.name)
+	if err != nil {
+		return nil, err
+	}
+	return e, e.free()
 }
 
 // firstBody is the policy of a store about which nothing was said: every

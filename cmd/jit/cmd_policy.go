@@ -3,11 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -173,72 +170,6 @@ The others run: jit approve ID.`,
 	return cmd
 }
 
-func newPolicyEditCmd(app *App) *cobra.Command {
-	o := &proposeOptions{app: app}
-	cmd := &cobra.Command{
-		Use:   "edit",
-		Short: "Change the policy in force in your editor, and propose it",
-		Args:  exactly(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if !app.IO.CanAsk() || app.editor() == "" {
-				return failure(exitUsage, "no-editor", "set EDITOR, or write a file: jit policy show > FILE; jit policy propose FILE", "there is no editor to open")
-			}
-			return o.at(cmd.Context(), o.edited)
-		},
-	}
-	o.add(cmd)
-	return cmd
-}
-
-// edited opens the editor on the body in force, again and again until what it
-// leaves can be used or the person gives up.
-func (o *proposeOptions) edited(d *desk) (*policy.Body, string, error) {
-	a := o.app
-	data, err := record.Encode(d.policy().Document().Body)
-	if err != nil {
-		return nil, "", err
-	}
-	text := string(data)
-	for {
-		if text, err = a.edit(text, "policy.yaml"); err != nil {
-			return nil, "", err
-		}
-		var body policy.Body
-		err := record.DecodeStrict([]byte(text), &body)
-		if err == nil {
-			err = checkBody("policy.yaml", []byte(text), &body)
-		} else {
-			err = fileRefusal("policy.yaml", err)
-		}
-		if err == nil {
-			a.warnOf("policy.yaml", []byte(text), &body, &d.policy().Document().Body)
-			return &body, "changes the policy", nil
-		}
-		a.printError(a.asExit(context.Background(), err), false)
-		again, askErr := a.Confirm("Edit it again?")
-		if askErr != nil {
-			return nil, "", askErr
-		}
-		if !again {
-			return nil, "", keepDraft(text, err)
-		}
-	}
-}
-
-// keepDraft saves what a person wrote, and says where.
-func keepDraft(text string, cause error) error {
-	f, err := os.CreateTemp("", "jit-policy-*.yaml")
-	if err != nil {
-		return cause
-	}
-	_, err = f.WriteString(text)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return cause
-	}
-	return &exitError{Exit: exitUsage, Code: "bad-policy", Message: "nothing was proposed", Err: cause,
-		Hint: "what you wrote is kept; correct it and run: jit policy propose " + filepath.Clean(f.Name())}
-}
-
 // at syncs, has make give the body and what it does in a few words, and
 // proposes that.
 func (o *proposeOptions) at(ctx context.Context, makeBody func(*desk) (*policy.Body, string, error)) (err error) {
@@ -269,6 +200,9 @@ func (o *proposeOptions) propose(ctx context.Context, d *desk, body *policy.Body
 	if err != nil {
 		return usageErr("write it in plain text", "the policy cannot be written: %v", err)
 	}
+	if err := placeholderKeys(body); err != nil {
+		return err
+	}
 	if string(before) == string(after) {
 		a.Say("already done: the policy in force says the same")
 		return nil
@@ -282,7 +216,12 @@ func (o *proposeOptions) propose(ctx context.Context, d *desk, body *policy.Body
 	}
 	expires := record.At(a.Now().Add(wait))
 	doc := policy.Document{Head: head, Replaces: inForce.Digest(), Expires: &expires, Body: *body}
-	a.Say("What changes of version %s:", inForce.ID().Short())
+	effects, err := a.consequences(d.rep, body)
+	if err != nil {
+		return err
+	}
+	a.renderConsequences(a.IO.Err, a.IO.ErrStyle(), effects)
+	a.Say("\nWhat changes of version %s:", inForce.ID().Short())
 	showDiff(a.IO.Err, a.IO.ErrStyle(), string(before), string(after))
 	if err := d.confirmed(o.yes, "Sign and propose this version?", doc); err != nil {
 		return err

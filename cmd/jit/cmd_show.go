@@ -51,6 +51,9 @@ func (o *showOptions) run(ctx context.Context) (err error) {
 			return a.paged(ctx, write)
 		}
 	}
+	if ref.Request == "" {
+		return a.showApart(o.out, rep.Ledger(), ref)
+	}
 	if p, err := rep.Ledger().Proposal(ref.Request, a.Now()); err == nil {
 		return a.Print(o.out, viewProposal(p), paged(func(w io.Writer) error { return a.showProposal(w, rep, p) }))
 	}
@@ -59,5 +62,11 @@ func (o *showOptions) run(ctx context.Context) (err error) {
 		return err
 	}
 	h := rep.Ledger().Policies()
-	return a.Print(o.out, viewRequest(h, e, a.Now()), paged(func(w io.Writer) error { return a.renderRequest(w, h, e, a.Now()) }))
+	return a.Print(o.out, viewRequest(h, e, a.Now()), paged(func(w io.Writer) error {
+		if err := a.renderRequest(w, h, e, a.Now()); err != nil {
+			return err
+		}
+		fields{w, a.styleOf(w)}.add("delegates", delegatesText(rep.Ledger(), e, a.Now()))
+		return nil
+	}))
 }

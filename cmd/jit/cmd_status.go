@@ -41,6 +41,10 @@ type statusView struct {
 	Join      string         `json:"join"`
 	// Emergencies are those that nobody has acknowledged.
 	Emergencies []emergencyStatus `json:"emergencies"`
+	// Locks are those that stand; Delegations those that have, or will have, an
+	// effect.
+	Locks       []lockView       `json:"locks"`
+	Delegations []delegationView `json:"delegations"`
 }
 
 // setAsideView is a record, or a change, that does not count.
@@ -77,7 +81,7 @@ is known is printed all the same.`,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
 	}
 	o.out.add(cmd, []string{"store", "url", "transport", "head", "position", "digest", "policy", "reachable", "problem", "next",
-		"fetched", "age", "ageText", "spooled", "refused", "setAside", "fresh", "join", "emergencies"})
+		"fetched", "age", "ageText", "spooled", "refused", "setAside", "fresh", "join", "emergencies", "locks", "delegations"})
 	return cmd
 }
 
@@ -109,10 +113,10 @@ func (o *statusOptions) run(ctx context.Context) (err error) {
 	return errUnacknowledged(v.Emergencies)
 }
 
-func viewStatus(rep *replica.Replica, s Settings, now time.Time, problem error) (statusView, error) {
+func viewStatus(rep *replica.Replica, s Settings, now time.Time, problem error) (v statusView, err error) {
 	l := rep.Ledger()
 	head, position := l.Head()
-	v := statusView{Store: string(s.Store.Identity), URL: gitstore.Redact(s.Store.URL), Transport: rep.TransportInUse(),
+	v = statusView{Store: string(s.Store.Identity), URL: gitstore.Redact(s.Store.URL), Transport: rep.TransportInUse(),
 		Head: string(head), Position: position, Digest: string(l.Digest()), Spooled: []string{}, Refused: []string{},
 		Join: joinLine(s, head)}
 	if p := l.Policies().Latest(); p != nil {
@@ -125,6 +129,13 @@ func viewStatus(rep *replica.Replica, s Settings, now time.Time, problem error) 
 		age := int64(now.Sub(t) / time.Second)
 		text := formatLeft(now, t)
 		v.Fetched, v.Age, v.AgeText = timeOrNull(t), &age, &text
+	}
+	v.Locks, v.Delegations = []lockView{}, []delegationView{}
+	if l.Policy() != nil {
+		v.Locks = viewLocks(l)
+		if v.Delegations, err = viewDelegations(l, now); err != nil {
+			return v, err
+		}
 	}
 	spool, err := rep.Spooled()
 	if err != nil {
@@ -198,6 +209,12 @@ func (a *App) renderStatus(w io.Writer, v statusView) error {
 			word += ", overdue"
 		}
 		fmt.Fprintf(w, "EMERGENCY %s\n", st.Bad(fmt.Sprintf("%s of %s: %s, due %s", record.ID(e.ID).Short(), clean(e.By), word, e.Due)))
+	}
+	for _, x := range v.Locks {
+		fmt.Fprintf(w, "locked    %s\n", st.Bad(clean(lockLine(x))))
+	}
+	for _, x := range v.Delegations {
+		fmt.Fprintf(w, "delegated %s\n", delegationLine(x))
 	}
 	_, err := fmt.Fprintf(w, "join with\n  %s\n", clean(v.Join))
 	return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/record"
 )
@@ -34,6 +35,11 @@ type whoamiView struct {
 	KeyExpires *string           `json:"keyExpires"`
 	Keys       []string          `json:"keys"`
 	Store      string            `json:"store"`
+	// Locked is the lock of this person, or of the key that they sign with. ActsFor
+	// and DelegatesTo are the delegations to and by this person that count.
+	Locked      *lockView        `json:"locked"`
+	ActsFor     []delegationView `json:"actsFor"`
+	DelegatesTo []delegationView `json:"delegatesTo"`
 }
 
 func newWhoamiCmd(app *App) *cobra.Command {
@@ -46,7 +52,7 @@ func newWhoamiCmd(app *App) *cobra.Command {
 		RunE:    func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
 	}
 	o.out.add(cmd, []string{"name", "inPolicy", "admin", "fullName", "email", "teams", "groups", "accounts", "key", "keyIn",
-		"keyCounts", "keyExpires", "keys", "store"})
+		"keyCounts", "keyExpires", "keys", "store", "locked", "actsFor", "delegatesTo"})
 	return cmd
 }
 
@@ -64,7 +70,36 @@ func (o *whoamiOptions) run(ctx context.Context) (err error) {
 	}
 	v.fromSettings(s.Signing, rep.Ledger().Keyring())
 	v.KeyCounts = v.Key != nil && slices.Contains(v.Keys, *v.Key)
+	if err := v.fromStanding(rep.Ledger(), a.Now()); err != nil {
+		return err
+	}
 	return a.Print(o.out, v, func(w io.Writer) error { return a.renderWhoami(w, v) })
+}
+
+// fromStanding tells of locks and delegations.
+func (v *whoamiView) fromStanding(l *ledger.Ledger, now time.Time) error {
+	v.ActsFor, v.DelegatesTo = []delegationView{}, []delegationView{}
+	if l.Policy() == nil {
+		return nil
+	}
+	key := record.Fingerprint("")
+	if v.Key != nil {
+		key = record.Fingerprint(*v.Key)
+	}
+	if h := l.Locks().On(v.Name, key); h != nil {
+		x := viewLock(l, *h)
+		v.Locked = &x
+	}
+	all, err := viewDelegations(l, now)
+	for _, d := range all {
+		switch v.Name {
+		case d.To:
+			v.ActsFor = append(v.ActsFor, d)
+		case d.By:
+			v.DelegatesTo = append(v.DelegatesTo, d)
+		}
+	}
+	return err
 }
 
 func (v *whoamiView) fromPolicy(p *policy.Policy) {
@@ -154,6 +189,15 @@ func (a *App) renderWhoami(w io.Writer, v whoamiView) error {
 				fmt.Fprintf(w, "expires  %s\n", a.FormatTime(end))
 			}
 		}
+	}
+	if v.Locked != nil {
+		fmt.Fprintf(w, "locked   %s\n", st.Bad(clean(lockLine(*v.Locked))))
+	}
+	for _, d := range v.ActsFor {
+		fmt.Fprintf(w, "acts     for %s\n", delegationLine(d))
+	}
+	for _, d := range v.DelegatesTo {
+		fmt.Fprintf(w, "delegate %s\n", delegationLine(d))
 	}
 	_, err := fmt.Fprintf(w, "store    %s\n", v.Store)
 	return err

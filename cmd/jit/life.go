@@ -24,7 +24,7 @@ import (
 // run it.
 var lifeCommands = []func(*App) *cobra.Command{
 	newResourcesCmd, newRequestCmd, newExtendCmd, newCancelCmd,
-	newInboxCmd, newApproveCmd, newDenyCmd, newWithdrawCmd, newRevokeCmd, newAckCmd, newCommentCmd,
+	newInboxCmd, newApproveCmd, newDenyCmd, newWithdrawCmd, newRevokeCmd, newAckCmd, newCommentCmd, newDelegateCmd,
 	newListCmd, newShowCmd, newLogCmd,
 	newReconcileCmd, newDemoCmd,
 }
@@ -92,6 +92,9 @@ func (d *desk) policy() *policy.Policy { return d.rep.Ledger().Policy() }
 
 // head makes the head of a record of kind.
 func (d *desk) head(kind record.Kind) (record.Head, error) {
+	if err := d.locked(kind); err != nil {
+		return record.Head{}, err
+	}
 	return d.rep.NewHead(kind, d.me, d.app.Now())
 }
 
@@ -120,13 +123,15 @@ func (d *desk) send(ctx context.Context, l letter) error {
 	if err != nil {
 		return err
 	}
-	about := l.beside
-	if about == "" {
-		about = l.head.ID
+	trailers := [][2]string{{"Jit-Kind", string(l.head.Kind)}}
+	switch {
+	case l.beside != "":
+		trailers = append(trailers, [2]string{"Jit-Request", string(l.beside)})
+	case l.head.Kind == record.KindRequest || l.head.Kind == record.KindPolicy:
+		trailers = append(trailers, [2]string{"Jit-Request", string(l.head.ID)})
 	}
 	res, err := d.rep.Submit(ctx, replica.Message{
-		Subject:  l.subject,
-		Trailers: [][2]string{{"Jit-Kind", string(l.head.Kind)}, {"Jit-Request", string(about)}, {"Jit-By", d.me}},
+		Subject: l.subject, Trailers: append(trailers, [2]string{"Jit-By", d.me}),
 	}, out)
 	if err != nil {
 		return err

@@ -180,6 +180,8 @@ func wants(g trial.Explained, r request.Request, step string) string {
 		add(rule.MaxOpenPerRole > 0, "%d at once of all people", rule.MaxOpenPerRole)
 		add(!rule.CoolingOff.IsZero(), "%s between two", rule.CoolingOff)
 		add(r.Emergency && rule.Emergency != nil && !rule.Emergency.Repeat, "no emergency that waits to be acknowledged")
+	case request.StepApprovers:
+		add(len(rule.Stages) > 0 && !r.Emergency, "enough people can approve")
 	case request.StepConditions:
 		for _, c := range rule.Conditions {
 			add(true, "%s", c.Expr)
@@ -272,6 +274,9 @@ func (a *App) renderSteps(w io.Writer, st *Style, g trial.Explained, r request.R
 	fmt.Fprintf(w, "  judged by %q\n", g.Rule.Name)
 	for _, s := range g.Steps {
 		word, text := st.Good(stepOK+"     "), wants(g, r, s.Name)
+		if s.Err == nil && text == "" {
+			continue // nothing is asked for
+		}
 		switch outcomeOf(s) {
 		case stepRefused:
 			word, text = st.Bad(stepRefused), s.Err.Error()

@@ -10,6 +10,7 @@ import (
 	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/record"
 	"github.com/jitaccess/jit/pkg/replica"
+	"github.com/jitaccess/jit/pkg/trial"
 )
 
 // showProposal writes a proposed policy version for somebody who decides about
@@ -41,10 +42,31 @@ func (a *App) showProposal(w io.Writer, rep *replica.Replica, p ledger.ProposalE
 	if err != nil {
 		return err
 	}
+	if err := a.showEffects(w, st, rep, old, p); err != nil {
+		return err
+	}
 	fmt.Fprintf(w, "\nWhat it changes of version %s:\n", old.ID().Short())
 	if !showDiff(w, st, string(before), string(after)) {
 		fmt.Fprintln(w, "  nothing")
 	}
+	return nil
+}
+
+// showEffects writes what a proposed version changes in effect, where it is still
+// to be decided, or did.
+func (a *App) showEffects(w io.Writer, st *Style, rep *replica.Replica, old *policy.Policy, p ledger.ProposalEntry) error {
+	next, err := policy.Compile(p.Policy.Record, p.Digest)
+	if err != nil {
+		return err
+	}
+	c := consequences{Effects: trial.Compare(old, next, a.Now())}
+	if p.State == approve.Proposed && old == rep.Ledger().Policy() {
+		if c.Endings, err = a.endings(rep, next); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(w, "\n%s\n", st.Title("In effect:"))
+	a.renderConsequences(w, st, c)
 	return nil
 }
 

@@ -257,7 +257,7 @@ func (a *App) renderApprovals(b *strings.Builder, st *Style, e ledger.Entry) {
 		if !ok.Duration.IsZero() {
 			narrowed = ", for " + ok.Duration.String()
 		}
-		fmt.Fprintf(b, "  %s  %s%s  %s\n", ok.By, a.FormatTime(ok.At), narrowed, word)
+		fmt.Fprintf(b, "  %s  %s%s  %s\n", approvedBy(ok), a.FormatTime(ok.At), narrowed, word)
 		if ok.Comment != "" {
 			fmt.Fprintf(b, "    %s\n", indent(clean(ok.Comment), "    "))
 		}

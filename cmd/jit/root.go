@@ -23,7 +23,7 @@ const (
 var adminCommands = []func(*App) *cobra.Command{
 	newVerifyCmd,
 	newSyncCmd, newDoctorCmd, newRepairCmd,
-	newInitCmd, newJoinCmd, newEnrollCmd, newAdmitCmd, newWhoamiCmd, newStatusCmd,
+	newInitCmd, newJoinCmd, newEnrollCmd, newAdmitCmd, newWhoamiCmd, newStatusCmd, newLockCmd, newUnlockCmd,
 	newPolicyCmd, newKeyCmd, newCompletionCmd, newVersionCmd, newManCmd,
 }
 

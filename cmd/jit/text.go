@@ -93,7 +93,7 @@ func (a *App) editor() string {
 }
 
 // edit opens the editor on text, in a file of the given name, and gives what
-// was left in it. The editor's setting is a shell command, as for git.
+// was left in it.
 func (a *App) edit(text, name string) (string, error) {
 	dir, err := os.MkdirTemp("", "jit-edit-")
 	if err != nil {
@@ -104,14 +104,26 @@ func (a *App) edit(text, name string) (string, error) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return "", err
 	}
-	cmd := exec.Command("sh", "-c", a.editor()+` "$@"`, a.editor(), file)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.IO.In, a.IO.Err, a.IO.Err
-	if err := cmd.Run(); err != nil {
-		return "", usageErr("set VISUAL or EDITOR to a program that waits until you are done", "the editor %q failed: %v", a.editor(), err)
+	if err := a.runEditor(file); err != nil {
+		return "", err
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return "", err
 	}
-	return string(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))), nil
+	return string(withoutMark(data)), nil
 }
+
+// runEditor opens the person's editor on a file and waits until it is done. The
+// setting is a shell command, as for git.
+func (a *App) runEditor(file string) error {
+	cmd := exec.Command("sh", "-c", a.editor()+` "$@"`, a.editor(), file)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.IO.In, a.IO.Err, a.IO.Err
+	if err := cmd.Run(); err != nil {
+		return usageErr("set VISUAL or EDITOR to a program that waits until you are done", "the editor %q failed: %v", a.editor(), err)
+	}
+	return nil
+}
+
+// withoutMark cuts off the byte order mark that some editors write.
+func withoutMark(data []byte) []byte { return bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) }

@@ -58,6 +58,8 @@ type approvalView struct {
 	Comment  *string `json:"comment"`
 	Counted  bool    `json:"counted"`
 	Why      *string `json:"why"`
+	// For are those in whose place it counts.
+	For []string `json:"for"`
 }
 
 // endedView is what ended a request before its time. By is null where the
@@ -118,7 +120,7 @@ func viewRequest(h policy.History, e ledger.Entry, now time.Time) requestView {
 		}
 	}
 	for _, a := range e.Decision.Approvals {
-		view := approvalView{ID: string(a.ID), By: a.By, At: utc(a.At), Comment: orNull(a.Comment), Counted: a.Counted, Why: orNull(string(a.Why))}
+		view := approvalView{ID: string(a.ID), By: a.By, At: utc(a.At), Comment: orNull(a.Comment), Counted: a.Counted, Why: orNull(string(a.Why)), For: notNull(a.For)}
 		if !a.Duration.IsZero() {
 			s := int64(a.Duration.Seconds())
 			view.Duration = &s
@@ -322,7 +324,7 @@ func viewProposal(p ledger.ProposalEntry) proposalView {
 		v.Lapses = timeOrNull(doc.Expires.Time)
 	}
 	for _, ap := range p.Approvals {
-		v.Approvals = append(v.Approvals, approvalView{ID: string(ap.Record.ID), By: ap.Record.By, At: utc(ap.Record.Created.Time), Comment: orNull(ap.Record.Comment), Counted: true})
+		v.Approvals = append(v.Approvals, approvalView{ID: string(ap.Record.ID), By: ap.Record.By, At: utc(ap.Record.Created.Time), Comment: orNull(ap.Record.Comment), Counted: true, For: []string{}})
 	}
 	if p.State == approve.Proposed {
 		for i, s := range []approve.StageDecision{p.Old, p.New} {

@@ -58,6 +58,15 @@ func TestActing(t *testing.T) {
 			_ = tl.approveFor("dave", 5, "bob")
 			tl.approve("bob", 6).state(6, Pending).why(6, 1, policy.CountedOnce).approve("carol", 7).state(7, Active)
 		},
+		"nor somebody else in the same place": func(tl *timeline) {
+			tl.policy(-1, stages(policy.Stage{Approvers: []string{"bob", "carol"}, Count: 2}))
+			tl.request(nil, "read").approve("bob", 5)
+			_ = tl.approveFor("dave", 6, "bob")
+			_ = tl.approveFor("erin", 7, "bob")
+			tl.state(7, Pending).why(7, 1, policy.CountedOnce).why(7, 2, policy.CountedOnce)
+			_ = tl.approveFor("erin", 8, "bob", "carol")
+			tl.state(8, Active).actsFor(8, 3, "carol")
+		},
 		"nor in a later stage": func(tl *timeline) {
 			tl.policy(-1, stages(policy.Stage{Approvers: []string{"bob"}, Count: 1}, policy.Stage{Approvers: []string{"bob", "carol"}, Count: 1}))
 			tl.request(nil, "read")

@@ -40,6 +40,11 @@ func (l *Ledger) Agreed(lock record.ID) (names []string, of int) {
 	return l.locks.Agreed(i, p, l.compromised), p.Document().Admins.Threshold
 }
 
+// MayUnlock judges one admin's agreement to lift a lock, were it signed now.
+func (l *Ledger) MayUnlock(x revoke.Unlock) error {
+	return l.locks.MayUnlock(l.Policy(), x, l.compromised)
+}
+
 // Refuse says why nothing counts that a person signs with a key; nil where no lock
 // holds them back.
 func (l *Ledger) Refuse(person string, key record.Fingerprint) error {

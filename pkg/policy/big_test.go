@@ -124,6 +124,8 @@ func (g *company) rule(b *Body, i int) Rule {
 	case 0:
 		r.Approve, r.Requires = ApproveAuto, Requires{}
 	case 1:
+		r.Requires.Inputs = map[string]Input{"rows": {Type: "number"}}
+		r.Conditions = []Condition{{Expr: fmt.Sprintf("inputs.rows < %d || request.duration <= duration('2h')", 100+i), Message: "fewer rows, or two hours at most"}}
 		r.Stages = []Stage{{Approvers: []string{WhoManager}, Count: 1, Escalate: []Escalation{{After: hours(1), To: []string{WhoManagersManager, g.group(b)}}}}}
 	case 2:
 		r.Roles = []string{"*"}
@@ -139,6 +141,10 @@ func (g *company) rule(b *Body, i int) Rule {
 		r.Stages = []Stage{{AllOf: []Quorum{{Approvers: []string{g.group(b)}, Count: 1}, {Approvers: []string{g.group(b), WhoOwner}, Count: 1}}}}
 		r.Emergency = &Emergency{Requesters: []string{g.roster(b)}, MaxDuration: hours(1), Acknowledge: hours(24)}
 	case 5:
+		r.Conditions = []Condition{
+			{Expr: fmt.Sprintf("open.size() < %d", 3+i), Message: "you have enough open"},
+			{Expr: "resource.labels['area'] != 'a00' || 'ops' in requester.groups", Message: "ask somebody of ops"},
+		}
 		r.Requesters = g.some(min(3, len(g.names)))
 		r.Stages = []Stage{{Approvers: []string{g.team()}, Count: 1}}
 	case 6:

@@ -23,6 +23,9 @@ type terms struct {
 	approvers []people
 }
 
+// termApproval is the term that says who approves.
+const termApproval = "approval"
+
 type line struct{ name, text string }
 
 type people map[string]bool
@@ -57,7 +60,7 @@ func termsOf(p *policy.Policy, r *policy.Rule, resource string, emergency bool, 
 		}
 		t.how = strings.Join(stages, ", then ")
 	}
-	add("approval", t.how)
+	add(termApproval, t.how)
 	add("longest", durationText(r.MaxDuration))
 	add("longest in all", durationText(r.MaxTotal))
 	add("start ahead", durationText(r.MaxAhead))
@@ -84,6 +87,7 @@ func termsOf(p *policy.Policy, r *policy.Rule, resource string, emergency bool, 
 			text += ", again before that"
 		}
 		add("emergency", text)
+		t.how += ", or as an emergency " + durationText(e.MaxDuration) + " at once"
 	}
 	if r.Partial {
 		add("bundle", "opens in part")
@@ -194,7 +198,7 @@ func (t *terms) differs(new *terms) []string {
 		}
 	}
 	for i := range min(len(t.approvers), len(new.approvers)) {
-		if t.how != new.how {
+		if texts(t.lines, termApproval) != texts(new.lines, termApproval) {
 			break // said already
 		}
 		if more, fewer := except(new.approvers[i], t.approvers[i]), except(t.approvers[i], new.approvers[i]); len(more)+len(fewer) > 0 {
