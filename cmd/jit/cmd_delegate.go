@@ -356,7 +356,7 @@ func (a *App) completeDelegate(cmd *cobra.Command, args []string, typed string) 
 // signed now; none where it would count in their own name, or not at all.
 func actsIn(l *ledger.Ledger, e ledger.Entry, me string, now time.Time) []string {
 	acting := l.Acting(me, now)
-	if len(acting) == 0 || e.State != approve.Pending {
+	if len(acting) == 0 || !undecided(e.Decision) {
 		return nil
 	}
 	_, at := l.Head()
@@ -382,7 +382,7 @@ func actsIn(l *ledger.Ledger, e ledger.Entry, me string, now time.Time) []string
 
 // delegatesText says who acts for those who are waited for: "bob for alice".
 func delegatesText(l *ledger.Ledger, e ledger.Entry, now time.Time) string {
-	if l.Policy() == nil || e.State != approve.Pending {
+	if l.Policy() == nil || !undecided(e.Decision) {
 		return ""
 	}
 	all, err := l.Delegations(now)

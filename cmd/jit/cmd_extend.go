@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
+	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -11,6 +11,7 @@ import (
 	"github.com/jitaccess/jit/pkg/approve"
 	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/replica"
 	"github.com/jitaccess/jit/pkg/request"
 )
 
@@ -22,10 +23,10 @@ func newExtendCmd(app *App) *cobra.Command {
 		Long: `Ask to keep access that is open for longer. The rules decide it again, with the
 same approvers, while the access that is there goes on; what they allow in all is
 the rule's maxTotal. One extension at a time; it lapses when the access ends that it
-would prolong. To end the first request ends what prolongs it too.`,
+would prolong. To end the first request ends what prolongs it too.` + pickHelp,
 		Example: `  jit extend f9k2qa --for 30m -r "the copy is still running"
   jit extend f9k2qa --until 18:00 -r "the copy is still running"`,
-		GroupID: groupAsk, Args: exactly("ID"), ValidArgsFunction: app.completeRequests(approve.Active),
+		GroupID: groupAsk, Args: atMost(1), ValidArgsFunction: app.completeRequests(approve.Active),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.args, o.reasonSet = args, cmd.Flags().Changed("reason")
 			return o.runExtend(cmd.Context())
@@ -36,6 +37,7 @@ would prolong. To end the first request ends what prolongs it too.`,
 	f.StringVar(&o.until, "until", "", "until `when`: 18:00, \"2026-11-24 18:00\"")
 	f.StringVarP(&o.reason, "reason", "r", "", `why; "-" reads standard input`)
 	f.StringVar(&o.ticket, "ticket", "", "the `ticket` that it is about; left out, that of what it extends")
+	f.StringArrayVar(&o.inputArgs, "input", nil, "`NAME=VALUE` of what else the rule asks for; left out, those of what it extends")
 	f.BoolVar(&o.wait, "wait", false, "wait until it is decided and open")
 	f.StringVar(&o.timeout, "timeout", "", "wait no longer than this `time`; then exit 7")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show what would be signed, and stop")
@@ -53,7 +55,7 @@ func (o *requestOptions) runExtend(ctx context.Context) (err error) {
 		return err
 	}
 	defer closing(rep, &err)
-	id, err := a.requestOf(rep, o.args[0])
+	id, err := o.extendable(rep, settings.Name)
 	if err != nil {
 		return err
 	}
@@ -78,7 +80,7 @@ func (o *requestOptions) runExtend(ctx context.Context) (err error) {
 }
 
 // readExtend judges the command line, before anything is opened.
-func (o *requestOptions) readExtend() error {
+func (o *requestOptions) readExtend() (err error) {
 	o.now = o.app.Now()
 	if o.dur != "" && o.until != "" {
 		return usageErr("keep one of them", "--for and --until do not go together")
@@ -98,17 +100,36 @@ func (o *requestOptions) readExtend() error {
 			return usageErr("add: --wait", "--timeout says how long to wait, and nothing waits")
 		}
 	}
+	if o.inputs, err = parseInputs(o.inputArgs); err != nil {
+		return err
+	}
 	var missing []string
+	if len(o.args) == 0 {
+		missing = append(missing, "ID")
+	}
 	if o.dur == "" && o.until == "" {
 		missing = append(missing, "--for TIME")
 	}
 	if !o.reasonSet {
 		missing = append(missing, "-r REASON")
 	}
-	if len(missing) > 0 && !o.app.IO.CanAsk() {
-		return usageErr("add: "+strings.Join(missing, " "), "%s missing", listText(missing, "and")+" "+map[bool]string{true: "is", false: "are"}[len(missing) == 1])
+	if len(missing) > 0 && !o.app.asks(o.out) {
+		return missingErr(missing)
 	}
 	return nil
+}
+
+// extendable finds the request that is meant, or lets the person pick one that is
+// open.
+func (o *requestOptions) extendable(rep *replica.Replica, me string) (record.ID, error) {
+	if len(o.args) > 0 {
+		return o.app.requestOf(rep, o.args[0])
+	}
+	open, err := rep.Ledger().Requests(ledger.Filter{By: me, Open: true, States: []approve.State{approve.Active}}, o.now)
+	if err != nil {
+		return "", err
+	}
+	return o.app.pickRequest(open, "extend")
 }
 
 // lastOf gives the last request that prolongs one and is open, or that one itself.
@@ -153,7 +174,13 @@ func (o *requestOptions) askExtend() (err error) {
 // in force.
 func (o *requestOptions) extension(l *ledger.Ledger, me string) (request.Request, error) {
 	old := o.extends.Request.Record
-	r := request.Request{Reason: o.reason, Ticket: o.ticket, Inputs: old.Inputs, Extends: old.ID}
+	r := request.Request{Reason: o.reason, Ticket: o.ticket, Inputs: maps.Clone(old.Inputs), Extends: old.ID}
+	for name, value := range o.inputs {
+		if r.Inputs == nil {
+			r.Inputs = map[string]string{}
+		}
+		r.Inputs[name] = value
+	}
 	if r.Ticket == "" {
 		r.Ticket = old.Ticket
 	}

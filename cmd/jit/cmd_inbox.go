@@ -30,18 +30,19 @@ type inboxItem struct {
 	Lapses       *string         `json:"lapses"`
 	Needs        []needView      `json:"needs"`
 	Digest       string          `json:"digest"`
+	// ActingFor are those in whose place it waits for this person.
+	ActingFor []string `json:"actingFor"`
 	// Due is until when an emergency must be acknowledged; null for all else.
 	Due     *string `json:"due"`
 	Overdue bool    `json:"overdue"`
-	// ActingFor are those in whose place it waits for this person.
-	ActingFor []string `json:"actingFor"`
 }
 
 // kindEmergency is the kind of an inbox item that asks for an acknowledgement.
 const kindEmergency = "emergency"
 
 var inboxFields = []string{
-	"id", "shortId", "kind", "by", "grants", "duration", "durationText", "reason", "created", "lapses", "needs", "digest", "due", "overdue", "actingFor",
+	"id", "shortId", "kind", "by", "grants", "duration", "durationText", "reason", "created", "lapses", "needs", "digest", "due", "overdue",
+	"actingFor",
 }
 
 type inboxOptions struct {
@@ -106,7 +107,7 @@ func (a *App) inbox(rep *replica.Replica, me string) ([]inboxItem, error) {
 	for _, e := range entries {
 		acting := []string{}
 		if !slices.Contains(waitsFor(e.Decision), me) {
-			if acting = actsIn(l, e, me, a.Now()); len(acting) == 0 {
+			if acting = actsIn(l, e, me, now); len(acting) == 0 {
 				continue
 			}
 		}
@@ -131,7 +132,8 @@ func itemOf(l *ledger.Ledger, e ledger.Entry, now time.Time) inboxItem {
 	v := viewRequest(l.Policies(), e, now)
 	return inboxItem{
 		ID: v.ID, ShortID: v.ShortID, Kind: string(record.KindRequest), By: v.By, Grants: e.Request.Record.Grants, Duration: &v.Duration,
-		DurationText: &v.DurationText, Reason: &v.Reason, Created: v.Created, Lapses: v.Lapses, Needs: v.Needs, Digest: v.Digest, ActingFor: []string{},
+		DurationText: &v.DurationText, Reason: &v.Reason, Created: v.Created, Lapses: v.Lapses, Needs: v.Needs, Digest: v.Digest,
+		ActingFor: []string{},
 	}
 }
 
@@ -142,6 +144,9 @@ func (a *App) inboxTable(w io.Writer, items []inboxItem) {
 		if i.DurationText != nil {
 			row = []string{i.ShortID, i.By, grantsText(i.Grants), *i.DurationText, lineOf(*i.Reason)}
 		}
+		if len(i.ActingFor) > 0 {
+			next += " (for " + strings.Join(i.ActingFor, ", ") + ")"
+		}
 		if i.Kind == kindEmergency {
 			next = "jit ack " + i.ShortID
 			word := "EMERGENCY, not acknowledged: "
@@ -149,9 +154,6 @@ func (a *App) inboxTable(w io.Writer, items []inboxItem) {
 				word = "EMERGENCY, acknowledgement overdue: "
 			}
 			row[2] = a.IO.OutStyle().Bad(word) + row[2]
-		}
-		if len(i.ActingFor) > 0 {
-			next += " (for " + strings.Join(i.ActingFor, ", ") + ")"
 		}
 		rows = append(rows, append(row, next))
 	}

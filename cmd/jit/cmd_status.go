@@ -39,12 +39,12 @@ type statusView struct {
 	SetAside  []setAsideView `json:"setAside"`
 	Fresh     []freshView    `json:"fresh"`
 	Join      string         `json:"join"`
-	// Emergencies are those that nobody has acknowledged.
-	Emergencies []emergencyStatus `json:"emergencies"`
 	// Locks are those that stand; Delegations those that have, or will have, an
 	// effect.
 	Locks       []lockView       `json:"locks"`
 	Delegations []delegationView `json:"delegations"`
+	// Emergencies are those that nobody has acknowledged.
+	Emergencies []emergencyStatus `json:"emergencies"`
 }
 
 // setAsideView is a record, or a change, that does not count.
@@ -203,18 +203,18 @@ func (a *App) renderStatus(w io.Writer, v statusView) error {
 	if n := len(v.SetAside); n > 0 {
 		fmt.Fprintf(w, "set aside %s; see: jit verify\n", st.Warn(count(n, "record")))
 	}
+	for _, x := range v.Locks {
+		fmt.Fprintf(w, "locked    %s\n", st.Bad(clean(lockLine(x))))
+	}
+	for _, x := range v.Delegations {
+		fmt.Fprintf(w, "delegated %s\n", delegationLine(x))
+	}
 	for _, e := range v.Emergencies {
 		word := "not acknowledged"
 		if e.Overdue {
 			word += ", overdue"
 		}
 		fmt.Fprintf(w, "EMERGENCY %s\n", st.Bad(fmt.Sprintf("%s of %s: %s, due %s", record.ID(e.ID).Short(), clean(e.By), word, e.Due)))
-	}
-	for _, x := range v.Locks {
-		fmt.Fprintf(w, "locked    %s\n", st.Bad(clean(lockLine(x))))
-	}
-	for _, x := range v.Delegations {
-		fmt.Fprintf(w, "delegated %s\n", delegationLine(x))
 	}
 	_, err := fmt.Fprintf(w, "join with\n  %s\n", clean(v.Join))
 	return err

@@ -94,7 +94,7 @@ func (o *requestOptions) warned(rep *replica.Replica, r request.Request) error {
 	if bars {
 		a.Say("Until then you get no other emergency.")
 	}
-	if !a.IO.CanAsk() || o.asked { // then the whole is shown, and agreed to
+	if !a.asks(o.out) || o.asked { // then the whole is shown, and agreed to
 		return nil
 	}
 	ok, err := a.Confirm("Take it now?")

@@ -349,6 +349,21 @@ func TestLimits(t *testing.T) {
 		w.ask()
 		w.all()
 	})
+	t.Run("an extension counts with what it prolongs", func(t *testing.T) {
+		w := newWorld(t)
+		w.rule(func(r *policy.Rule) {
+			r.MaxOpen, r.MaxOpenPerRole, r.MaxTotal = 2, 2, record.Duration{Duration: 4 * time.Hour}
+		})
+		s, _ := w.granted()
+		x, xdigest := w.ask(extends(s, noon.Add(time.Hour)))
+		w.counted(w.push(w.approval(x, xdigest, "carol")...), 1)
+		y, _ := w.ask(extends(x, noon.Add(time.Hour)))
+		w.ask()
+		w.refusedAsk(policy.TooManyOpen)
+		w.refusedAsk(policy.TooManyInRole, by("erin"))
+		w.state(y.ID, approve.Pending)
+		w.all()
+	})
 	t.Run("of two in one commit the first counts", func(t *testing.T) {
 		w := newWorld(t)
 		w.rule(func(r *policy.Rule) { r.MaxOpen = 1 })

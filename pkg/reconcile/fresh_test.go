@@ -12,6 +12,7 @@ import (
 	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/replica"
 	"github.com/jitaccess/jit/pkg/request"
 )
 
@@ -423,6 +424,11 @@ func TestClockSetBackMakesNoFlood(t *testing.T) {
 	w.asks(func(r *policy.Resource) { r.Lease = lasting(15) })
 	w.at(minutes(300))
 	w.run(0)
+	f := &faultyBook{sync: replica.ErrUnreachable}
+	w.faulty(f)
+	w.at(minutes(310))
+	w.run(5)
+	f.sync = nil
 	commits := w.store.Commits()
 	for i := range 10 {
 		w.at(minutes(i))

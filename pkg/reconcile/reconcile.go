@@ -370,16 +370,6 @@ func (r *run) change(ctx context.Context) error {
 	return nil
 }
 
-func endings(tasks []task) []task {
-	var some []task
-	for _, t := range tasks {
-		if t.action == End {
-			some = append(some, t)
-		}
-	}
-	return some
-}
-
 // checkStanding opens nothing for a reconciler whose receipts would not count.
 func (r *run) checkStanding() {
 	name := r.o.Config.Name

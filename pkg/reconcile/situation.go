@@ -37,3 +37,13 @@ func (r *run) planned(s situation) []task {
 	}
 	return tasks
 }
+
+func endings(tasks []task) []task {
+	var some []task
+	for _, t := range tasks {
+		if t.action == End {
+			some = append(some, t)
+		}
+	}
+	return some
+}
