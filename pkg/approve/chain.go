@@ -278,17 +278,18 @@ func (c *chain) who(i int, now time.Time, ever bool) []string {
 			principals = append(principals, e.To...)
 		}
 	}
+	eligible := c.p.Eligible(c.rule, principals, c.concern(now))
+	if ever {
+		return slices.DeleteFunc(eligible, func(name string) bool { return c.counted[name] })
+	}
+	opens := c.opens(s, now)
 	// Many are eligible for the same quorums, and one answer is that of all.
 	useful := map[string]bool{}
-	return slices.DeleteFunc(c.p.Eligible(c.rule, principals, c.concern(now)), func(name string) bool {
+	return slices.DeleteFunc(eligible, func(name string) bool {
 		if c.counted[name] {
 			return true
 		}
-		if ever {
-			return false
-		}
-		open, _ := c.openTo(c.p, s, []string{name}, now)
-		key := fmt.Sprint(open)
+		open, key := opens(name)
 		if _, known := useful[key]; !known {
 			useful[key] = slices.ContainsFunc(s.ways, func(w *way) bool {
 				seats := w.seatsOf(open[slices.Index(s.ways, w)])
@@ -297,6 +298,46 @@ func (c *chain) who(i int, now time.Time, ever bool) []string {
 		}
 		return !useful[key]
 	})
+}
+
+// opens gives what openTo would say of many people in their own name by the policy
+// of the chain, with a key by which equal answers are known: who is eligible is
+// found once for all.
+func (c *chain) opens(s *stage, now time.Time) func(name string) (open [][]bool, key string) {
+	who := func(approvers []string) []string { return c.p.Eligible(c.rule, approvers, c.concern(now)) }
+	var escalated []string
+	for _, e := range s.Escalate {
+		if !now.Before(s.began.Add(e.After.Duration)) {
+			escalated = append(escalated, e.To...)
+		}
+	}
+	late := who(escalated)
+	var quorums [][][]string
+	for _, w := range s.ways {
+		var of [][]string
+		for _, q := range w.quorums {
+			of = append(of, who(q.Approvers))
+		}
+		quorums = append(quorums, of)
+	}
+	return func(name string) (open [][]bool, key string) {
+		_, any := slices.BinarySearch(late, name)
+		var said []byte
+		for _, of := range quorums {
+			var row []bool
+			for _, names := range of {
+				_, may := slices.BinarySearch(names, name)
+				row = append(row, any || may)
+				if any || may {
+					said = append(said, '1')
+				} else {
+					said = append(said, '0')
+				}
+			}
+			open = append(open, row)
+		}
+		return open, string(said)
+	}
 }
 
 // next gives when the stage escalates next, and who may decide it from then on who

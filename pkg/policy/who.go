@@ -43,6 +43,8 @@ type directory struct {
 	body                       *Body
 	names                      []string // of all people, in order
 	groups, teams, departments members
+	// ordered are the people of group:NAME, team:NAME and department:NAME, in order.
+	ordered map[string][]string
 }
 
 func newDirectory(b *Body) *directory {
@@ -58,6 +60,15 @@ func newDirectory(b *Body) *directory {
 		}
 		if person.Department != "" {
 			d.departments.add(person.Department, name)
+		}
+	}
+	d.ordered = map[string][]string{}
+	for kind, all := range map[string]members{"group:": d.groups, "team:": d.teams, "department:": d.departments} {
+		for name, people := range all {
+			d.ordered[kind+name] = slices.DeleteFunc(slices.Sorted(maps.Keys(people)), func(who string) bool {
+				_, there := b.People[who]
+				return !there
+			})
 		}
 	}
 	return d
@@ -150,34 +161,38 @@ func (d *directory) is(person string, principals []string, c Concern) bool {
 
 // meant adds all people whom the principals mean.
 func (d *directory) meant(principals []string, c Concern, all map[string]bool) {
-	add := func(person string) {
-		if _, ok := d.body.People[person]; ok {
-			all[person] = true
-		}
+	for _, person := range d.listed(nil, principals, c) {
+		all[person] = true
 	}
+}
+
+// listed appends all people whom the principals mean to a list, in no order, and
+// some more than once.
+func (d *directory) listed(all, principals []string, c Concern) []string {
 	for _, s := range principals {
 		if s == WhoOwner {
-			d.meant(d.body.Resources[c.Resource].Owners, c, all)
+			all = d.listed(all, d.body.Resources[c.Resource].Owners, c)
 			continue
 		}
 		if people, ok := d.few(s, c); ok {
 			for _, person := range people {
-				add(person)
+				if _, there := d.body.People[person]; there {
+					all = append(all, person)
+				}
 			}
 			continue
 		}
-		if kind, name, scoped := strings.Cut(s, ":"); scoped {
-			for person := range d.of(kind, name) {
-				add(person)
-			}
+		if strings.Contains(s, ":") {
+			all = append(all, d.ordered[s]...)
 			continue
 		}
 		for _, person := range d.names {
 			if matchGlob(s, person) {
-				all[person] = true
+				all = append(all, person)
 			}
 		}
 	}
+	return all
 }
 
 // Is reports whether person is meant by one of the principals.
@@ -193,9 +208,9 @@ func (p *Policy) Members(principals []string, c Concern) []string {
 	if slices.Contains(principals, "*") {
 		return p.People()
 	}
-	all := map[string]bool{}
-	p.dir.meant(principals, c, all)
-	return slices.Sorted(maps.Keys(all))
+	all := p.dir.listed(nil, principals, c)
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // Excludes reports whether a rule keeps a person from approving what the requester
