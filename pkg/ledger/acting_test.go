@@ -143,6 +143,15 @@ func TestDelegateNeverDecides(t *testing.T) {
 			r, d := w.askedBy("zoe")
 			return w.approval(r, d, "bob")
 		}},
+		{"by acknowledging an emergency", policy.NotApprover, func(w *world) []file {
+			w.changed(func(d *policy.Document) {
+				d.Rules[0].Emergency = &policy.Emergency{Requesters: []string{"zoe"}, MaxDuration: record.Duration{Duration: time.Hour}, Acknowledge: record.Duration{Duration: time.Hour}}
+			})
+			w.counted(w.push(w.delegation("carol", "bob")...), 1)
+			r, f := w.request(func(r *request.Request) { r.By, r.Emergency = "zoe", true })
+			w.counted(w.push(f...), 1)
+			return w.ack(r, record.Sum([]byte(f[0].data)), "bob")
+		}},
 		{"when the one who gave it was locked", policy.NotApprover, func(w *world) []file {
 			w.counted(w.push(w.delegation("carol", "bob")...), 1)
 			w.counted(w.push(w.lock("alice", "carol")...), 1)

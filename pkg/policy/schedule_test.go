@@ -209,3 +209,27 @@ func agrees(t testing.TB, c *Calendar, now time.Time) {
 		t.Errorf("%s lies outside, and the next opening is %s", now, from)
 	}
 }
+
+// TestScheduleIsPartOfTheRule: who agreed to access in some hours has not agreed to
+// others.
+func TestScheduleIsPartOfTheRule(t *testing.T) {
+	basis := func(used, other string) Basis {
+		m, err := compile(t, func(b *Body) {
+			b.Schedules = map[string]Schedule{"s": {Zone: "UTC", Hours: []string{used}}, "other": {Zone: "UTC", Hours: []string{other}}}
+			for i := range b.Rules {
+				b.Rules[i].UseDuring = "s"
+			}
+		}).Match("alice", "orders-db", "read", day)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m.Basis
+	}
+	was := basis("08:00-18:00", "08:00-18:00")
+	if now := basis("08:00-19:00", "08:00-18:00"); now.Rule == was.Rule || now.Meaning != was.Meaning {
+		t.Errorf("other hours: %+v, was %+v", now, was)
+	}
+	if now := basis("08:00-18:00", "08:00-19:00"); now != was {
+		t.Errorf("the hours of another schedule: %+v, was %+v", now, was)
+	}
+}
