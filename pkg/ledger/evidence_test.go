@@ -132,3 +132,18 @@ func TestHeartbeatsThatDoNotCount(t *testing.T) {
 	w.seen("bob", 0)
 	w.same()
 }
+
+// TestHeartbeatIsAFloor: who claims a time long before a reconciler was last there is
+// not believed.
+func TestHeartbeatIsAFloor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.now = noon.Add(3 * time.Hour)
+	w.counted(w.push(w.heartbeat("robot")...), 1)
+	w.now = noon.Add(time.Hour) // by the clock of who asks
+	_, files := w.request()
+	w.refused(w.push(files...), string(policy.Backdated))
+	w.now = noon.Add(150 * time.Minute)
+	_, files = w.request()
+	w.counted(w.push(files...), 1)
+}

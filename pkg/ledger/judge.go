@@ -132,8 +132,7 @@ func (f *fold) admit(v record.Verified, c candidate, headAt int) error {
 		}
 	case record.KindHeartbeat:
 		if c.place.Request == "" {
-			_, err := receipt.DecodeHeartbeat(v)
-			return err
+			return f.heartbeat(v)
 		}
 	}
 	if !c.place.Policy && c.place.Request == "" {
@@ -290,8 +289,8 @@ func (f *fold) request(v record.Verified, headAt int) error {
 }
 
 // notBackdated refuses a claimed time that lies before what stands earlier in
-// the history: the newest receipt for a resource of the request, by a
-// reconciler that still may write it.
+// the history: the newest receipt for a resource of the request, or heartbeat, by a
+// reconciler that still may write one.
 func (f *fold) notBackdated(r request.Request, created time.Time) error {
 	p := f.policies.Latest()
 	for _, g := range r.Grants {
@@ -302,7 +301,7 @@ func (f *fold) notBackdated(r request.Request, created time.Time) error {
 			}
 		}
 		if newest.Sub(created) > approve.Skew && !newest.IsZero() {
-			return &policy.Refusal{Code: policy.Backdated, Message: fmt.Sprintf("it claims %s, and a receipt of %s for %s stands before it in the history",
+			return &policy.Refusal{Code: policy.Backdated, Message: fmt.Sprintf("it claims %s, and a reconciler of %[3]s wrote at %[2]s what stands before it in the history",
 				created.Format(time.RFC3339), newest.Format(time.RFC3339), g.Resource)}
 		}
 	}
@@ -431,12 +430,33 @@ func (f *fold) mayReceipt(kase approve.Case, x approve.Placed[receipt.Receipt]) 
 	if !asked {
 		return &policy.Refusal{Code: policy.NoSuchRecord, Message: fmt.Sprintf("request %s does not ask for %s:%s", kase.Request.Record.ID.Short(), r.Resource, r.Role)}
 	}
-	if r.Created.After(f.floors[r.Resource][r.By]) {
-		f.setFloor(r.Resource, r.By, r.Created.Time)
-		_, err := f.Exec(`INSERT OR REPLACE INTO floors VALUES (?, ?, ?)`, r.Resource, r.By, r.Created.Unix())
+	return f.raise(r.Resource, r.By, r.Created.Time)
+}
+
+// heartbeat takes what a reconciler says of nothing but itself: that it was there,
+// and when.
+func (f *fold) heartbeat(v record.Verified) error {
+	h, err := receipt.DecodeHeartbeat(v)
+	if err != nil {
 		return err
 	}
+	reconciler, _ := f.policies.Latest().Reconciler(h.By)
+	for _, resource := range reconciler.Resources {
+		if err := f.raise(resource, h.By, h.Created.Time); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// raise notes the newest time that a reconciler has written for a resource.
+func (f *fold) raise(resource, by string, at time.Time) error {
+	if !at.After(f.floors[resource][by]) {
+		return nil
+	}
+	f.setFloor(resource, by, at)
+	_, err := f.Exec(`INSERT OR REPLACE INTO floors VALUES (?, ?, ?)`, resource, by, at.Unix())
+	return err
 }
 
 // certificate merges a certificate's file into what is known of its key.

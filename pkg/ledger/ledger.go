@@ -63,7 +63,8 @@ type state struct {
 	policies policy.History
 	keyring  *record.Keyring
 	void     map[record.Fingerprint]void
-	// floors is the newest receipt's time by resource and reconciler.
+	// floors is the time of the newest receipt, or heartbeat, by resource and
+	// reconciler.
 	floors map[string]map[string]time.Time
 	// locks are all locks, in the order of the history.
 	locks revoke.Locks
