@@ -90,29 +90,39 @@ func (f Filter) wants(e Entry) bool {
 // Requests gives the requests that f picks, decided at now, newest first. That
 // one is settled is remembered, so that later calls cost what is open.
 func (l *Ledger) Requests(f Filter, now time.Time) ([]Entry, error) {
-	var args []any
-	var where []string
 	var from string // the ids that are looked at, where few are
-	if f.Named != "" {
-		text := strings.ToUpper(f.Named)
-		if !isIDText(text) {
-			return nil, nil
-		}
-		first, last := idRange(text)
-		low, high := tailRange(text)
-		from, args = `(SELECT id FROM records WHERE tail BETWEEN ? AND ? UNION SELECT id FROM records WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT -1)`, append(args, low, high, first, last)
+	var few, args []any
+	var where []string
+	only := func(condition string, values ...any) {
+		where, args = append(where, condition), append(args, values...)
 	}
-	// What is settled may not have been yet at now: then the clock was set back.
-	if f.onlyOpen() && from == "" {
-		from, args = `(SELECT id FROM requests WHERE state IS NULL UNION ALL SELECT id FROM requests WHERE quiet >= ?)`, append(args, now.Unix())
-	} else if len(f.States) > 0 {
-		where, args = append(where, `(state IS NULL OR quiet >= ? OR state IN (?`+strings.Repeat(`, ?`, len(f.States)-1)+`))`), append(args, now.Unix())
+	text := strings.ToUpper(f.Named)
+	if !isIDText(text) {
+		return nil, nil
+	}
+	first, last := idRange(text)
+	low, high := tailRange(text)
+	switch {
+	case f.onlyOpen():
+		// What is settled may not have been yet at now: then the clock was set back.
+		from, few = `(SELECT id FROM requests WHERE state IS NULL UNION ALL SELECT id FROM requests WHERE quiet >= ?)`, []any{now.Unix()}
+	case len(text) > 1:
+		from, few = `(SELECT id FROM records WHERE tail BETWEEN ? AND ? UNION SELECT id FROM records WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT -1)`, []any{low, high, first, last}
+	}
+	if text != "" && (f.onlyOpen() || from == "") {
+		// So many end in one letter that looking through the newest finds enough of
+		// them sooner than sorting them all.
+		only(`((SELECT tail FROM records t WHERE t.id = r.id) BETWEEN ? AND ? OR r.id BETWEEN ? AND ?)`, low, high, first, last)
+	}
+	if len(f.States) > 0 && !f.onlyOpen() {
+		states := []any{now.Unix()}
 		for _, s := range f.States {
-			args = append(args, string(s))
+			states = append(states, string(s))
 		}
+		only(`(state IS NULL OR quiet >= ? OR state IN (?`+strings.Repeat(`, ?`, len(f.States)-1)+`))`, states...)
 	}
 	if f.By != "" {
-		where, args = append(where, `person = ?`), append(args, f.By)
+		only(`person = ?`, f.By)
 	}
 	query := `SELECT body, state IS NOT NULL FROM requests r`
 	if from != "" {
@@ -124,7 +134,7 @@ func (l *Ledger) Requests(f Filter, now time.Time) ([]Entry, error) {
 	if len(where) > 0 {
 		query += ` WHERE ` + strings.Join(where, ` AND `)
 	}
-	if f.Named == "" {
+	if len(text) < 2 || f.onlyOpen() {
 		query += ` ORDER BY r.id DESC` // else they come in that order, and only those that are looked at are read
 	}
 	var picked, settled []Entry
@@ -150,7 +160,7 @@ func (l *Ledger) Requests(f Filter, now time.Time) ([]Entry, error) {
 			return stop
 		}
 		return nil
-	}, args...)
+	}, append(few, args...)...)
 	if err != nil && !errors.Is(err, stop) {
 		return nil, err
 	}
