@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -225,18 +224,7 @@ func (d *desk) inTurn(e ledger.Entry, trial approve.Placed[approve.Approval]) er
 // taken refuses an approval that would not count where it would stand, with the
 // reason for which it would not.
 func (d *desk) taken(e ledger.Entry, trial approve.Placed[approve.Approval]) error {
-	c := e.Case
-	trial.Record.ID = "trial"
-	c.Approvals = append(slices.Clip(c.Approvals), trial)
-	c.Acting = maps.Clone(c.Acting)
-	if acting := d.who().Acting; len(acting) > 0 {
-		if c.Acting == nil {
-			c.Acting = map[record.ID][]string{}
-		}
-		c.Acting[trial.Record.ID] = acting
-	}
-	decision := d.rep.Ledger().Decide(c, d.app.Now()).Decision
-	s := decision.Approvals[len(decision.Approvals)-1]
+	s := tried(d.rep.Ledger(), e, trial, d.who().Acting, d.app.Now())
 	if s.Counted || s.Why == "" {
 		return nil
 	}

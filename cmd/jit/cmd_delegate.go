@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -360,24 +361,26 @@ func actsIn(l *ledger.Ledger, e ledger.Entry, me string, now time.Time) []string
 		return nil
 	}
 	_, at := l.Head()
-	const trial = "trial"
 	a := approve.Placed[approve.Approval]{Position: at + 1, HeadAt: at}
-	a.Record.ID, a.Record.By, a.Record.Created = trial, me, record.At(now)
+	a.Record.By, a.Record.Created = me, record.At(now)
 	if e.MayApprove(l.Policies(), a, acting) != nil {
 		return nil
 	}
-	c := e.Case
-	c.Approvals = append(slices.Clip(c.Approvals), a)
-	c.Acting = map[record.ID][]string{trial: acting}
-	for id, names := range e.Acting {
-		c.Acting[id] = names
-	}
-	for _, s := range l.Decide(c, now).Decision.Approvals {
-		if s.ID == trial && s.Counted {
-			return s.For
-		}
+	if s := tried(l, e, a, acting, now); s.Counted {
+		return s.For
 	}
 	return nil
+}
+
+// tried says what would become of an approval that came next.
+func tried(l *ledger.Ledger, e ledger.Entry, a approve.Placed[approve.Approval], acting []string, now time.Time) approve.Standing {
+	a.Record.ID = "trial"
+	c := e.Case
+	c.Approvals = append(slices.Clip(c.Approvals), a)
+	c.Acting = map[record.ID][]string{a.Record.ID: acting}
+	maps.Copy(c.Acting, e.Acting)
+	all := l.Decide(c, now).Decision.Approvals
+	return all[len(all)-1]
 }
 
 // delegatesText says who acts for those who are waited for: "bob for alice".

@@ -37,9 +37,6 @@ type DelegationEnd struct {
 	Reason      string    `yaml:"reason,omitempty"`
 }
 
-// maxName is the most bytes of a name in a record, more than a policy's names have.
-const maxName = 128
-
 // DecodeDelegation gives the delegation in v.
 func DecodeDelegation(v record.Verified) (Delegation, error) {
 	d, err := record.Decode[Delegation](v, record.KindDelegation)
@@ -52,8 +49,8 @@ func DecodeDelegation(v record.Verified) (Delegation, error) {
 	switch {
 	case d.To == "":
 		return bad("to is missing")
-	case len(d.To) > maxName:
-		return bad("to is longer than %d bytes", maxName)
+	case len(d.To) > record.MaxName:
+		return bad("to is longer than %d bytes", record.MaxName)
 	case d.Start != nil && d.Start.Before(d.Created.Time):
 		return bad("start lies before created")
 	case !d.Until.After(d.Begins()):

@@ -100,8 +100,8 @@ func (o opening) holds(t *testing.T, c *Calendar, after time.Time) {
 		t.Errorf("%s %s opens at %s, %t, want %s", o.day, o.hours, got.UTC(), ok, from)
 	}
 	inside := []time.Time{from, from.Add(time.Second), until.Add(-time.Second)}
-	for now := from; now.Before(until); now = now.Add(time.Minute) {
-		inside = append(inside, now)
+	for minute := from; minute.Before(until); minute = minute.Add(time.Minute) {
+		inside = append(inside, minute)
 	}
 	for _, now := range inside {
 		if !c.Contains(now) {
@@ -215,7 +215,7 @@ func TestFreeze(t *testing.T) {
 	freeze := []Freeze{{"2026-10-24", "2026-10-25", "the clock changes"}, {"2026-10-25", "2026-10-26", "a release"}}
 	c := calendar(t, Schedule{Zone: "Europe/Berlin", Freeze: freeze})
 	from, until := at(t, "2026-10-23T22:00:00Z"), at(t, "2026-10-26T23:00:00Z")
-	for now, reason := range map[time.Time]string{
+	for moment, reason := range map[time.Time]string{
 		from.Add(-time.Second):          "",
 		from:                            "the clock changes",
 		at(t, "2026-10-25T22:59:59Z"):   "the clock changes",
@@ -236,11 +236,11 @@ func TestFreeze(t *testing.T) {
 		from.Add(-time.Minute):          "",
 		until.Add(-time.Minute):         "a release",
 	} {
-		f, frozen := c.Frozen(now)
-		if f.Reason != reason || frozen != (reason != "") || c.Contains(now) == frozen {
-			t.Errorf("%s: frozen is %t, %q; inside is %t", now.UTC(), frozen, f.Reason, c.Contains(now))
+		f, frozen := c.Frozen(moment)
+		if f.Reason != reason || frozen != (reason != "") || c.Contains(moment) == frozen {
+			t.Errorf("%s: frozen is %t, %q; inside is %t", moment.UTC(), frozen, f.Reason, c.Contains(moment))
 		}
-		agrees(t, c, now)
+		agrees(t, c, moment)
 	}
 	if got := c.Close(from.Add(-time.Hour)); !got.Equal(from) {
 		t.Errorf("open until %s, want the freeze at %s", got, from)

@@ -4,9 +4,10 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// maxName is the most bytes of a person's name in a record's head. What a name
+// MaxName is the most bytes of a name in a record: a person's, a resource's, a
+// role's; more than a policy's names have, and few enough to be shown. What a name
 // may look like is the policy's matter.
-const maxName = 128
+const MaxName = 128
 
 // headKeys are the keys of [Head] in their order.
 var headKeys = []struct {
@@ -51,7 +52,7 @@ func headOf(root *yaml.Node, data []byte) (Head, error) {
 		return Head{}, refuse(ReasonBadValue, "head %q is no commit", clip(h.Head)).at(n.Line, n.Column)
 	}
 	n := valueOf(root, "by")
-	if err := checkLine("by", h.By, maxName); err != nil {
+	if err := checkLine("by", h.By, MaxName); err != nil {
 		return Head{}, refuse(ReasonOf(err), "%v", err).at(n.Line, n.Column)
 	}
 	if h.Kind != KindPolicy && len(data) > maxSmall {

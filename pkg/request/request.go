@@ -26,10 +26,6 @@ const (
 	MaxInput  = policy.MaxInput
 )
 
-// maxName is the most bytes of a resource or a role in a request: more than a
-// policy's names have, and few enough to be shown in a refusal.
-const maxName = 128
-
 // Grant is one entitlement: a role of a resource.
 type Grant struct {
 	Resource string `yaml:"resource" json:"resource"`
@@ -104,8 +100,8 @@ func (r Request) Check() error {
 		return malformed("inputs", "are more than %d", MaxInputs)
 	}
 	for name, value := range r.Inputs {
-		if name == "" || len(name) > maxName || len([]rune(value)) > MaxInput {
-			return malformed("inputs", "have a name of more than %d bytes or a value of more than %d characters", maxName, MaxInput)
+		if name == "" || len(name) > record.MaxName || len([]rune(value)) > MaxInput {
+			return malformed("inputs", "have a name of more than %d bytes or a value of more than %d characters", record.MaxName, MaxInput)
 		}
 	}
 	seen := map[Grant]bool{}
@@ -113,8 +109,8 @@ func (r Request) Check() error {
 		switch {
 		case g.Resource == "" || g.Role == "":
 			return malformed("grants", "leaves out a resource or a role")
-		case len(g.Resource) > maxName || len(g.Role) > maxName:
-			return malformed("grants", "has a name of more than %d bytes", maxName)
+		case len(g.Resource) > record.MaxName || len(g.Role) > record.MaxName:
+			return malformed("grants", "has a name of more than %d bytes", record.MaxName)
 		case seen[g]:
 			return malformed("grants", "names %s twice", g)
 		}

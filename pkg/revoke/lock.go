@@ -28,9 +28,6 @@ type Unlock struct {
 	Reason      string    `yaml:"reason"`
 }
 
-// maxName is the most bytes of a name in a record, more than a policy's names have.
-const maxName = 128
-
 // DecodeLock gives the lock in v.
 func DecodeLock(v record.Verified) (Lock, error) {
 	l, err := record.Decode[Lock](v, record.KindLock)
@@ -40,8 +37,8 @@ func DecodeLock(v record.Verified) (Lock, error) {
 	if (l.Person == "") == (l.Key == "") {
 		return Lock{}, &record.Refusal{Reason: record.ReasonBadValue, Detail: "it names a person or a key, one of the two"}
 	}
-	if len(l.Person) > maxName {
-		return Lock{}, &record.Refusal{Reason: record.ReasonBadValue, Detail: fmt.Sprintf("person is longer than %d bytes", maxName)}
+	if len(l.Person) > record.MaxName {
+		return Lock{}, &record.Refusal{Reason: record.ReasonBadValue, Detail: fmt.Sprintf("person is longer than %d bytes", record.MaxName)}
 	}
 	return l, request.CheckText("reason", l.Reason, true)
 }
