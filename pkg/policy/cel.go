@@ -27,8 +27,8 @@ import (
 const maxCost = 100_000
 
 // operatorNames and functions are what an expression may use of CEL's standard
-// library. Left out is what hides a type from the check (dyn, type), and what no
-// variable needs (bytes, uint).
+// library, beside clockFunctions. Left out is what hides a type from the check (dyn,
+// type), and what no variable needs (bytes, uint).
 var (
 	operatorNames = []string{
 		operators.Conditional, operators.LogicalAnd, operators.LogicalOr, operators.LogicalNot, operators.NotStrictlyFalse,
@@ -37,18 +37,9 @@ var (
 		operators.Index, operators.In,
 	}
 	functions = []string{
-		"bool", "contains", "double", "duration", "endsWith", "getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear", "getFullYear",
-		"getHours", "getMilliseconds", "getMinutes", "getMonth", "getSeconds", "int", "matches", "size", "startsWith", "string", "timestamp",
+		"bool", "contains", "double", "duration", "endsWith", "int", "matches", "size", "startsWith", "string", "timestamp",
 	}
 )
-
-// zoned are the functions that read a time in a zone.
-var zoned = []string{
-	overloads.TimestampToYearWithTz, overloads.TimestampToMonthWithTz, overloads.TimestampToDayOfYearWithTz,
-	overloads.TimestampToDayOfMonthZeroBasedWithTz, overloads.TimestampToDayOfMonthOneBasedWithTz,
-	overloads.TimestampToDayOfWeekWithTz, overloads.TimestampToHoursWithTz, overloads.TimestampToMinutesWithTz,
-	overloads.TimestampToSecondsWithTz, overloads.TimestampToMillisecondsWithTz,
-}
 
 // baseEnvironment is all that expressions of every rule have in common. It is made
 // when a policy first has a condition: it takes a millisecond, which no other
@@ -57,6 +48,9 @@ var baseEnvironment = sync.OnceValues(func() (*cel.Env, error) {
 	subset := &env.LibrarySubset{}
 	for _, name := range slices.Concat(operatorNames, functions) {
 		subset.IncludeFunctions = append(subset.IncludeFunctions, &env.Function{Name: name})
+	}
+	for _, f := range clockFunctions {
+		subset.IncludeFunctions = append(subset.IncludeFunctions, f.subset())
 	}
 	options := []cel.EnvOption{
 		cel.StdLib(cel.StdLibSubset(subset)),
@@ -71,6 +65,9 @@ var baseEnvironment = sync.OnceValues(func() (*cel.Env, error) {
 			cel.ValidateHomogeneousAggregateLiterals(),
 		),
 	}
+	for _, f := range clockFunctions {
+		options = append(options, f.option())
+	}
 	for _, v := range variables {
 		options = append(options, cel.Variable(v.name, v.kind))
 	}
@@ -82,7 +79,7 @@ var baseEnvironment = sync.OnceValues(func() (*cel.Env, error) {
 func programOptions(patterns map[string]int) []cel.ProgramOption {
 	// Where the standard costs make light of something: joined texts are longer
 	// texts, whose characters are counted one by one, lists have items, the steps of
-	// a pattern grow with it, and a zone is read from a file.
+	// a pattern grow with it, and a zone is read from an archive.
 	costs := []interpreter.CostTrackerOption{
 		interpreter.OverloadCostTracker(overloads.AddString, func(_ []ref.Val, result ref.Val) *uint64 {
 			cost := uint64(1)
@@ -99,8 +96,8 @@ func programOptions(patterns map[string]int) []cel.ProgramOption {
 		interpreter.OverloadCostTracker(overloads.Matches, matchCost(patterns)),
 	}
 	zone := uint64(100)
-	for _, overload := range zoned {
-		costs = append(costs, interpreter.OverloadCostTracker(overload, func([]ref.Val, ref.Val) *uint64 { return &zone }))
+	for _, f := range clockFunctions {
+		costs = append(costs, interpreter.OverloadCostTracker(f.zoned, func([]ref.Val, ref.Val) *uint64 { return &zone }))
 	}
 	return []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxCost), cel.CostTrackerOptions(costs...)}
 }

@@ -3,8 +3,6 @@ package policy
 import (
 	"fmt"
 	"slices"
-	"strings"
-	"time"
 
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
@@ -82,8 +80,9 @@ func checkCall(a *ast.AST, e ast.Expr, macro bool) (message, hint string) {
 	switch {
 	case isJoin(a, e) && !macro:
 		return "lists cannot be joined", "ask about one list after the other"
-	case slices.ContainsFunc(a.GetOverloadIDs(e.ID()), func(id string) bool { return slices.Contains(zoned, id) }):
-		if zone, ok := literalText(args[len(args)-1]); !ok || !knownZone(zone) {
+	case slices.ContainsFunc(clockFunctions, func(f clockFunction) bool { return slices.Contains(a.GetOverloadIDs(e.ID()), f.zoned) }):
+		zone, ok := literalText(args[len(args)-1])
+		if _, known := conditionZone(zone); !ok || !known {
 			return "this is no time zone", `write its IANA name in quotes, like "Europe/Berlin", or an offset, like "+02:00"`
 		}
 	}
@@ -96,20 +95,6 @@ func literalText(e ast.Expr) (string, bool) {
 	}
 	s, ok := e.AsLiteral().(types.String)
 	return string(s), ok
-}
-
-// knownZone reports whether a time can be read in the zone. "Local" is whatever
-// the machine is set to, so it is none.
-func knownZone(zone string) bool {
-	if strings.Contains(zone, ":") {
-		_, err := time.Parse("15:04", strings.TrimLeft(zone[:1], "+-")+zone[1:])
-		return err == nil
-	}
-	if zone == "" || zone == "Local" {
-		return false
-	}
-	_, err := time.LoadLocation(zone)
-	return err == nil
 }
 
 // walk gives the first thing that judge finds in the expression, with its line and

@@ -86,7 +86,7 @@ func expressionHint(err error, inputs map[string]Input) string {
 	}
 	unknownWord := regexp.MustCompile(`(undefined field|undeclared reference to) '([^']*)'`)
 	if found := unknownWord.FindStringSubmatch(bad.message); found != nil {
-		known := append(variableNames(), functions...)
+		known := slices.Concat(variableNames(), functions, clockFunctionNames())
 		if found[1] == "undefined field" {
 			known = fieldNames(inputs)
 		}

@@ -3,7 +3,11 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -123,6 +127,55 @@ func TestConditionTime(t *testing.T) {
 		if err := m.CheckConditions(s); err != nil {
 			t.Errorf("%s: %v", zone, err)
 		}
+	}
+}
+
+// TestConditionZonesAreThePrograms shows that a machine whose zones are wrong, by what
+// its environment says, gives the same answers and refuses the same policies.
+func TestConditionZonesAreThePrograms(t *testing.T) {
+	const child = "TEST_WRONG_ZONES"
+	if os.Getenv(child) == "" {
+		zones := t.TempDir()
+		wrong, ok := zoneFiles()["Pacific/Auckland"]
+		if !ok {
+			t.Fatal("there is no Pacific/Auckland")
+		}
+		r, err := wrong.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"Europe/Berlin", "Here/Only"} {
+			file := filepath.Join(zones, name)
+			if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, data, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// The time package reads ZONEINFO once in a process.
+		cmd := exec.Command(os.Args[0], "-test.run=^TestConditionZonesAreThePrograms$", "-test.v") //nolint:gosec // this very program
+		cmd.Env = append(os.Environ(), child+"=yes", "ZONEINFO="+zones)
+		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS") {
+			t.Errorf("where the zones are wrong: %v\n%s", err, out)
+		}
+		return
+	}
+	if berlin, err := time.LoadLocation("Europe/Berlin"); err != nil || day.In(berlin).Hour() == 10 {
+		t.Fatalf("the zones of this machine are not wrong: %v", err)
+	}
+	for _, expr := range []string{
+		`now.getHours("Europe/Berlin") == 10 && now.getMinutes("Asia/Kathmandu") == 45 && now.getSeconds("+00:30") == 0`,
+		`now.getFullYear("Pacific/Kiritimati") == 2026 && now.getMonth("Europe/Berlin") == 10 && now.getDate("Pacific/Kiritimati") == 24`,
+		`now.getDayOfMonth("-12:00") == 22 && now.getDayOfYear("UTC") == 327 && now.getDayOfWeek("-12:00") == 1 && now.getMilliseconds("UTC") == 0`,
+	} {
+		if err := asking(t, nil, expr).CheckConditions(Scene{Requester: "alice", Resource: "orders-db", Role: "read", At: day}); err != nil {
+			t.Errorf("%s: %v", expr, err)
+		}
+	}
+	if _, err := newCompiler().compile(`now.getHours("Here/Only") == 1`, nil); err == nil {
+		t.Error("a zone that only this machine has is taken")
 	}
 }
 
