@@ -6,11 +6,27 @@ import (
 	"path/filepath"
 )
 
-// writeSynced writes a file so that after a crash it is there whole or not at
-// all: a temporary file beside it, synced, renamed, and the folder synced.
-func writeSynced(path string, data []byte) (err error) {
-	dir := filepath.Dir(path)
-	tmp, err := os.CreateTemp(dir, ".new-*")
+// writeSynced puts data at path, all of it or nothing, so that it is there after a
+// crash too.
+func writeSynced(path string, data []byte) error {
+	if err := replace(path, data, (*os.File).Sync); err != nil {
+		return err
+	}
+	folder, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return nil // the file stands; only its folder could not be synced
+	}
+	_ = folder.Sync() // some file systems cannot sync a folder
+	return folder.Close()
+}
+
+// writeSoon does the same for what may be lost in a crash.
+func writeSoon(path string, data []byte) error {
+	return replace(path, data, func(*os.File) error { return nil })
+}
+
+func replace(path string, data []byte, settle func(*os.File) error) (err error) {
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
 	if err != nil {
 		return err
 	}
@@ -21,18 +37,10 @@ func writeSynced(path string, data []byte) (err error) {
 	}()
 	_, err = tmp.Write(data)
 	if err == nil {
-		err = tmp.Sync()
+		err = settle(tmp)
 	}
 	if err = errors.Join(err, tmp.Close()); err != nil {
 		return err
 	}
-	if err = os.Rename(tmp.Name(), path); err != nil {
-		return err
-	}
-	folder, err := os.Open(dir)
-	if err != nil {
-		return nil // the file stands; only its folder could not be synced
-	}
-	_ = folder.Sync() // some file systems cannot sync a folder
-	return folder.Close()
+	return os.Rename(tmp.Name(), path)
 }

@@ -422,9 +422,11 @@ func (r *Replica) Rebuild(ctx context.Context) error {
 	return err
 }
 
-// noteFetch keeps when the remote last answered.
+// noteFetch keeps when the remote last answered. People are told of it, and nothing
+// rests on it: after a crash an older time, or none, does no harm, so no run waits for
+// the disk.
 func (r *Replica) noteFetch() error {
-	if err := writeSynced(filepath.Join(r.config.Dir, "fetched"), []byte(strconv.FormatInt(r.config.Now().Unix(), 10)+"\n")); err != nil {
+	if err := writeSoon(filepath.Join(r.config.Dir, "fetched"), []byte(strconv.FormatInt(r.config.Now().Unix(), 10)+"\n")); err != nil {
 		return fmt.Errorf("noting that the store has answered: %w", err)
 	}
 	return nil
