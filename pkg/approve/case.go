@@ -146,6 +146,9 @@ func (c Case) MayApprove(h policy.History, a Placed[Approval], acting []string) 
 	if ended := c.endedBefore(a.place()); ended != "" {
 		return refuse(policy.AfterEnd, "ask for it again", "the request was %s already", ended)
 	}
+	if d := Decide(h, c, a.Record.Created.Time); d.State == Lapsed {
+		return refuse(policy.Lapsed, "ask for it again", "the request lapsed at %s, when a stage had not been met in its time", d.Closed.Format(timeForm))
+	}
 	earlier := 0
 	for _, x := range c.Approvals {
 		if x.Record.By == by {

@@ -29,8 +29,6 @@ type stage struct {
 	ways []*way
 	// began is when the stage before it was met; zero until then.
 	began time.Time
-	// latest is when the last approval that it took was made.
-	latest time.Time
 	// took are the approvals that have a seat in one of the ways.
 	took []taken
 }
@@ -39,6 +37,7 @@ type stage struct {
 // names.
 type taken struct {
 	approval int
+	at       time.Time // when it was made
 	by       string
 	names    []string
 }
@@ -187,19 +186,16 @@ func (c *chain) take(i int, a Placed[Approval], acting []string) (name string, w
 		return "", ""
 	}
 	who := identities(c.p, a.Record.By, a.Key)
-	t := taken{i, a.Record.By, append(who[:], as)}
+	t := taken{i, created, a.Record.By, append(who[:], as)}
 	s.took = append(s.took, t)
 	for _, name := range t.names {
 		c.counted[name] = true
-	}
-	if created.After(s.latest) {
-		s.latest = created
 	}
 	if s.met() {
 		c.release(s)
 		c.current++
 		if c.current < len(c.stages) {
-			c.stages[c.current].began = later(s.began, s.latest)
+			c.stages[c.current].began = s.done()
 		}
 	}
 	return as, ""
@@ -220,11 +216,15 @@ func (c *chain) release(s *stage) {
 	})
 }
 
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
+// done is when a stage was met: with the last of the approvals by which it was.
+func (s *stage) done() time.Time {
+	at := s.began
+	for _, t := range s.took {
+		if t.at.After(at) {
+			at = t.at
+		}
 	}
-	return a
+	return at
 }
 
 // notYet tells an approver to whom the stage has not escalated yet from one of
@@ -243,14 +243,13 @@ func (c *chain) notYet(p *policy.Policy, s *stage, names []string, at time.Time)
 // granted reports whether all stages are met.
 func (c *chain) granted() bool { return c.current == len(c.stages) }
 
-// expired gives when the stage at which the chain stands can no longer be met; ok
-// is false where it can.
-func (c *chain) expired(now time.Time) (at time.Time, ok bool) {
+// expires gives when the stage at which the chain stands can no longer be met; zero
+// for never.
+func (c *chain) expires() time.Time {
 	if c.granted() {
-		return time.Time{}, false
+		return time.Time{}
 	}
-	at = c.stages[c.current].expires()
-	return at, !at.IsZero() && !now.Before(at)
+	return c.stages[c.current].expires()
 }
 
 // decisions says where each stage stands.
@@ -431,11 +430,15 @@ type rest struct {
 // was the same at its place in the history.
 func (v *verdict) restOf(approval, grant int) rest {
 	if v.rested == nil {
-		for _, a := range v.c.Approvals {
-			v.rested = append(v.rested, v.rests(a))
-		}
+		v.rest()
 	}
 	return v.rested[approval][grant]
+}
+
+func (v *verdict) rest() {
+	for _, a := range v.c.Approvals {
+		v.rested = append(v.rested, v.rests(a))
+	}
 }
 
 func (v *verdict) rests(a Placed[Approval]) []rest {

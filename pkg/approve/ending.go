@@ -52,8 +52,8 @@ func (v *verdict) ending(o outcome) (ending, bool) {
 		taken(x.Record.Head, x.place(), Revoked, x.Record.Reason)
 	}
 	keys := o.keys
-	if base := v.c.Before.Base; base != nil {
-		keys = slices.Concat(keys, base.Keys)
+	if v.base != nil {
+		keys = slices.Concat(keys, v.base.Keys)
 	}
 	for _, k := range keys {
 		if void, ok := v.c.Void[k]; ok {
@@ -77,9 +77,9 @@ func (v *verdict) ending(o outcome) (ending, bool) {
 func (v *verdict) policyEndings(o outcome, consider func(ending)) {
 	r := v.c.Request.Record
 	for _, later := range v.history.After(o.place.position) {
-		for i, g := range r.Grants {
+		for j, g := range v.grants() {
 			m, err := later.Meaning(r.By, g.Resource, g.Role)
-			if err == nil && m.Digest() == o.bases[i].Meaning {
+			if err == nil && m.Digest() == o.bases[j].Meaning {
 				continue
 			}
 			reason := "the policy changed what " + g.String() + " means"

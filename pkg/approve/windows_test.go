@@ -87,6 +87,13 @@ func partial(rules ...int) func(*policy.Body) {
 	}
 }
 
+// maxOpen lets rules ask for what was open, so that it is known.
+func maxOpen(b *policy.Body) {
+	for i := range b.Rules {
+		b.Rules[i].MaxOpen = 9
+	}
+}
+
 // parts asserts where each entitlement stands at a minute.
 func (tl *timeline) parts(minute int, want ...State) *timeline {
 	tl.t.Helper()
@@ -143,6 +150,28 @@ func TestPartialBundles(t *testing.T) {
 			tl.request(nil, "read", "look").parts(1, Pending, Active)
 			tl.policy(2)
 			tl.parts(3, Pending, Active).approve("bob", 5).parts(5, Active, Active)
+		}},
+		"each part is one of the whole: the inputs that the others ask for": {[]func(*policy.Body){partial(0), func(b *policy.Body) {
+			b.Rules[0].Requires.Inputs = map[string]policy.Input{"rows": {Type: policy.InputNumber}}
+			b.Rules[1].Requires.Inputs = map[string]policy.Input{"change": {Type: policy.InputText}}
+		}}, func(tl *timeline) {
+			tl.request(func(r *request.Request) { r.Inputs = map[string]string{"rows": "1", "change": "x"} }, "read", "write").approve("bob", 1).parts(1, Active, Pending).
+				approve("dave", 2).parts(2, Active, Active)
+		}},
+		"each part is one of the whole: what a later version keeps apart": {[]func(*policy.Body){partial(0, 1), maxOpen}, func(tl *timeline) {
+			tl.request(nil, "read", "write")
+			tl.policy(1, partial(0, 1), maxOpen, func(b *policy.Body) {
+				b.Conflicts = []policy.Conflict{{Name: "apart", Between: []string{"db:read", "db:write"}}}
+			})
+			tl.approve("bob", 2).approve("dave", 3).parts(4, Pending, Pending)
+			if w := tl.decide(4).Warnings; len(w) == 0 || !strings.Contains(w[0], "cannot be held at once") {
+				tl.t.Errorf("warned: %q", w)
+			}
+		}},
+		"what refuses one part does not hold up the other": {[]func(*policy.Body){partial(0, 1)}, func(tl *timeline) {
+			tl.request(nil, "read", "write")
+			tl.policy(1, partial(0, 1), func(b *policy.Body) { b.Rules[1].MaxDuration = minutes(30) })
+			tl.approve("bob", 2).approve("dave", 3).parts(4, Active, Pending)
 		}},
 		"access rests on the keys of all parts": {[]func(*policy.Body){partial(0, 1)}, func(tl *timeline) {
 			tl.request(nil, "read", "write").approve("carol", 5).approve("dave", 6).parts(6, Active, Active)
@@ -218,6 +247,12 @@ func TestExtensions(t *testing.T) {
 		}},
 		"the hours end it": {[]func(*policy.Body){hours(0, "08:00-10:30")}, func(tl *timeline) {
 			tl.extension(50, []string{"read"}, 10, 70).approve("bob", 60).window(60, 60, 90)
+		}},
+		"the hours go on only after what it extends ends": {[]func(*policy.Body){hours(2, "10:50-18:00")}, func(tl *timeline) {
+			tl.extension(50, []string{"read", "look"}, 10, 70, 10, 120).approve("bob", 60).state(60, Pending).state(110, Lapsed)
+			if w := tl.decide(60).Warnings; len(w) != 1 || !strings.Contains(w[0], "do not go on") {
+				tl.t.Errorf("warned: %q", w)
+			}
 		}},
 		"parts of a bundle from where each ends": {[]func(*policy.Body){partial(0, 2)}, func(tl *timeline) {
 			tl.extension(50, []string{"read", "look"}, 10, 70, 0, 60).parts(50, Pending, Active).approve("bob", 55).parts(55, Active, Active)

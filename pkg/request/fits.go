@@ -113,8 +113,12 @@ func approvable(p *policy.Policy, m policy.Match, person string, g Grant, at tim
 // Fits judges the request by the rules of a policy, and leaves open whether
 // there are enough people to approve it: that is no question any more once some
 // have. The error is a [policy.Refusal].
-func (r Request) Fits(p *policy.Policy, b Before) error {
-	for _, g := range r.Grants {
+func (r Request) Fits(p *policy.Policy, b Before) error { return r.PartFits(p, b, r.Grants) }
+
+// PartFits is Fits for some of the entitlements, which are decided apart from the
+// others: each is judged as a part of all that is asked for.
+func (r Request) PartFits(p *policy.Policy, b Before, part []Grant) error {
+	for _, g := range part {
 		m, err := p.Match(r.By, g.Resource, g.Role, r.Created.Time)
 		if err != nil {
 			return err
