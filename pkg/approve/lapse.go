@@ -36,7 +36,7 @@ func (v *verdict) findLapse() {
 			if at.Before(from) {
 				at = from // what had met the stage is gone, and its time is over
 			}
-			if i+1 < len(times) && !at.Before(times[i+1]) {
+			if i+1 < len(times) && at.After(times[i+1]) {
 				continue // something happened before
 			}
 			if at.Before(v.lapse) {
