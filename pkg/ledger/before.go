@@ -171,6 +171,9 @@ func base(h policy.History, r request.Request, kase func(record.ID) (approve.Cas
 	if d.State != approve.Active {
 		return nil, refuse(policy.NotExtendable, "ask anew: jit request", "request %s is %s; only what is open can be extended", short, d.State)
 	}
+	if len(c.Extended) >= request.MaxExtensions {
+		return nil, refuse(policy.ExtendsTooOften, "ask anew when it has ended", "%d extensions of request %s were asked for already", len(c.Extended), short)
+	}
 	for _, id := range c.Extended {
 		next, err := kase(id)
 		if err != nil {
@@ -185,15 +188,17 @@ func base(h policy.History, r request.Request, kase func(record.ID) (approve.Cas
 		if g.State != approve.Active {
 			continue // of a bundle that opens in parts, only what is open is prolonged
 		}
-		part := request.BasePart{Grant: g.Grant, Opens: g.Opens, Ends: g.Ends}
+		part := request.BasePart{Grant: g.Grant, Opens: g.Opens, Ends: g.Ends, Meaning: g.Meaning.Digest()}
 		if before := c.Before.Base.Of([]request.Grant{g.Grant}); before != nil && len(before.Parts) > 0 {
 			part.Opens = before.Parts[0].Opens
 		}
 		b.Parts = append(b.Parts, part)
 	}
 	if before := c.Before.Base; before != nil {
-		b.Keys = append(b.Keys, before.Keys...)
+		b.Keys, b.Extensions = append(b.Keys, before.Keys...), before.Extensions+1
 	}
+	slices.Sort(b.Keys)
+	b.Keys = slices.Compact(b.Keys)
 	return b, nil
 }
 

@@ -372,7 +372,7 @@ func (f *fold) beside(v record.Verified, c candidate, headAt int) error {
 		})
 	case record.KindAcknowledgement:
 		err = add(f, v, headAt, &kase, &kase.Acks, approve.DecodeAcknowledgement, func(x approve.Placed[approve.Acknowledgement]) error {
-			return errors.Join(kase.Names(x.Record.Request, x.Record.RequestDigest), kase.MayAcknowledge(p, x))
+			return errors.Join(kase.Names(x.Record.Request, x.Record.RequestDigest), kase.MayAcknowledge(f.policies, x))
 		})
 	case record.KindReceipt:
 		err = add(f, v, headAt, &kase, &kase.Receipts, receipt.Decode, func(x approve.Placed[receipt.Receipt]) error {

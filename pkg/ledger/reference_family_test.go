@@ -72,18 +72,25 @@ func (r *reference) base(q request.Request) (*request.Base, error) {
 	case d.State != approve.Active:
 		return nil, &policy.Refusal{Code: policy.NotExtendable}
 	}
+	times := 0
 	for _, id := range r.ids(record.KindRequest) {
 		other, _ := r.request(id)
+		if other.Request.Record.Extends == q.Extends {
+			times++
+		}
 		if other.Request.Record.Extends == q.Extends && !approve.Decide(r.succession(), other, q.Created.Time).State.Settled() {
 			return nil, &policy.Refusal{Code: policy.ExtendsAlready}
 		}
 	}
-	b := &request.Base{Keys: d.Keys}
+	if times >= 50 {
+		return nil, &policy.Refusal{Code: policy.ExtendsTooOften}
+	}
+	b := &request.Base{Keys: d.Keys, Extensions: len(r.prolonged(q.Extends))}
 	for _, g := range d.Grants {
 		if g.State != approve.Active {
 			continue
 		}
-		part := request.BasePart{Grant: g.Grant, Opens: g.Opens, Ends: g.Ends}
+		part := request.BasePart{Grant: g.Grant, Opens: g.Opens, Ends: g.Ends, Meaning: g.Meaning.Digest()}
 		if earlier := first.Before.Base; earlier != nil {
 			for _, p := range earlier.Parts {
 				if p.Grant == g.Grant {
@@ -96,6 +103,8 @@ func (r *reference) base(q request.Request) (*request.Base, error) {
 	if earlier := first.Before.Base; earlier != nil {
 		b.Keys = slices.Concat(b.Keys, earlier.Keys)
 	}
+	slices.Sort(b.Keys)
+	b.Keys = slices.Compact(b.Keys)
 	return b, nil
 }
 

@@ -326,7 +326,7 @@ func (r *reference) beside(c *counted, q approve.Case) (reason string) {
 		var v approve.Acknowledgement
 		v, err = approve.DecodeAcknowledgement(c.Verified)
 		c.value = v
-		may(v.Request, v.RequestDigest, func() error { return q.MayAcknowledge(now, put(v, *c)) })
+		may(v.Request, v.RequestDigest, func() error { return q.MayAcknowledge(r.succession(), put(v, *c)) })
 	case record.KindComment:
 		var v request.Comment
 		v, err = request.DecodeComment(c.Verified)

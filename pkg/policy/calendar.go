@@ -63,8 +63,12 @@ func (c *Calendar) Contains(t time.Time) bool {
 // Open gives the first moment at or after t that lies in the schedule; ok is
 // false where none does within [MaxLookAhead].
 func (c *Calendar) Open(t time.Time) (from time.Time, ok bool) {
-	sec := t.Unix()
-	limit := sec + int64(MaxLookAhead/time.Second)
+	return c.OpenBy(t, t.Add(MaxLookAhead))
+}
+
+// OpenBy is Open for what opens by a time that is none later than [MaxLookAhead].
+func (c *Calendar) OpenBy(t, latest time.Time) (from time.Time, ok bool) {
+	sec, limit := t.Unix(), latest.Unix()
 	for at := sec; at <= limit; {
 		if later := c.thaw(at); later != at {
 			at = later

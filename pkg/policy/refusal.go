@@ -34,6 +34,7 @@ const (
 	NotExtendable    Code = "not-extendable"
 	ExtendsTooLong   Code = "extends-too-long"
 	ExtendsAlready   Code = "extends-already"
+	ExtendsTooOften  Code = "extends-too-often"
 	PastUnknown      Code = "past-unknown"
 	InputMissing     Code = "input-missing"
 	InputUnknown     Code = "input-unknown"

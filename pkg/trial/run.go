@@ -252,7 +252,7 @@ func (s *scene) do(d Deed, at time.Time) (id record.ID, refusal, err error) {
 	case DoesAcknowledge:
 		refusal, err = place(s, &s.c.Acks, record.KindAcknowledgement, d, at, func(h record.Head) approve.Acknowledgement {
 			return approve.Acknowledgement{Head: h, Request: r.ID, RequestDigest: s.c.Digest}
-		}, func(a approve.Placed[approve.Acknowledgement]) error { return s.c.MayAcknowledge(s.p, a) })
+		}, func(a approve.Placed[approve.Acknowledgement]) error { return s.c.MayAcknowledge(s.h, a) })
 	default:
 		return s.approve(d, at, acting)
 	}
