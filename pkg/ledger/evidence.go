@@ -132,12 +132,12 @@ func (l *Ledger) Evidence(key record.Fingerprint, from, to time.Time) (e Evidenc
 			e.Answered = at
 		}
 		return nil
-	}, firstID(from), firstID(to.Add(time.Second)), key.Bytes())
+	}, firstID(from.Add(-record.MaxSkew)), firstID(to.Add(record.MaxSkew+time.Second)), key.Bytes())
 	return e, err
 }
 
-// firstID gives the least bytes of an id of a time. An id is made with the time that
-// its record claims.
+// firstID gives the least bytes of an id of a time. An id is within
+// [record.MaxSkew] of the time that its record claims.
 func firstID(at time.Time) []byte {
 	var b [16]byte
 	if ms := at.UnixMilli(); ms > 0 {

@@ -32,8 +32,7 @@ func (r *reference) evidence(s ledger.Sight) (seen int, e ledger.Evidence) {
 	}
 	for _, c := range r.counted {
 		at := c.Head().Created.UTC()
-		// An id is looked for by the time that its record claims.
-		if c.Primary() != s.Key || at.After(s.Created) || c.ID.Time().Unix() > s.Created.Unix() {
+		if c.Primary() != s.Key || at.After(s.Created) {
 			continue
 		}
 		if at.After(e.Last) {

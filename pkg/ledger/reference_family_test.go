@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"slices"
+	"time"
 
 	"github.com/jitaccess/jit/pkg/approve"
 	"github.com/jitaccess/jit/pkg/policy"
@@ -55,8 +56,18 @@ func (r *reference) before(q request.Request) (b request.Before, err error) {
 			return b, err
 		}
 	}
-	if q.NeedsPast(r.inForce()) {
+	if needed, unread := q.NeedsPast(r.inForce()); needed {
 		b.Past = r.past(q)
+		b.Past.Unread = unread
+		if unread.InRole {
+			b.Past.InRole = nil
+		}
+		if unread.Recent {
+			b.Past.Recent = nil
+		}
+		if unread.Last {
+			b.Past.Last = nil
+		}
 	}
 	return b, nil
 }
@@ -111,25 +122,31 @@ func (r *reference) base(q request.Request) (*request.Base, error) {
 // past gives what all have open when q is made, and its person had.
 func (r *reference) past(q request.Request) *policy.Past {
 	past := &policy.Past{InRole: map[string]int{}}
-	ids := r.ids(record.KindRequest) // newest first
-	settled := map[record.ID]bool{}
+	var ids []record.ID // in the order of the history
+	for _, x := range r.counted {
+		if x.Kind == record.KindRequest {
+			ids = append(ids, x.ID)
+		}
+	}
 	decided := map[record.ID]approve.Decision{}
 	for _, id := range ids {
 		c, _ := r.request(id)
 		decided[id] = approve.Decide(r.succession(), c, q.Created.Time)
-		settled[id] = decided[id].State.Settled()
 	}
-	for _, id := range slices.Backward(ids) {
+	for _, id := range ids {
 		c, _ := r.request(id)
 		x, d := c.Request.Record, decided[id]
+		if x.By != q.By && x.Created.After(q.Created.Add(time.Hour)) {
+			continue
+		}
 		if x.By == q.By && d.Debt != nil && d.Debt.By == "" {
 			past.Debts = append(past.Debts, id)
 		}
-		if over, there := settled[x.Extends]; there && !over {
+		if base, there := decided[x.Extends]; there && !base.State.Settled() {
 			continue
 		}
 		for _, g := range d.Grants {
-			if settled[id] || g.State.Settled() {
+			if g.State.Settled() {
 				continue
 			}
 			past.InRole[g.Grant.String()]++
@@ -138,21 +155,33 @@ func (r *reference) past(q request.Request) *policy.Past {
 			}
 		}
 	}
-	for _, id := range ids {
+	last := map[request.Grant]policy.Held{}
+	for _, id := range slices.Backward(ids) {
 		c, _ := r.request(id)
-		d := decided[id]
-		for _, g := range d.Grants {
-			if c.Request.Record.By != q.By || !settled[id] && !g.State.Settled() {
+		for _, g := range decided[id].Grants {
+			if c.Request.Record.By != q.By || !g.State.Settled() {
 				continue
 			}
-			h := policy.Held{Request: id, Resource: g.Resource, Role: g.Role, State: string(g.State), Since: g.Opens, Until: g.Ends}
-			if settled[id] && d.Closed.Before(h.Until) {
-				h.Until = d.Closed
+			h := policy.Held{Request: id, Resource: g.Resource, Role: g.Role, State: string(g.State)}
+			until := g.Ends
+			if g.Closed.Before(until) {
+				until = g.Closed
 			}
-			if !h.Since.Before(h.Until) {
-				h = policy.Held{Request: id, Resource: g.Resource, Role: g.Role, State: h.State}
+			opened := g.Opens.Before(until)
+			if opened {
+				h.Since, h.Until = g.Opens, until
 			}
-			past.Recent = append(past.Recent, h)
+			if opened || g.State != approve.Cancelled && g.State != approve.Lapsed {
+				past.Recent = append(past.Recent, h)
+			}
+			if was, ok := last[g.Grant]; opened && until.After(q.Created.AddDate(0, 0, -90)) && (!ok || !until.Before(was.Until)) {
+				last[g.Grant] = h // of two that ended at one time the older
+			}
+		}
+	}
+	for _, g := range q.Grants {
+		if h, ok := last[g]; ok {
+			past.Last = append(past.Last, h)
 		}
 	}
 	return past

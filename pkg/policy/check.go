@@ -18,6 +18,10 @@ var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
 // MaxPending is the longest that a rule may let a request wait: ninety days.
 const MaxPending = 90 * 24 * time.Hour
 
+// MaxCoolingOff is the longest that a rule may want between two accesses: as far
+// back the ledger looks for the one before.
+const MaxCoolingOff = 90 * 24 * time.Hour
+
 // ParametersCheck judges a role's parameters for a driver, without reaching the
 // target. The drivers supply it; a nil check accepts everything.
 type ParametersCheck func(driver string, parameters map[string]string) error

@@ -70,7 +70,7 @@ func (c *checker) limits(at string, r Rule) {
 	if r.MaxAhead.Duration > MaxPending {
 		c.add(ProblemTooLong, at+".maxAhead", "at most 90d", "a start may not lie %s ahead", r.MaxAhead)
 	}
-	if r.CoolingOff.Duration > MaxPending {
+	if r.CoolingOff.Duration > MaxCoolingOff {
 		c.add(ProblemTooLong, at+".coolingOff", "at most 90d", "%s is too long to remember", r.CoolingOff)
 	}
 	for _, most := range []struct {

@@ -16,8 +16,17 @@ import (
 // makeRecord gives a comment record created at the time at.
 func makeRecord(t testing.TB, at time.Time) []byte {
 	t.Helper()
+	id, err := NewID(at, strings.NewReader("as good as random"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return makeRecordWith(t, at, id)
+}
+
+func makeRecordWith(t testing.TB, at time.Time, id ID) []byte {
+	t.Helper()
 	data, err := Encode(testRecord{
-		Head: Head{APIVersion: APIVersion, Kind: KindComment, ID: testID, Store: testStore, Created: At(at), By: "alice"}, Text: "a comment",
+		Head: Head{APIVersion: APIVersion, Kind: KindComment, ID: id, Store: testStore, Created: At(at), By: "alice"}, Text: "a comment",
 	})
 	if err != nil {
 		t.Fatal(err)

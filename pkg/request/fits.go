@@ -134,8 +134,9 @@ func (r Request) PartFits(p *policy.Policy, b Before, part []Grant) error {
 }
 
 // NeedsPast reports whether a rule of p, or a conflict, asks for what the history
-// held when the request was made.
-func (r Request) NeedsPast(p *policy.Policy) bool {
+// held when the request was made, and what of it none asks for.
+func (r Request) NeedsPast(p *policy.Policy) (needed bool, unread policy.Unread) {
+	unread = policy.Unread{Recent: true, Last: true, InRole: true}
 	for _, g := range r.Grants {
 		m, err := p.Match(r.By, g.Resource, g.Role, r.Created.Time)
 		if err != nil {
@@ -144,10 +145,13 @@ func (r Request) NeedsPast(p *policy.Policy) bool {
 		rule := m.Rule
 		if rule.MaxOpen > 0 || rule.MaxOpenPerRole > 0 || !rule.CoolingOff.IsZero() || len(rule.Conditions) > 0 ||
 			r.Emergency && rule.Emergency != nil && !rule.Emergency.Repeat || len(p.ConflictsOf(g.Resource, g.Role)) > 0 {
-			return true
+			needed = true
 		}
+		unread.Recent = unread.Recent && len(rule.Conditions) == 0
+		unread.Last = unread.Last && rule.CoolingOff.IsZero()
+		unread.InRole = unread.InRole && rule.MaxOpenPerRole == 0
 	}
-	return false
+	return needed, unread
 }
 
 // fit is the judging of one entitlement of a request by its rule.
@@ -244,6 +248,9 @@ func (f fit) limits() error {
 	if f.r.Extends != "" {
 		return nil
 	}
+	if past != nil && (past.Unread.InRole && rule.MaxOpenPerRole > 0 || past.Unread.Last && !rule.CoolingOff.IsZero()) {
+		return f.pastUnknown()
+	}
 	if past == nil {
 		if rule.MaxOpen > 0 || rule.MaxOpenPerRole > 0 || !rule.CoolingOff.IsZero() || f.r.Emergency && !rule.Emergency.Repeat {
 			return f.pastUnknown()
@@ -265,13 +272,28 @@ func (f fit) limits() error {
 	if rule.CoolingOff.IsZero() {
 		return nil
 	}
-	for _, h := range past.Recent {
-		if h.Resource != f.g.Resource || h.Role != f.g.Role || h.Since.IsZero() {
+	return f.coolingOff()
+}
+
+// coolingOff judges whether enough time has passed since the person had the same
+// last. What is open or scheduled has an end too, and what waits may open at any
+// time.
+func (f fit) coolingOff() error {
+	rule, past := f.m.Rule, f.b.Past
+	same := func(h policy.Held) bool { return h.Resource == f.g.Resource && h.Role == f.g.Role }
+	for _, h := range past.Open {
+		if same(h) && h.Since.IsZero() {
+			return f.refuse(policy.CoolingOff, "take it back first: jit cancel "+h.Request.Short(),
+				"request %s of %s for %s waits already, and rule %q wants %s between", h.Request.Short(), f.r.By, f.g, rule.Name, rule.CoolingOff)
+		}
+	}
+	for _, h := range slices.Concat(past.Open, past.Recent, past.Last) {
+		if !same(h) || h.Since.IsZero() {
 			continue
 		}
 		if again := h.Until.Add(rule.CoolingOff.Duration); f.r.Created.Before(again) {
 			return f.refuse(policy.CoolingOff, "ask again after "+again.UTC().Format(time.RFC3339),
-				"access of %s to %s ended at %s, and rule %q wants %s between", f.r.By, f.g, h.Until.UTC().Format(time.RFC3339), rule.Name, rule.CoolingOff)
+				"access of %s to %s ends at %s, and rule %q wants %s between", f.r.By, f.g, h.Until.UTC().Format(time.RFC3339), rule.Name, rule.CoolingOff)
 		}
 	}
 	return nil
@@ -324,7 +346,7 @@ func (f fit) conditions() error {
 	if len(f.m.Rule.Conditions) == 0 {
 		return nil
 	}
-	if f.b.Past == nil {
+	if f.b.Past == nil || f.b.Past.Unread.Recent {
 		return f.pastUnknown()
 	}
 	return f.m.CheckConditions(f.r.Scene(f.g, *f.b.Past))

@@ -145,7 +145,7 @@ func TestTerms(t *testing.T) {
 				t.Errorf("hint %q, want %q", refusal.Hint, c.hint)
 			}
 			// The history is asked for exactly where a rule looks at it.
-			if c.want == policy.PastUnknown && !r.NeedsPast(p) {
+			if needed, _ := r.NeedsPast(p); c.want == policy.PastUnknown && !needed {
 				t.Error("the past is wanted, and not asked for")
 			}
 		})

@@ -114,7 +114,7 @@ func (t Table) Run(p *policy.Policy, c Case) (o Outcome, err error) {
 	if err != nil {
 		return o, err
 	}
-	if o.Request.NeedsPast(p) {
+	if needed, _ := o.Request.NeedsPast(p); needed {
 		o.Before.Past = past
 	}
 	if o.Refusal = o.Request.Allowed(p, o.Before); o.Refusal != nil {
