@@ -127,16 +127,16 @@ func (p *pastOf) last() error {
 	wanted := func(c approve.Case) bool {
 		return slices.ContainsFunc(c.Request.Record.Grants, func(g request.Grant) bool { return slices.Contains(p.r.Grants, g) })
 	}
-	last := map[request.Grant]policy.Held{}
+	last, since := map[request.Grant]policy.Held{}, p.at.Add(-policy.MaxCoolingOff)
 	err := p.decided(openOfOne, wanted, func(c approve.Case, d approve.Decision) error {
 		for _, x := range ended(c, d) {
 			g := request.Grant{Resource: x.Resource, Role: x.Role}
-			if !x.Since.IsZero() && x.Until.After(last[g].Until) {
+			if x.Until.After(since) && x.Until.After(last[g].Until) {
 				last[g] = x
 			}
 		}
 		return nil
-	}, p.r.By, p.at.Add(-policy.MaxCoolingOff).Unix())
+	}, p.r.By, since.Unix())
 	for _, g := range p.r.Grants {
 		if x, ok := last[g]; ok {
 			p.Last = append(p.Last, x)
