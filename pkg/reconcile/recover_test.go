@@ -3,7 +3,10 @@ package reconcile
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -340,14 +343,89 @@ func TestWithheldKeepsNothingOpen(t *testing.T) {
 	w := newWorld(t)
 	other := w.second("db2")
 	w.asks(func(r *policy.Resource) { r.Freshness = lasting(15) })
-	w.store.Granted("bob", time.Hour, "db:read")
+	first := w.store.Granted("bob", time.Hour, "db:read")
 	w.run(6)
 	other.run(0)
 	w.run(0)
-	w.at(minutes(59))
+	w.at(minutes(30))
 	w.store.Granted("bob", 3*time.Hour, "db:read")
-	w.run(6)
-	w.at(minutes(60))
+	w.store.Revoke("alice", first.ID)
 	w.run(6)
 	w.wantAccess("bob", "readers", false)
+}
+
+// TestRevocationWithADamagedPage: whichever page of the index is lost, what was revoked
+// ends, and what is open rightly stays.
+func TestRevocationWithADamagedPage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	other := w.second("db2")
+	w.asks(func(r *policy.Resource) { r.Lease = lasting(60) })
+	r := w.store.Granted("bob", 4*time.Hour, "db:read")
+	w.store.Granted("carol", 4*time.Hour, "db:write")
+	w.run(6)
+	other.run(0)
+	w.run(0)
+	w.store.Revoke("alice", r.ID)
+	// A run that knows of the revocation, and cannot act on it.
+	w.targets["db"].fail["revoke"] = errTest
+	w.run(6)
+	clear(w.targets["db"].fail)
+	index := filepath.Join(w.o.Config.State, "store", "ledger.db")
+	whole, err := os.ReadFile(index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	journal, err := os.ReadFile(w.journalPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const page = 4096 // SQLite's, where nothing else is asked for
+	for at := page; at < len(whole); at += page {
+		data := slices.Clone(whole)
+		clear(data[at : at+page])
+		if err := errors.Join(os.WriteFile(index, data, 0o600), os.WriteFile(w.journalPath(), journal, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		w.targets["db"].members["bob/readers"] = true
+		if _, err := Run(t.Context(), w.o); err != nil {
+			t.Fatal(err)
+		}
+		if w.targets["db"].has("bob", "readers") || !w.targets["db"].has("carol", "writers") {
+			t.Errorf("page %d: bob %v, carol %v", at/page+1, w.targets["db"].has("bob", "readers"), w.targets["db"].has("carol", "writers"))
+		}
+	}
+}
+
+// TestRefusedReceiptsDoNotHoldTheJournal: lines of access that is over are dropped though
+// its receipts were refused, and not while something waits.
+func TestRefusedReceiptsDoNotHoldTheJournal(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.store.Granted("bob", time.Hour, "db:read")
+	w.run(0)
+	w.at(time.Hour)
+	f := &faultyBook{submit: &record.Refusal{Reason: record.ReasonBadValue, Detail: "refused by the test"}}
+	w.faulty(f)
+	w.run(6)
+	f.submit = nil
+	r := &run{o: w.o, synced: true, recovered: true, log: slog.New(slog.DiscardHandler)}
+	r.journal, _, _ = openJournal(w.journalPath(), false)
+	defer r.journal.close()
+	w.at(3 * time.Hour)
+	r.journal.lines += compactAt // as if so many lines were done with
+	dropped := func(waiting bool) bool {
+		t.Helper()
+		r.waiting = waiting
+		if err := r.tidy(t.Context()); err != nil || len(r.result.Problems) > 0 {
+			t.Fatal(err, r.result.Problems)
+		}
+		return len(r.journal.state.grants) == 0
+	}
+	if dropped(true) {
+		t.Error("dropped while something waits")
+	}
+	if !dropped(false) {
+		t.Error("kept")
+	}
 }
