@@ -363,7 +363,7 @@ func (r *run) unknown(s *site, driver string, l target.Listed) (t *task, stray b
 		switch {
 		case cause != "" && stateOf(e, l.GrantID).Settled():
 			return &task{wish: w, action: End, cause: cause, adopt: true}, false
-		case r.lost && !r.o.DryRun && cause == "":
+		case r.lost && !r.o.DryRun && cause == "" && r.untold(l.GrantID):
 			return &task{wish: w}, false
 		}
 	}

@@ -128,15 +128,16 @@ type run struct {
 	o       Options
 	log     *slog.Logger
 	journal *journal
-	// fresh says that there was no journal, lost that it does not tell all;
+	// fresh says that there was no journal, damaged that lines of it could not be
+	// read, lost that one of the two is so, and it does not tell all;
 	// recovered that the ledger was asked for what it does not tell, and blind that a
 	// target could not be. recalled is what could not be written down.
-	fresh, lost, recovered, blind bool
-	recalled                      []*kept
-	sites                         map[string]*site
-	signer                        record.Signer
-	book                          book // nil when it could not be opened
-	synced                        bool
+	fresh, damaged, lost, recovered, blind bool
+	recalled                               []*kept
+	sites                                  map[string]*site
+	signer                                 record.Signer
+	book                                   book // nil when it could not be opened
+	synced                                 bool
 	// shown is the position of the head that the store has shown in this run; waiting
 	// says that something was still to be sent when it had been asked.
 	shown   int
@@ -239,7 +240,8 @@ func (r *run) lock(context.Context) error {
 
 func (r *run) readJournal(context.Context) error {
 	j, fresh, damage := openJournal(filepath.Join(r.o.Config.State, "journal.jsonl"), r.o.DryRun)
-	r.journal, r.fresh, r.lost = j, fresh, fresh || len(damage) > 0
+	r.journal, r.fresh, r.damaged = j, fresh, len(damage) > 0
+	r.lost = r.fresh || r.damaged
 	r.cleanup = append(r.cleanup, j.close)
 	for _, err := range damage {
 		r.note(err)

@@ -29,7 +29,7 @@ func (r *run) recall() (tasks []task, err error) {
 		for i, g := range e.Grants {
 			w := wishOf(e, i)
 			rec, ok := open[g.String()]
-			if !ok || w.Driver == "" || r.kept(w.Grant.ID).stage != untouched {
+			if !ok || w.Driver == "" || !r.untold(w.Grant.ID) {
 				continue
 			}
 			t := task{wish: w, action: End, cause: causeOf(e, w.Grant.ID), standing: rec.Standing, adopt: true}
@@ -71,7 +71,7 @@ func (r *run) openByReceipts(all []approve.Placed[receipt.Receipt]) map[string]r
 func (r *run) recognise(ctx context.Context, s *site) {
 	for _, e := range r.active {
 		for _, w := range wishes(e) {
-			if w.Grant.Resource != s.resource || !r.reconciles(r.policy, s.resource) || r.kept(w.Grant.ID).stage != untouched {
+			if w.Grant.Resource != s.resource || !r.reconciles(r.policy, s.resource) || !r.untold(w.Grant.ID) || s.validate(w) != nil {
 				continue
 			}
 			d, err := s.driver(ctx, w.Driver)
@@ -91,6 +91,13 @@ func (r *run) recognise(ctx context.Context, s *site) {
 			}
 		}
 	}
+}
+
+// untold reports whether the journal may have lost that a grant was opened. Where it has
+// no damaged line it tells all of a grant that it tells anything of.
+func (r *run) untold(id string) bool {
+	k := r.kept(id)
+	return k.stage == untouched && (len(k.events) == 0 || r.damaged)
 }
 
 // unseen notes that a target did not say what is open there.
