@@ -146,7 +146,7 @@ func (s state) clone() state {
 func (x index) each(query string, scan func(*sql.Rows) error, args ...any) (err error) {
 	rows, err := x.Query(query, args...)
 	if err != nil {
-		return err
+		return damage(err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
@@ -154,7 +154,7 @@ func (x index) each(query string, scan func(*sql.Rows) error, args ...any) (err 
 			return err
 		}
 	}
-	return rows.Err()
+	return damage(rows.Err())
 }
 
 func (x index) load() (state, error) {
@@ -321,7 +321,7 @@ func (x index) get(into any, query string, args ...any) error {
 		return ErrNotFound
 	}
 	if err != nil {
-		return err
+		return damage(err)
 	}
 	return json.Unmarshal(body, into)
 }
@@ -333,7 +333,7 @@ func (x index) request(id record.ID) (c approve.Case, err error) {
 		return c, ErrNotFound
 	}
 	if err != nil {
-		return c, err
+		return c, damage(err)
 	}
 	return c, unpack(body, &c)
 }

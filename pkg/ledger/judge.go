@@ -55,6 +55,8 @@ func (f *fold) judge(c candidate) error {
 			return unseen
 		}
 	}
+	// What one who is locked may still sign shows nothing: it may be the thief's.
+	shut := f.locks.Refuse(h.By, v.Primary()) != nil
 	if err := f.admit(v, c, headAt); err != nil {
 		return err
 	}
@@ -63,7 +65,9 @@ func (f *fold) judge(c candidate) error {
 			return err
 		}
 	}
-	f.see(v, headAt)
+	if !shut {
+		f.see(v, headAt)
+	}
 	return f.count(v, c)
 }
 

@@ -54,6 +54,7 @@ type counted struct {
 	path                    string
 	blob, asc               gitstore.Hash
 	position, order, headAt int
+	locked                  bool // whoever signed it was, when it came
 	standing
 }
 
@@ -314,6 +315,7 @@ func (r *reference) common(c *counted) (reason string) {
 	}
 	owner, known := now.OwnerOf(c.Primary())
 	_, machine := now.Reconciler(owner)
+	c.locked = r.isLocked(owner, c.Primary())
 	switch {
 	case !known:
 		return ledger.ReasonNotInPolicy
@@ -321,7 +323,7 @@ func (r *reference) common(c *counted) (reason string) {
 		return ledger.ReasonWrongSigner
 	case machine != (head.Kind == record.KindReceipt || head.Kind == record.KindHeartbeat):
 		return ledger.ReasonNotReconciler
-	case head.Kind != record.KindCancellation && r.isLocked(owner, c.Primary()):
+	case head.Kind != record.KindCancellation && c.locked:
 		return string(policy.Locked)
 	}
 	for i, commit := range r.commits[:r.position-1] {
