@@ -18,6 +18,7 @@ import (
 // the policy in force asks for it. The error is a refusal where what r extends
 // cannot be extended.
 func (f *fold) before(r request.Request) (b request.Before, err error) {
+	b.Locked = f.lockedOut(f.policies.Latest())
 	if r.Extends != "" {
 		if b.Base, err = f.base(r); err != nil {
 			return b, err
@@ -138,6 +139,7 @@ func held(c approve.Case, g approve.GrantDecision) policy.Held {
 
 // Before gives what a request would be judged by that came next.
 func (l *Ledger) Before(r request.Request) (b request.Before, err error) {
+	b.Locked = l.lockedOut(l.Policy())
 	x := index{l.db}
 	if r.Extends != "" {
 		if b.Base, err = base(l.policies, r, x.request); err != nil {
