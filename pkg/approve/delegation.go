@@ -66,6 +66,9 @@ func DecodeDelegationEnd(v record.Verified) (DelegationEnd, error) {
 	if err != nil {
 		return DelegationEnd{}, err
 	}
+	if d.Delegation == "" {
+		return DelegationEnd{}, &record.Refusal{Reason: record.ReasonBadValue, Detail: "delegation is missing"}
+	}
 	return d, request.CheckText("reason", d.Reason, false)
 }
 

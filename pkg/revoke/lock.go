@@ -49,6 +49,9 @@ func DecodeUnlock(v record.Verified) (Unlock, error) {
 	if err != nil {
 		return Unlock{}, err
 	}
+	if u.Lock == "" {
+		return Unlock{}, &record.Refusal{Reason: record.ReasonBadValue, Detail: "lock is missing"}
+	}
 	return u, request.CheckText("reason", u.Reason, true)
 }
 
