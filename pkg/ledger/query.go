@@ -62,6 +62,9 @@ func (l *Ledger) Decide(c approve.Case, now time.Time) Entry {
 
 // parted parts those who are among some others from those who are not.
 func parted(names, from []string) (not, among []string) {
+	if len(from) == 0 {
+		return names, nil
+	}
 	for _, name := range names {
 		if slices.Contains(from, name) {
 			among = append(among, name)
