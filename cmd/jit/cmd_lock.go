@@ -301,7 +301,7 @@ func lockOf(l *ledger.Ledger, arg string) (revoke.Held, error) {
 		for _, h := range stands {
 			fit = append(fit, h.ID.Short()+" ("+h.Whom()+")")
 		}
-		return revoke.Held{}, failure(exitUsage, "ambiguous-id", "give one of: "+strings.Join(fit, ", "), "%d keys of %s are locked", len(stands), arg)
+		return revoke.Held{}, failure(exitUsage, "ambiguous-id", "give one of: "+strings.Join(fit, ", "), "%d locks of %s, or of their keys, stand", len(stands), arg)
 	case len(lifted) > 0:
 		return lifted[len(lifted)-1], nil
 	case isKey || isPerson:

@@ -458,7 +458,7 @@ func (r *reference) renderStanding(times []time.Time) (lines []string) {
 		}
 	}
 	for _, now := range times {
-		for _, name := range []string{"alice", "bob", "carol", "dave"} {
+		for _, name := range []string{"alice", "bob", "carol", "carla", "dave"} {
 			lines = append(lines, fmt.Sprintf("at %s %s acts for %v", now.Format(time.RFC3339), name, r.acting(name, now)))
 		}
 	}
@@ -487,7 +487,7 @@ func renderLedgerStanding(l *ledger.Ledger, times []time.Time) (lines []string, 
 		for _, d := range all {
 			lines = append(lines, renderDelegation(d.Record.ID, now, d.State))
 		}
-		for _, name := range []string{"alice", "bob", "carol", "dave"} {
+		for _, name := range []string{"alice", "bob", "carol", "carla", "dave"} {
 			lines = append(lines, fmt.Sprintf("at %s %s acts for %v", now.Format(time.RFC3339), name, l.Acting(name, now)))
 		}
 	}
