@@ -276,14 +276,18 @@ func TestChains(t *testing.T) {
 // approveFor is an approval by one who acts for others.
 func (tl *timeline) approveFor(by string, minute int, others ...string) error {
 	a := placed(tl, Approval{Head: tl.head(record.KindApproval, by, minute), Request: tl.c.Request.Record.ID, RequestDigest: tl.c.Digest}, by)
-	if err := tl.c.MayApprove(tl.h, a, others); err != nil {
+	var acts Acts
+	for _, name := range others {
+		acts = append(acts, Acting{Name: name, Keys: keysOf[name], Signed: keysOf[name][0]})
+	}
+	if err := tl.c.MayApprove(tl.h, a, acts); err != nil {
 		return err
 	}
 	tl.c.Approvals = append(tl.c.Approvals, a)
 	if tl.c.Acting == nil {
-		tl.c.Acting = map[record.ID][]string{}
+		tl.c.Acting = map[record.ID]Acts{}
 	}
-	tl.c.Acting[a.Record.ID] = others
+	tl.c.Acting[a.Record.ID] = acts
 	return nil
 }
 

@@ -263,6 +263,9 @@ func (v *verdict) tally(upTo place, p *policy.Policy, at time.Time, back map[int
 		o.granted = o.granted && gd.Granted
 		o.grants = append(o.grants, gd)
 	}
+	for _, c := range o.chains {
+		o.keys = append(o.keys, c.delegations()...)
+	}
 	decided := r.Created.Time
 	for i, a := range v.c.Approvals {
 		if !counts[i] {
@@ -344,15 +347,12 @@ func (v *verdict) locked(a Placed[Approval], upTo place) bool {
 }
 
 // acting gives those in whose place the signer of an approval acted, without those
-// who were locked after it and at upTo or before.
-func (v *verdict) acting(a Placed[Approval], upTo place) []string {
-	names := v.c.Acting[a.Record.ID]
-	if len(v.c.Locks) == 0 || len(names) == 0 {
-		return names
-	}
-	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
-		return slices.ContainsFunc(v.c.Locks, func(l Locked) bool {
-			return l.For == name && a.place().before(l.place()) && l.place().before(upTo)
+// who were locked after it, or whose delegation a key signed that was found to be
+// compromised, at upTo or before.
+func (v *verdict) acting(a Placed[Approval], upTo place) Acts {
+	return slices.DeleteFunc(slices.Clone(v.c.Acting[a.Record.ID]), func(x Acting) bool {
+		return v.voided(x.Signed, upTo) || slices.ContainsFunc(v.c.Locks, func(l Locked) bool {
+			return l.For == x.Name && a.place().before(l.place()) && l.place().before(upTo)
 		})
 	})
 }

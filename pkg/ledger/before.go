@@ -16,6 +16,7 @@ import (
 // the policy in force asks for it. The error is a refusal where what r extends
 // cannot be extended.
 func (f *fold) before(r request.Request) (b request.Before, err error) {
+	b.Locked = f.lockedOut(f.policies.Latest())
 	if r.Extends != "" {
 		if b.Base, err = f.base(r); err != nil {
 			return b, err
@@ -53,6 +54,7 @@ func (f *fold) findOpen() error {
 
 // Before gives what a request would be judged by that came next.
 func (l *Ledger) Before(r request.Request) (b request.Before, err error) {
+	b.Locked = l.lockedOut(l.Policy())
 	x := index{l.db}
 	if r.Extends != "" {
 		if b.Base, err = base(l.policies, r, x.request); err != nil {

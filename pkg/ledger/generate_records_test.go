@@ -45,7 +45,7 @@ func headText(h record.Head) string {
 
 // lay writes a record, signs it and delivers it. Some have a flaw.
 func (m *maker) lay(kind record.Kind, key string, beside record.ID, besidePolicy bool, what string, fields func(record.Head) string) (record.Head, record.Digest) {
-	h := record.Head{APIVersion: record.APIVersion, Kind: kind, Store: m.ref.identity, Head: string(m.tip()), Created: record.At(m.now), By: owner(key)}
+	h := record.Head{APIVersion: record.APIVersion, Kind: kind, Store: m.ref.identity, Head: string(m.tip()), Created: record.At(m.now), By: m.called(key)}
 	odd := 40
 	if kind == record.KindReceipt {
 		odd = 110 // the newest of them bounds what others may claim
@@ -92,6 +92,17 @@ func (m *maker) lay(kind record.Kind, key string, beside record.ID, besidePolicy
 	text := headText(h) + fields(h)
 	m.deliver(m.sign(text, key, record.PathOf(h, beside, besidePolicy), h.Created.Time), fmt.Sprintf("%s [%s]", what, h.ID.Short()))
 	return h, record.Sum([]byte(text))
+}
+
+// called gives the name that the policy in force gives to the owner of a key, or the one
+// that they began with.
+func (m *maker) called(key string) string {
+	if len(m.ref.counted) > 0 {
+		if name, ok := m.ref.inForce().OwnerOf(m.fingerprint(key)); ok {
+			return name
+		}
+	}
+	return owner(key)
 }
 
 // about gives the fields that name a request or policy version.
@@ -187,12 +198,17 @@ func (m *maker) besides(kind record.Kind) {
 	}
 	key := pick(m, "carol", "alice", "dave")
 	if q, ok := m.ref.request(r.ID); ok && kind == record.KindWithdrawal && len(q.Approvals) > 0 {
-		key = q.Approvals[len(q.Approvals)-1].Record.By
+		key = keyOf(q.Approvals[len(q.Approvals)-1].Record.By)
 	} else if kind == record.KindCancellation {
-		key = r.By
+		key = keyOf(r.By)
 	}
 	if kind == record.KindDenial || kind == record.KindRevocation {
 		key, r = m.actor(key, r)
+		if at, ok := m.pastDuty(); ok && m.seldom(60) {
+			now := m.now
+			m.now, key = at, "bob"
+			defer func() { m.now = now }()
+		}
 	}
 	if m.seldom(24) {
 		key = pick(m, keyNames...)

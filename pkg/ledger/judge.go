@@ -120,7 +120,7 @@ func (f *fold) standing(v record.Verified) error {
 	if machine := h.Kind == record.KindReceipt || h.Kind == record.KindHeartbeat; machine == person {
 		return refuse(ReasonNotReconciler, "%s cannot sign a %s", h.By, h.Kind)
 	}
-	return f.mayActHere(h, v.Primary())
+	return f.mayActHere(v)
 }
 
 // admit judges a record by what it means, and gives it its effect.
@@ -236,6 +236,12 @@ func (f *fold) weigh(p *policy.Policy, proposal approve.Proposal) error {
 	if err := f.endForGone(f.policies[len(f.policies)-1]); err != nil {
 		return err
 	}
+	if err := f.dropAgreements(func(u revoke.Lift) bool { owner, _ := p.OwnerOf(u.Key); return owner != u.By || !p.IsAdmin(u.By) }); err != nil {
+		return err
+	}
+	if err := f.liftAgreed(); err != nil {
+		return err
+	}
 	return f.saveProposal(proposal, f.position, d.At)
 }
 
@@ -283,6 +289,7 @@ func (f *fold) request(v record.Verified, headAt int) error {
 	if err := r.Allowed(f.policies.Latest(), before); err != nil {
 		return err
 	}
+	before.Locked = nil
 	if err := f.notBackdated(r, r.Created.Time); err != nil {
 		return err
 	}
@@ -296,20 +303,27 @@ func (f *fold) request(v record.Verified, headAt int) error {
 // the history: the newest receipt for a resource of the request, or heartbeat, by a
 // reconciler that still may write one.
 func (f *fold) notBackdated(r request.Request, created time.Time) error {
-	p := f.policies.Latest()
 	for _, g := range r.Grants {
-		var newest time.Time // the same words on every machine, whatever the map's order
-		for by, at := range f.floors[g.Resource] {
-			if p.Reconciles(by, g.Resource) && at.After(newest) {
-				newest = at
-			}
-		}
+		newest := f.floor(f.policies.Latest(), g.Resource)
 		if newest.Sub(created) > approve.Skew && !newest.IsZero() {
 			return &policy.Refusal{Code: policy.Backdated, Message: fmt.Sprintf("it claims %s, and a reconciler of %[3]s wrote at %[2]s what stands before it in the history",
 				created.Format(time.RFC3339), newest.Format(time.RFC3339), g.Resource)}
 		}
 	}
 	return nil
+}
+
+// floor gives the newest time that a reconciler which still may has written for one of
+// some resources; zero for none.
+func (s *state) floor(p *policy.Policy, resources ...string) (newest time.Time) {
+	for _, resource := range resources {
+		for by, at := range s.floors[resource] {
+			if p.Reconciles(by, resource) {
+				newest = later(newest, at)
+			}
+		}
+	}
+	return newest
 }
 
 // voids adds what is known of a key to a case's voids.
@@ -335,11 +349,10 @@ func (f *fold) beside(v record.Verified, c candidate, headAt int) error {
 		return err
 	}
 	p, by := f.policies.Latest(), v.Head().By
-	acting, err := f.actingAt(v.Head())
+	who, acting, err := f.standingAt(v.Head(), kase.Request.Record)
 	if err != nil {
 		return err
 	}
-	who := revoke.Who{By: by, At: v.Head().Created.Time, Acting: acting}
 	switch v.Head().Kind {
 	case record.KindApproval:
 		err = add(f, v, headAt, &kase, &kase.Approvals, approve.DecodeApproval, func(x approve.Placed[approve.Approval]) error {
@@ -353,6 +366,7 @@ func (f *fold) beside(v record.Verified, c candidate, headAt int) error {
 		})
 		if err == nil && len(acting) > 0 {
 			kase.Acting = withActing(kase.Acting, v.Head().ID, acting)
+			err = f.act(kase.Request.Record.ID, acting)
 		}
 	case record.KindDenial:
 		err = add(f, v, headAt, &kase, &kase.Denials, approve.DecodeDenial, func(x approve.Placed[approve.Denial]) error {
@@ -397,8 +411,8 @@ func (f *fold) beside(v record.Verified, c candidate, headAt int) error {
 
 // withActing gives a copy of the map with one entry more: cases that are read from
 // one another share it.
-func withActing(have map[record.ID][]string, id record.ID, names []string) map[record.ID][]string {
-	all := map[record.ID][]string{id: names}
+func withActing(have map[record.ID]approve.Acts, id record.ID, acts approve.Acts) map[record.ID]approve.Acts {
+	all := map[record.ID]approve.Acts{id: acts}
 	maps.Copy(all, have)
 	return all
 }
@@ -531,6 +545,9 @@ func (f *fold) voidKey(fpr record.Fingerprint, at time.Time) error {
 		if err := f.family(kase, func(c *approve.Case) { c.Void = f.voids(c.Void, fpr) }); err != nil {
 			return err
 		}
+	}
+	if err := f.dropAgreements(func(u revoke.Lift) bool { return u.Key == fpr }); err != nil {
+		return err
 	}
 	return f.voidDelegations(fpr, at)
 }

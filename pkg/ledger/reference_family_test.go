@@ -23,16 +23,24 @@ func (r *reference) prolonged(id record.ID) (all []record.ID) {
 	return all
 }
 
-// withVoid adds to voids that of the key that signed a record on which access rests.
+// withVoid adds to voids those of the keys that signed a record on which access rests,
+// or the delegations under which it was signed.
 func (r *reference) withVoid(voids map[record.Fingerprint]approve.Void, x counted) map[record.Fingerprint]approve.Void {
-	void, ok := r.void(x.Primary())
-	if !ok || !slices.Contains([]record.Kind{record.KindRequest, record.KindApproval, record.KindAcknowledgement}, x.Kind) {
+	if !slices.Contains([]record.Kind{record.KindRequest, record.KindApproval, record.KindAcknowledgement}, x.Kind) {
 		return voids
 	}
-	if voids == nil {
-		voids = map[record.Fingerprint]approve.Void{}
+	keys := []record.Fingerprint{x.Primary()}
+	for _, a := range x.acting {
+		keys = append(keys, a.Signed)
 	}
-	voids[x.Primary()] = void
+	for _, k := range keys {
+		if void, ok := r.void(k); ok {
+			if voids == nil {
+				voids = map[record.Fingerprint]approve.Void{}
+			}
+			voids[k] = void
+		}
+	}
 	return voids
 }
 

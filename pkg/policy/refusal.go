@@ -79,6 +79,7 @@ const (
 	NotDelegate       Code = "not-delegate"
 	DelegationTooLong Code = "delegation-too-long"
 	DelegationEnded   Code = "delegation-ended"
+	AlreadyDelegated  Code = "already-delegated"
 
 	// What a policy version may be refused for.
 	BadPolicy      Code = "bad-policy"

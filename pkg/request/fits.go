@@ -17,6 +17,9 @@ type Before struct {
 	Past *policy.Past `json:",omitempty"`
 	// Base is nil where nothing is extended.
 	Base *Base `json:",omitempty"`
+	// Locked are the people who can decide nothing there, since they are locked: for
+	// [Request.Allowed], and not kept.
+	Locked []string `json:"-"`
 }
 
 // Allowed judges the request by a policy: everything that can be said before
@@ -33,7 +36,7 @@ func (r Request) Allowed(p *policy.Policy, b Before) error {
 		if err != nil {
 			return err
 		}
-		if err := approvable(p, m, r.By, g, r.Created.Time, r.Emergency); err != nil {
+		if err := approvable(p, m, r.By, g, r.Created.Time, r.Emergency, b.Locked); err != nil {
 			return err
 		}
 	}
@@ -88,19 +91,28 @@ func MayAsk(p *policy.Policy, person string, g Grant, at time.Time) (policy.Matc
 	if err := f.kind(); err != nil {
 		return m, err
 	}
-	return m, approvable(p, m, person, g, at, false)
+	return m, approvable(p, m, person, g, at, false, nil)
 }
 
-// approvable refuses what nobody could approve, or afterwards acknowledge.
-func approvable(p *policy.Policy, m policy.Match, person string, g Grant, at time.Time, emergency bool) error {
+// approvable refuses what nobody could approve who is not locked. An emergency is
+// refused where nobody could acknowledge it, locked or not: else whoever locks those who
+// look at it afterwards would bar it.
+func approvable(p *policy.Policy, m policy.Match, person string, g Grant, at time.Time, emergency bool, locked []string) error {
 	stages := m.Rule.Stages
 	if emergency {
-		stages = []policy.Stage{{Approvers: m.Rule.Acknowledgers(), Count: 1}}
+		stages, locked = []policy.Stage{{Approvers: m.Rule.Acknowledgers(), Count: 1}}, nil
 	}
 	c := policy.Concern{Requester: person, Resource: g.Resource, At: at}
-	stage, missing := Unfillable(p, m.Rule, stages, c)
+	stage, missing := Unfillable(p, m.Rule, stages, c, locked...)
 	if missing == 0 {
 		return nil
+	}
+	if len(locked) > 0 {
+		lacks := missing
+		if _, missing = Unfillable(p, m.Rule, stages, c); missing == 0 {
+			return &policy.Refusal{Code: policy.NobodyCanApprove, Rule: m.Rule.Name, Hint: "the admins can lift a lock, or name others; see: jit status",
+				Message: fmt.Sprintf("nobody could approve %s now: stage %d of rule %q lacks %d, for some of those who could are locked", g, stage, m.Rule.Name, lacks)}
+		}
 	}
 	if emergency {
 		return &policy.Refusal{Code: policy.NobodyCanApprove, Rule: m.Rule.Name, Hint: "ask an admin to add acknowledgers to the rule",

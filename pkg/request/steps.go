@@ -51,7 +51,7 @@ func (r Request) Judged(p *policy.Policy, b Before, g Grant) (policy.Match, []St
 			return m, all, nil //nolint:nilerr // the refusal is in the step
 		}
 	}
-	return m, append(all, Step{StepApprovers, approvable(p, m, r.By, g, r.Created.Time, r.Emergency)}), nil
+	return m, append(all, Step{StepApprovers, approvable(p, m, r.By, g, r.Created.Time, r.Emergency, b.Locked)}), nil
 }
 
 // Lapse gives when the request lapses undecided where it says nothing else: as
