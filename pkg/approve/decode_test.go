@@ -43,7 +43,7 @@ func verified(t *testing.T, kind record.Kind, fields string) record.Verified {
 // verified signs a document and verifies it.
 func (s *signing) verified(t *testing.T, kind record.Kind, fields string) (v record.Verified, err error) {
 	t.Helper()
-	data := []byte("apiVersion: jit/v1\nkind: " + string(kind) + "\nid: 01M86CT8K00C000003000000R0\ncreated: 2026-11-24T09:00:00Z\nby: bob\n" + fields)
+	data := []byte("apiVersion: jit/v1\nkind: " + string(kind) + "\nid: 01M86CH3M00C000003000000R0\ncreated: 2026-11-24T09:00:00Z\nby: bob\n" + fields)
 	sig, err := s.Sign(t.Context(), data)
 	if err != nil {
 		t.Fatal(err)
