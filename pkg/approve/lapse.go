@@ -24,26 +24,34 @@ func (v *verdict) findLapse() {
 			return
 		}
 		then := v.asOf(from)
-		o := then.tally(last, v.policyAt(from), from, nil)
-		if o.granted {
-			continue // it is decided, or never opens
-		}
-		for _, c := range o.chains {
-			if c == nil || c.expires().IsZero() {
-				continue
-			}
-			at := c.expires()
-			if at.Before(from) {
-				at = from // what had met the stage is gone, and its time is over
-			}
-			if i+1 < len(times) && at.After(times[i+1]) {
-				continue // something happened before
-			}
-			if at.Before(v.lapse) {
-				v.lapse = at
+		for _, p := range v.policiesAt(from) {
+			if at, ok := then.stuck(p, from); ok && (i+1 == len(times) || !at.After(times[i+1])) && at.Before(v.lapse) {
+				v.lapse = at // and nothing happened before
 			}
 		}
 	}
+}
+
+// stuck gives when a stage that is not met by what had happened at a time can no longer
+// be; ok is false where that never comes.
+func (v *verdict) stuck(p *policy.Policy, from time.Time) (at time.Time, ok bool) {
+	o := v.tally(last, p, from, nil)
+	if o.granted {
+		return at, false // it is decided, or never opens
+	}
+	for _, c := range o.chains {
+		if c == nil || c.expires().IsZero() {
+			continue
+		}
+		end := c.expires()
+		if end.Before(from) {
+			end = from // what had met the stage is gone, and its time is over
+		}
+		if !ok || end.Before(at) {
+			at, ok = end, true
+		}
+	}
+	return at, ok
 }
 
 // mayExpire reports whether any rule by which the request was to be decided has a
@@ -95,14 +103,23 @@ func (v *verdict) times() []time.Time {
 	return slices.CompactFunc(all, time.Time.Equal)
 }
 
-// policyAt gives the newest version that was in force at a time.
-func (v *verdict) policyAt(at time.Time) *policy.Policy {
-	for _, p := range slices.Backward(v.history.After(v.c.Request.Position)) {
-		if !p.Since.After(at) {
-			return p.Policy
+// policiesAt gives the versions that were in force at a time: those that came at that
+// very time, one after another, or else the newest before.
+func (v *verdict) policiesAt(at time.Time) []*policy.Policy {
+	newest := v.history.At(v.c.Request.Position)
+	var all []*policy.Policy
+	for _, p := range v.history.After(v.c.Request.Position) {
+		switch {
+		case p.Since.Equal(at):
+			all = append(all, p.Policy)
+		case p.Since.Before(at):
+			newest = p.Policy
 		}
 	}
-	return v.history.At(v.c.Request.Position)
+	if len(all) == 0 {
+		all = append(all, newest)
+	}
+	return all
 }
 
 // asOf gives the verdict without what takes away later than at a time.
