@@ -27,33 +27,54 @@ type checker struct {
 	body     *Body
 	dir      *directory
 	problems []Problem
-	// guesses is how many names have been looked for among the known ones.
+	// guesses is with how many names others have been compared.
 	guesses int
 	// compiler is made for the first condition, and conditions are those of each
 	// rule by its place.
 	compiler   *compiler
 	conditions map[int][]cel.Program
+	// stuck is set by the first expression that is none. What refuses one may have
+	// taken long to find, so that no further ones are looked at.
+	stuck bool
 }
 
+// MaxProblems is the most problems that are found at once. A file with more mistakes
+// than that has one that explains them.
+const MaxProblems = 100
+
+// add adds a problem. What a file says of itself is repeated in part only, and so
+// that it can be read.
 func (c *checker) add(code ProblemCode, path, hint, format string, args ...any) {
-	c.problems = append(c.problems, Problem{Path: path, Severity: SeverityError, Code: code, Message: fmt.Sprintf(format, args...), Hint: hint})
+	if len(c.problems) > MaxProblems {
+		return
+	}
+	if len(c.problems) == MaxProblems {
+		code, hint, format, args = ProblemMore, "", "there are more problems; these are the first %d", []any{MaxProblems}
+	}
+	for i, arg := range args {
+		if text, ok := arg.(string); ok {
+			args[i] = shortened(text)
+		}
+	}
+	c.problems = append(c.problems, Problem{Path: first(path, maxTold), Severity: SeverityError, Code: code,
+		Message: readable(fmt.Sprintf(format, args...)), Hint: readable(hint)})
 }
 
-// maxGuesses bounds the names for which a nearest one is looked for: each costs a
-// walk over all the known ones, and a file with more mistakes than that has one
-// that explains them.
-const maxGuesses = 100
+// maxGuesses bounds how many names are compared to find the nearest ones: each costs
+// the product of the lengths.
+const maxGuesses = 100_000
 
 // guess gives a hint with the nearest of the keys of known; none after many.
 func guess[V any](c *checker, name string, known map[string]V) string {
-	if c.guesses++; c.guesses > maxGuesses {
+	if c.guesses += len(known); c.guesses > maxGuesses {
 		return ""
 	}
 	return nearest(name, slices.Sorted(maps.Keys(known)))
 }
 
-// Check gives everything that makes body unusable as a policy, in the order of
-// the document. An empty answer means that it can be compiled.
+// Check gives what makes body unusable as a policy, in the order of the document;
+// where names are, only those, and of expressions only the first. An empty answer
+// means that it can be compiled.
 //
 // The ledger refuses what Check refuses, whatever a command line allowed. What
 // drivers say of parameters is no part of it, since that differs between
@@ -63,6 +84,9 @@ func Check(body *Body) []Problem { return check(body).problems }
 // check is Check, and keeps what it compiled.
 func check(body *Body) *checker {
 	c := &checker{body: body, dir: newDirectory(body)}
+	if !c.names() {
+		return c
+	}
 	c.admins()
 	c.people()
 	c.groups()
@@ -150,7 +174,6 @@ func (c *checker) people() {
 	for _, name := range slices.Sorted(maps.Keys(c.body.People)) {
 		p := c.body.People[name]
 		at := "people." + name
-		c.name(at, "person's", name)
 		if slices.Contains(concernedWords, name) {
 			c.add(ProblemName, at, "give the person another name", "%q means somebody else in every rule", name)
 		}
@@ -163,7 +186,6 @@ func (c *checker) people() {
 			c.name(fmt.Sprintf("%s.teams[%d]", at, i), "team's", team)
 		}
 		for _, driver := range slices.Sorted(maps.Keys(p.Accounts)) {
-			c.name(at+".accounts."+driver, "driver's", driver)
 			if strings.TrimSpace(p.Accounts[driver]) == "" {
 				c.add(ProblemBlank, at+".accounts."+driver, "leave the line out to use the person's own name", "the account is blank")
 			}
@@ -212,7 +234,6 @@ func inCircles(people map[string]Person) map[string]bool {
 func (c *checker) teams() {
 	for _, name := range slices.Sorted(maps.Keys(c.body.Teams)) {
 		at := "teams." + name
-		c.name(at, "team's", name)
 		if len(c.dir.teams[name]) == 0 {
 			c.add(ProblemNoTeam, at, "teams are named under people", "nobody is in team %q", name)
 		}
@@ -228,7 +249,6 @@ func (c *checker) teams() {
 func (c *checker) rosters() {
 	for _, name := range slices.Sorted(maps.Keys(c.body.Rosters)) {
 		at := "rosters." + name
-		c.name(at, "roster's", name)
 		if len(c.body.Rosters[name]) == 0 {
 			c.add(ProblemEmpty, at, "write a shift, or remove the roster", "the roster has no shift")
 		}
@@ -288,7 +308,6 @@ func (c *checker) conflicts() {
 func (c *checker) groups() {
 	for _, name := range slices.Sorted(maps.Keys(c.body.Groups)) {
 		at := "groups." + name
-		c.name(at, "group's", name)
 		if len(c.body.Groups[name]) == 0 {
 			c.add(ProblemEmpty, at, "name people, or remove the group", "the group is empty")
 		}
@@ -301,7 +320,6 @@ func (c *checker) groups() {
 func (c *checker) reconcilers() {
 	for _, name := range slices.Sorted(maps.Keys(c.body.Reconcilers)) {
 		at := "reconcilers." + name
-		c.name(at, "reconciler's", name)
 		if _, ok := c.body.People[name]; ok {
 			c.add(ProblemTwice, at, "give it a name of its own", "%q is also one of the people", name)
 		}
@@ -322,10 +340,8 @@ func (c *checker) resources() {
 	for _, name := range slices.Sorted(maps.Keys(c.body.Resources)) {
 		at := "resources." + name
 		res := c.body.Resources[name]
-		c.name(at, "resource's", name)
 		c.name(at+".driver", "driver's", res.Driver)
 		for _, label := range slices.Sorted(maps.Keys(res.Labels)) {
-			c.name(at+".labels."+label, "label's", label)
 			c.name(at+".labels."+label, "label value's", res.Labels[label])
 		}
 		if len(res.Owners) > 0 {
@@ -336,9 +352,6 @@ func (c *checker) resources() {
 		}
 		if len(res.Roles) == 0 {
 			c.add(ProblemEmpty, at+".roles", "add a role", "the resource has no roles")
-		}
-		for _, role := range slices.Sorted(maps.Keys(res.Roles)) {
-			c.name(at+".roles."+role, "role's", role)
 		}
 	}
 }

@@ -52,7 +52,7 @@ func (c *checker) asks(rule int, at string, r Rule) {
 			c.add(ProblemCondition, at+".expr", `write one, like request.duration <= duration("2h")`, "the condition has no expression")
 		case utf8.RuneCountInString(x.Expr) > MaxExpression:
 			c.add(ProblemCondition, at+".expr", fmt.Sprintf("at most %d characters; make it two conditions", MaxExpression), "the expression is too long")
-		case compilable: // else the inputs' types are not known
+		case compilable && !c.stuck: // else the inputs' types are not known
 			c.condition(rule, at+".expr", x.Expr, r.Requires.Inputs)
 		}
 	}
@@ -65,6 +65,7 @@ func (c *checker) condition(rule int, at, expr string, inputs map[string]Input) 
 	}
 	program, err := c.compiler.compile(expr, inputs)
 	if err != nil {
+		c.stuck = true
 		c.add(ProblemCondition, at, expressionHint(err, inputs), "%v", err)
 		return
 	}
@@ -108,30 +109,26 @@ func (m Match) CheckConditions(s Scene) error {
 		return err
 	}
 	v := &view{dir: m.rule.terms.dir, scene: s, inputs: inputs, made: map[string]any{}}
+	var cost uint64
 	for i, program := range m.rule.terms.conditions {
 		x := m.Rule.Conditions[i]
-		switch out, _, err := program.Eval(v); {
+		out, details, err := program.Eval(v)
+		if spent := details.ActualCost(); spent != nil {
+			cost += *spent
+		}
+		if err == nil && cost > maxCost {
+			err = errors.New("it and those before it take too much work")
+		}
+		switch {
 		case err != nil:
-			return &Refusal{Code: ConditionError, Rule: m.Rule.Name, Hint: "ask an admin to correct it: " + oneLine(x.Expr),
-				Message: fmt.Sprintf("condition %d of rule %q could not be judged: %s", i+1, m.Rule.Name, shortened(oneLine(err.Error())))}
+			return &Refusal{Code: ConditionError, Rule: m.Rule.Name, Hint: "ask an admin to correct it: " + readable(x.Expr),
+				Message: fmt.Sprintf("condition %d of rule %q could not be judged: %s", i+1, m.Rule.Name, shortened(readable(err.Error())))}
 		case out != types.True:
-			return &Refusal{Code: ConditionFailed, Rule: m.Rule.Name, Hint: "ask so that this is true: " + oneLine(x.Expr),
+			return &Refusal{Code: ConditionFailed, Rule: m.Rule.Name, Hint: "ask so that this is true: " + readable(x.Expr),
 				Message: fmt.Sprintf("rule %q: %s", m.Rule.Name, x.Message)}
 		}
 	}
 	return nil
-}
-
-// oneLine writes an expression, or what is said of it, in one line.
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
-
-// shortened keeps a text that a requester wrote, and CEL repeats, from filling the
-// screen.
-func shortened(s string) string {
-	if runes := []rune(s); len(runes) > 200 {
-		return string(runes[:200]) + "..."
-	}
-	return s
 }
 
 // variableNames gives what an expression can ask about, in the order of the

@@ -1,5 +1,12 @@
 package policy
 
+import (
+	"strconv"
+	"strings"
+
+	"github.com/jitaccess/jit/pkg/record"
+)
+
 // Severity is how much a [Problem] matters.
 type Severity string
 
@@ -58,6 +65,7 @@ const (
 	ProblemEscalation   ProblemCode = "bad-escalation"     // steps out of order
 	ProblemEmergency    ProblemCode = "bad-emergency"      // nobody could acknowledge it
 	ProblemParameters   ProblemCode = "bad-parameters"     // the driver is not known, or refuses them
+	ProblemMore         ProblemCode = "more-problems"      // than are told
 )
 
 // What [Lint] finds in a policy that can be used.
@@ -91,4 +99,39 @@ func (p Problem) String() string {
 		return p.Path + ": " + p.Message
 	}
 	return p.Path + ": " + p.Message + " (" + p.Hint + ")"
+}
+
+// maxShown is how many characters of a text are repeated where it is wrong.
+const maxShown = 200
+
+// shortened keeps a text from filling the screen, and the memory.
+func shortened(s string) string { return first(s, maxShown) }
+
+// first gives the first n characters, and dots where there are more.
+func first(s string, n int) string {
+	for i := range s {
+		if n--; n < 0 {
+			return s[:i] + "..."
+		}
+	}
+	return s
+}
+
+// maxTold is the most characters of what is said of a problem.
+const maxTold = 1000
+
+// readable writes what is said of a problem in one line, without anything that could
+// hide or forge what is seen. An expression can name any character by its number, and
+// CEL repeats it as it is.
+func readable(s string) string {
+	var b strings.Builder
+	for _, r := range strings.Join(strings.Fields(first(s, maxTold)), " ") {
+		if record.CheckText(string(r)) == nil {
+			b.WriteRune(r)
+			continue
+		}
+		quoted := strconv.QuoteToASCII(string(r))
+		b.WriteString(quoted[1 : len(quoted)-1])
+	}
+	return b.String()
 }

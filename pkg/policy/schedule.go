@@ -42,7 +42,6 @@ func (s Schedule) Calendar() (*Calendar, error) {
 func (c *checker) schedules() {
 	for _, name := range slices.Sorted(maps.Keys(c.body.Schedules)) {
 		at := "schedules." + name
-		c.name(at, "schedule's", name)
 		c.body.Schedules[name].compile(func(path, hint, format string, args ...any) {
 			code := ProblemSchedule
 			if path == "zone" {
