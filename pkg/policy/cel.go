@@ -1,8 +1,10 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -22,8 +24,9 @@ import (
 // but for the last one judged, in CEL's unit: one step, or ten bytes of a text. To go
 // once through [MaxRecent] entitlements costs 2,000 to 5,000, and to compare twenty
 // open ones with each of them about 32,000. It is a part of what a policy means:
-// another limit could decide another way about old requests.
-const maxCost = 100_000
+// another limit could decide another way about old requests. At the limit one takes
+// some 50 ms at worst, and a request is judged by at most twenty rules.
+const maxCost = 50_000
 
 // operatorNames and functions are what an expression may use of CEL's standard
 // library, beside clockFunctions. Left out is what hides a type from the check (dyn,
@@ -96,8 +99,20 @@ func programOptions(patterns map[string]int) []cel.ProgramOption {
 		interpreter.OverloadCostTracker(overloads.ContainsString, func(args []ref.Val, _ ref.Val) *uint64 {
 			return units((1 + textLength(args[0])/10) * (1 + textLength(args[1])/10))
 		}),
-		interpreter.OverloadCostTracker(overloads.MatchesString, matchCost(patterns)),
-		interpreter.OverloadCostTracker(overloads.Matches, matchCost(patterns)),
+	}
+	matchers := []*interpreter.RegexOptimization{matcher(overloads.Matches, patterns), matcher(overloads.MatchesString, patterns)}
+	for _, m := range matchers {
+		costs = append(costs, interpreter.OverloadCostTracker(m.OverloadID, func(args []ref.Val, result ref.Val) *uint64 {
+			pattern, _ := args[1].(types.String)
+			size, ok := patterns[string(pattern)]
+			switch {
+			case !ok:
+				return units(maxCost)
+			case types.IsError(result):
+				return units(0) // nothing was matched
+			}
+			return units(matchCost(textLength(args[0]), size))
+		}))
 	}
 	for _, id := range readTexts {
 		costs = append(costs, interpreter.OverloadCostTracker(id, readCost))
@@ -105,7 +120,7 @@ func programOptions(patterns map[string]int) []cel.ProgramOption {
 	for _, f := range clockFunctions {
 		costs = append(costs, interpreter.OverloadCostTracker(f.zoned, func([]ref.Val, ref.Val) *uint64 { return units(100) }))
 	}
-	return []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxCost), cel.CostTrackerOptions(costs...)}
+	return []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize), cel.OptimizeRegex(matchers...), cel.CostLimit(maxCost), cel.CostTrackerOptions(costs...)}
 }
 
 // units gives a cost, and one for the step itself.
@@ -147,17 +162,34 @@ func listCost(list traits.Lister) int {
 	return cost
 }
 
-// matchCost gives the cost of matching, which in the worst case looks at all of the
-// pattern for each byte of the text. A pattern that was not judged costs all there
-// is.
-func matchCost(patterns map[string]int) interpreter.FunctionTracker {
-	return func(args []ref.Val, _ ref.Val) *uint64 {
-		pattern, _ := args[1].(types.String)
-		size, ok := patterns[string(pattern)]
-		if !ok {
-			return units(maxCost)
-		}
-		return units(textLength(args[0]) * size / 16)
+// matchCost is what matching takes, which in the worst case looks at all of a pattern
+// for each byte of the text.
+func matchCost(text, size int) int { return text * size / 16 }
+
+// matcher gives the way in which one of the overloads of matches runs. It is the
+// library's own, but that the work is known before it is done: one long text takes
+// more than all that a condition may. A pattern that was not judged is not matched.
+func matcher(overload string, patterns map[string]int) *interpreter.RegexOptimization {
+	return &interpreter.RegexOptimization{
+		OverloadID: overload,
+		RegexIndex: 1,
+		Factory: func(call interpreter.InterpretableCall, pattern string) (interpreter.InterpretableCall, error) {
+			size, ok := patterns[pattern]
+			if !ok {
+				return nil, errors.New("a pattern must be written out")
+			}
+			expr, err := regexp.Compile(pattern)
+			if err != nil {
+				return nil, err
+			}
+			return interpreter.NewCall(call.ID(), call.Function(), call.OverloadID(), call.Args(), func(args ...ref.Val) ref.Val {
+				text, ok := args[0].(types.String)
+				if !ok || matchCost(len(text), size) > maxCost {
+					return types.NewErr("the text is too long for the pattern")
+				}
+				return types.Bool(expr.MatchString(string(text)))
+			}), nil
+		},
 	}
 }
 

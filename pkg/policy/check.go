@@ -434,7 +434,7 @@ var globForm = regexp.MustCompile(`^[a-z0-9._*-]{1,128}$`)
 
 func checkGlob(g string) error {
 	if !globForm.MatchString(g) {
-		return fmt.Errorf("%q is not a name or glob", g)
+		return fmt.Errorf("%q is not a name or glob", shortened(g))
 	}
 	return nil
 }

@@ -128,10 +128,18 @@ func readable(s string) string {
 	for _, r := range strings.Join(strings.Fields(first(s, maxTold)), " ") {
 		if record.CheckText(string(r)) == nil {
 			b.WriteRune(r)
-			continue
+		} else {
+			b.WriteString(ascii(string(r)))
 		}
-		quoted := strconv.QuoteToASCII(string(r))
-		b.WriteString(quoted[1 : len(quoted)-1])
+	}
+	if record.CheckText(b.String()) != nil { // marks that belong to the letter before
+		return ascii(b.String())
 	}
 	return b.String()
+}
+
+// ascii names all characters beyond ASCII by their numbers.
+func ascii(s string) string {
+	quoted := strconv.QuoteToASCII(s)
+	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
 }
