@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -17,9 +18,10 @@ import (
 
 // checkParsed judges an expression before its types are known: what could make
 // the types themselves large, and patterns. It gives the sizes of the patterns.
-func checkParsed(a *ast.AST) (map[string]int, error) {
+func checkParsed(a *ast.AST, work *patternWork) (map[string]int, error) {
 	patterns := map[string]int{}
-	return patterns, walk(a, func(e ast.Expr) (message, hint string) {
+	full := false
+	err := walk(a, func(e ast.Expr) (message, hint string) {
 		switch {
 		case e.Kind() == ast.MapKind || e.Kind() == ast.StructKind:
 			return "maps and objects cannot be written in a condition", "compare with each value, joined by || or &&"
@@ -28,14 +30,19 @@ func checkParsed(a *ast.AST) (map[string]int, error) {
 			if !ok {
 				return "a pattern must be written out", `write it in quotes: request.ticket.matches("^OPS-[0-9]+$")`
 			}
-			size, err := patternSize(pattern)
+			size, err := work.take(pattern)
 			if err != nil {
+				full = errors.Is(err, errPatternWork)
 				return err.Error(), "RE2 syntax"
 			}
 			patterns[pattern] = size
 		}
 		return "", ""
 	})
+	if full {
+		err = errPatternWork
+	}
+	return patterns, err
 }
 
 // checkTyped judges an expression whose types are known.

@@ -23,10 +23,12 @@ const (
 )
 
 // MaxInputs is the most inputs that a rule may ask for, MaxInput the most
-// characters of one value. A request can carry no more.
+// characters of one value. A request can carry no more. MaxChoices is the most that
+// one is between: they are all shown to whoever leaves it out.
 const (
-	MaxInputs = 20
-	MaxInput  = 200
+	MaxInputs  = 20
+	MaxInput   = 200
+	MaxChoices = 100
 )
 
 // check judges one value by its type, and gives it as a condition sees it.
@@ -144,8 +146,12 @@ func (c *checker) inputs(at string, m map[string]Input) bool {
 }
 
 func (c *checker) choices(at string, choices []string) {
-	if len(choices) == 0 {
+	switch {
+	case len(choices) == 0:
 		c.add(ProblemInput, at, "write what one may choose", "there is nothing to choose from")
+	case len(choices) > MaxChoices:
+		c.add(ProblemInput, at, fmt.Sprintf("at most %d, or a text with a pattern", MaxChoices), "there are %d choices", len(choices))
+		return
 	}
 	for j, choice := range choices {
 		at := fmt.Sprintf("%s[%d]", at, j)
@@ -160,13 +166,12 @@ func (c *checker) choices(at string, choices []string) {
 	}
 }
 
-// inputPatterns compiles the patterns of text inputs, by name. Check has compiled
-// each already.
-func inputPatterns(m map[string]Input) map[string]*regexp.Regexp {
+// inputPatterns gives the patterns of text inputs, by name.
+func (c *checker) inputPatterns(m map[string]Input) map[string]*regexp.Regexp {
 	patterns := map[string]*regexp.Regexp{}
 	for name, i := range m {
-		if p, err := compilePattern(i.Pattern); err == nil && p != nil {
-			patterns[name] = p
+		if p := c.patterns[i.Pattern]; p.Regexp != nil {
+			patterns[name] = p.Regexp
 		}
 	}
 	return patterns
