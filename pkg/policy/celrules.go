@@ -40,10 +40,10 @@ func checkParsed(a *ast.AST) error {
 // checkTyped judges an expression whose types are known, and gives the sizes of the
 // patterns in it. What a call is, its overload says: a name can be written in more
 // than one way.
-func checkTyped(a *ast.AST) (map[string]int, error) {
+func checkTyped(a *ast.AST, work *patternWork) (map[string]int, error) {
 	patterns := map[string]int{}
 	joins := macroJoins(a)
-	return patterns, walk(a, func(e ast.Expr) (message, hint string) {
+	err := walk(a, func(e ast.Expr) (message, hint string) {
 		t := a.GetType(e.ID())
 		if t.Kind() == types.ListKind && t.Parameters()[0].Kind() == types.ListKind {
 			return "a list of lists is not allowed", "ask about one list after the other"
@@ -62,12 +62,16 @@ func checkTyped(a *ast.AST) (map[string]int, error) {
 			case isJoin(a, e) && !joins[e.ID()]:
 				return "lists cannot be joined", "ask about one list after the other"
 			case is(a, e, overloads.Matches, overloads.MatchesString):
-				return checkMatch(e, patterns)
+				return checkMatch(e, patterns, work)
 			}
 			return checkCall(a, e)
 		}
 		return "", ""
 	})
+	if work.taken > maxPatternWork {
+		err = errPatternWork
+	}
+	return patterns, err
 }
 
 // valueKinds are the kinds of all values that there are. Nothing is null, and what
@@ -113,13 +117,13 @@ func isJoin(a *ast.AST, e ast.Expr) bool {
 }
 
 // checkMatch judges a call of matches, by what comes last in either way to write it.
-func checkMatch(e ast.Expr, patterns map[string]int) (message, hint string) {
+func checkMatch(e ast.Expr, patterns map[string]int, work *patternWork) (message, hint string) {
 	args := e.AsCall().Args()
 	pattern, ok := literalText(args[len(args)-1])
 	if !ok {
 		return "a pattern must be written out", `write it in quotes: request.ticket.matches("^OPS-[0-9]+$")`
 	}
-	size, err := patternSize(pattern)
+	size, err := work.take(pattern)
 	if err != nil {
 		return err.Error(), "RE2 syntax"
 	}

@@ -29,13 +29,28 @@ type checker struct {
 	problems []Problem
 	// guesses is with how many names others have been compared.
 	guesses int
-	// compiler is made for the first condition, and conditions are those of each
-	// rule by its place.
+	// What is compiled is kept for [Compile], so that nothing is compiled that was not
+	// checked, and nothing twice: patterns by what is written, conditions by the rule's
+	// place. compiler is made for the first condition.
+	patterns   map[string]pattern
+	work       patternWork
 	compiler   *compiler
 	conditions map[int][]cel.Program
+	calendars  map[string]*Calendar
+	owners     map[record.Fingerprint]string
+	// full are the limits of the whole policy of which it was said that they are passed.
+	full map[string]bool
 	// stuck is set by the first expression that is none. What refuses one may have
 	// taken long to find, so that no further ones are looked at.
 	stuck bool
+}
+
+// tooMany adds a problem with a limit of the whole policy, once.
+func (c *checker) tooMany(at, hint, format string, args ...any) {
+	if message := fmt.Sprintf(format, args...); !c.full[message] {
+		c.full[message] = true
+		c.add(ProblemTooMany, at, hint, "%s", message)
+	}
 }
 
 // MaxProblems is the most problems that are found at once. A file with more mistakes
@@ -83,7 +98,7 @@ func Check(body *Body) []Problem { return check(body).problems }
 
 // check is Check, and keeps what it compiled.
 func check(body *Body) *checker {
-	c := &checker{body: body, dir: newDirectory(body)}
+	c := newChecker(body)
 	if !c.names() {
 		return c
 	}
@@ -99,6 +114,11 @@ func check(body *Body) *checker {
 	c.conflicts()
 	c.rules()
 	return c
+}
+
+func newChecker(body *Body) *checker {
+	return &checker{body: body, dir: newDirectory(body), patterns: map[string]pattern{}, conditions: map[int][]cel.Program{},
+		calendars: map[string]*Calendar{}, owners: map[record.Fingerprint]string{}, full: map[string]bool{}}
 }
 
 // CheckParameters gives what the drivers refuse of the roles' parameters.
@@ -128,8 +148,16 @@ func (c *checker) person(path, name string) {
 	}
 }
 
+// MaxAdmins is the most admins that a policy may have: all of them are gone through
+// for each agreement.
+const MaxAdmins = 100
+
 func (c *checker) admins() {
 	a := c.body.Admins
+	if len(a.People) > MaxAdmins {
+		c.tooMany("admins.people", fmt.Sprintf("at most %d", MaxAdmins), "there are %d admins", len(a.People))
+		return
+	}
 	seen := map[string]bool{}
 	for i, name := range a.People {
 		at := fmt.Sprintf("admins.people[%d]", i)
@@ -150,9 +178,9 @@ func (c *checker) admins() {
 }
 
 // keys checks that each fingerprint is well formed and stands under one owner.
-func (c *checker) keys(at, owner string, keys []record.Fingerprint, owners map[record.Fingerprint]string) {
+func (c *checker) keys(at, owner string, keys []record.Fingerprint) {
 	if len(keys) == 0 {
-		c.add(ProblemNoKey, at, "add the full fingerprint of a key", "%s has no key", owner)
+		c.add(ProblemNoKey, at, "add the full fingerprint of a key", "%s has no key", c.whose(owner))
 	}
 	for i, k := range keys {
 		at := fmt.Sprintf("%s[%d]", at, i)
@@ -160,16 +188,23 @@ func (c *checker) keys(at, owner string, keys []record.Fingerprint, owners map[r
 			c.add(ProblemFingerprint, at, "write all 40 digits, upper case, without spaces", "%v", err)
 			continue
 		}
-		if other, ok := owners[k]; ok {
-			c.add(ProblemKeyTwice, at, "one key belongs to one", "key %s of %s already belongs to %s", k, owner, other)
+		if other, ok := c.owners[k]; ok {
+			c.add(ProblemKeyTwice, at, "one key belongs to one", "key %s of %s already belongs to %s", k, c.whose(owner), c.whose(other))
 			continue
 		}
-		owners[k] = owner
+		c.owners[k] = owner
 	}
 }
 
+// whose says what a name is that of.
+func (c *checker) whose(name string) string {
+	if _, ok := c.body.People[name]; ok {
+		return "person " + name
+	}
+	return "reconciler " + name
+}
+
 func (c *checker) people() {
-	owners := map[record.Fingerprint]string{}
 	circles := inCircles(c.body.People)
 	for _, name := range slices.Sorted(maps.Keys(c.body.People)) {
 		p := c.body.People[name]
@@ -177,7 +212,7 @@ func (c *checker) people() {
 		if slices.Contains(concernedWords, name) {
 			c.add(ProblemName, at, "give the person another name", "%q means somebody else in every rule", name)
 		}
-		c.keys(at+".keys", "person "+name, p.Keys, owners)
+		c.keys(at+".keys", name, p.Keys)
 		if p.Department != "" {
 			c.name(at+".department", "department's", p.Department)
 		}
@@ -192,7 +227,7 @@ func (c *checker) people() {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.body.Reconcilers)) {
-		c.keys("reconcilers."+name+".keys", "reconciler "+name, c.body.Reconcilers[name].Keys, owners)
+		c.keys("reconcilers."+name+".keys", name, c.body.Reconcilers[name].Keys)
 	}
 }
 
@@ -406,28 +441,6 @@ func (c *checker) principals(at string, list []string, concerned bool) {
 			c.person(at, s)
 		}
 	}
-}
-
-func (c *checker) pattern(at, expr string) {
-	if len(expr) > 1000 {
-		c.add(ProblemPattern, at, "at most 1000 characters", "the pattern is too long")
-	} else if _, err := patternSize(expr); err != nil {
-		c.add(ProblemPattern, at, "RE2 syntax", "%v", err)
-	} else if _, err := compilePattern(expr); err != nil {
-		c.add(ProblemPattern, at, "RE2 syntax", "%v", err)
-	}
-}
-
-// compilePattern gives nil for an empty expression.
-func compilePattern(expr string) (*regexp.Regexp, error) {
-	if expr == "" {
-		return nil, nil //nolint:nilnil // no expression, no pattern
-	}
-	// By itself first: "a)|(b" is no expression, and would undo the anchors.
-	if _, err := regexp.Compile(expr); err != nil {
-		return nil, err
-	}
-	return regexp.Compile(`^(?:` + expr + `)$`)
 }
 
 var globForm = regexp.MustCompile(`^[a-z0-9._*-]{1,128}$`)

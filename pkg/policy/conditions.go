@@ -28,15 +28,8 @@ type terms struct {
 	conditions []cel.Program             // in the order of Rule.Conditions
 }
 
-// asks checks a rule's inputs and conditions. What is compiled is kept for
-// [Compile], by the rule's place.
+// asks checks a rule's inputs and conditions.
 func (c *checker) asks(rule int, at string, r Rule) {
-	if r.Approve == ApproveDeny {
-		if len(r.Conditions) > 0 || len(r.Requires.Inputs) > 0 {
-			c.add(ProblemDeny, at, "leave out conditions and inputs", "the rule denies whatever a request says")
-		}
-		return
-	}
 	compilable := c.inputs(at+".requires.inputs", r.Requires.Inputs)
 	if len(r.Conditions) > MaxConditions {
 		c.add(ProblemCondition, at+".conditions", fmt.Sprintf("at most %d; join some by &&", MaxConditions), "the rule has %d conditions", len(r.Conditions))
@@ -61,16 +54,17 @@ func (c *checker) asks(rule int, at string, r Rule) {
 // condition compiles one expression.
 func (c *checker) condition(rule int, at, expr string, inputs map[string]Input) {
 	if c.compiler == nil {
-		c.compiler = newCompiler()
+		c.compiler = newCompiler(&c.work)
 	}
 	program, err := c.compiler.compile(expr, inputs)
-	if err != nil {
+	switch {
+	case errors.Is(err, errConditionWork), errors.Is(err, errPatternWork):
+		c.tooMany(at, "write what is the same in more rules alike, with the same inputs, or ask for less", "%v", err)
+		return
+	case err != nil:
 		c.stuck = true
 		c.add(ProblemCondition, at, expressionHint(err, inputs), "%v", err)
 		return
-	}
-	if c.conditions == nil {
-		c.conditions = map[int][]cel.Program{}
 	}
 	c.conditions[rule] = append(c.conditions[rule], program)
 }

@@ -175,7 +175,7 @@ func TestConditionZonesAreThePrograms(t *testing.T) {
 			t.Errorf("%s: %v", expr, err)
 		}
 	}
-	if _, err := newCompiler().compile(`now.getHours("Here/Only") == 1`, nil); err == nil {
+	if _, err := newCompiler(&patternWork{}).compile(`now.getHours("Here/Only") == 1`, nil); err == nil {
 		t.Error("a zone that only this machine has is taken")
 	}
 }
@@ -230,6 +230,13 @@ func TestConditionProblems(t *testing.T) {
 		"a bad time":                {`now < timestamp("2026-13-01T00:00:00Z")`, `invalid timestamp argument`, ""},
 		"a zone nobody knows":       {`now.getHours("Europe/Berlim") > 8`, `this is no time zone`, "IANA"},
 		"the machine's zone":        {`now.getHours("Local") > 8`, `this is no time zone`, ""},
+		"the zone of the files":     {`now.getHours("localtime") > 8`, `this is no time zone`, ""},
+		"a zone of some machines":   {`now.getHours("right/Europe/Berlin") > 8`, `this is no time zone`, ""},
+		"the rules of POSIX":        {`now.getHours("posixrules") > 8`, `this is no time zone`, ""},
+		"the zone of nowhere":       {`now.getHours("Factory") > 8`, `this is no time zone`, ""},
+		"a zone without summer":     {`now.getHours("EST") > 8`, `this is no time zone`, ""},
+		"a zone of the sea":         {`now.getHours("Etc/GMT+5") > 8`, `this is no time zone`, ""},
+		"no zone":                   {`now.getHours("") > 8`, `this is no time zone`, ""},
 		"an offset too large":       {`now.getHours("+25:00") > 8`, `this is no time zone`, ""},
 		"a zone from elsewhere":     {`now.getHours(request.reason) > 8`, `this is no time zone`, ""},
 		"a clock":                   {`now() > now`, `undeclared reference to 'now'`, ""},
@@ -409,7 +416,7 @@ approve: auto
 // TestCompilerFault shows that a fault inside of the library refuses an expression,
 // and does not end the program.
 func TestCompilerFault(t *testing.T) {
-	c := newCompiler()
+	c := newCompiler(&patternWork{})
 	c.environments[""] = nil
 	if _, err := c.compile("true", nil); err == nil || !strings.Contains(err.Error(), "the expression could not be checked: ") {
 		t.Errorf("%v", err)

@@ -149,7 +149,7 @@ func (c *checker) choices(at string, choices []string) {
 	case len(choices) == 0:
 		c.add(ProblemInput, at, "write what one may choose", "there is nothing to choose from")
 	case len(choices) > MaxChoices:
-		c.add(ProblemInput, at, fmt.Sprintf("at most %d; a text with a pattern takes more", MaxChoices), "there are %d choices", len(choices))
+		c.add(ProblemInput, at, fmt.Sprintf("at most %d, or a text with a pattern", MaxChoices), "there are %d choices", len(choices))
 		return
 	}
 	for j, choice := range choices {
@@ -165,13 +165,12 @@ func (c *checker) choices(at string, choices []string) {
 	}
 }
 
-// inputPatterns compiles the patterns of text inputs, by name. Check has compiled
-// each already.
-func inputPatterns(m map[string]Input) map[string]*regexp.Regexp {
+// inputPatterns gives the patterns of text inputs, by name.
+func (c *checker) inputPatterns(m map[string]Input) map[string]*regexp.Regexp {
 	patterns := map[string]*regexp.Regexp{}
 	for name, i := range m {
-		if p, err := compilePattern(i.Pattern); err == nil && p != nil {
-			patterns[name] = p
+		if p := c.patterns[i.Pattern]; p.Regexp != nil {
+			patterns[name] = p.Regexp
 		}
 	}
 	return patterns

@@ -29,6 +29,7 @@ func (c *checker) names() bool {
 		keys(c, "resources."+name+".roles", "role's", b.Resources[name].Roles)
 	}
 	for i, r := range b.Rules {
+		keys(c, fmt.Sprintf("rules[%d].labels", i), "label's", r.Labels)
 		keys(c, fmt.Sprintf("rules[%d].requires.inputs", i), "input's", r.Requires.Inputs)
 	}
 	return len(c.problems) == 0

@@ -57,6 +57,7 @@ const (
 	ProblemConflict     ProblemCode = "bad-conflict"       // not between two entitlements
 	ProblemNoLimit      ProblemCode = "no-limit"           // a time that must be said is not
 	ProblemTooLong      ProblemCode = "too-long"           // a time beyond what is allowed anywhere
+	ProblemTooMany      ProblemCode = "too-many"           // more than a policy may have of something in all
 	ProblemLimit        ProblemCode = "bad-limit"          // a limit that contradicts another, or is none
 	ProblemDeny         ProblemCode = "bad-deny"           // a rule that denies and gives, or says no word
 	ProblemApproval     ProblemCode = "bad-approval"       // nobody, or two ways, to agree
@@ -74,6 +75,7 @@ const (
 	ProblemAdminsSpare     ProblemCode = "no-spare-admin"              // one lost key, and the policy can never change
 	ProblemStageSpare      ProblemCode = "no-spare-approver"           // one lost key, and a stage can never be met
 	ProblemUnfillable      ProblemCode = "unfillable-stage"            // some requester could never get it approved
+	ProblemNotJudged       ProblemCode = "stages-not-judged"           // too many quorums to look for that
 	ProblemNeverDecides    ProblemCode = "rule-never-decides"          // earlier rules take all its cases
 	ProblemMatchesNothing  ProblemCode = "rule-matches-nothing"        // nothing that is in the policy
 	ProblemOverlap         ProblemCode = "rules-overlap"               // two rules with different outcomes cross

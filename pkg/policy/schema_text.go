@@ -31,7 +31,7 @@ var (
 	formCount       = map[string]any{"minimum": 1}
 	formLimit       = map[string]any{"minimum": 0}
 	formText        = map[string]any{"minLength": 1}
-	formPattern     = map[string]any{"format": "regex", "maxLength": 1000}
+	formPattern     = map[string]any{"maxLength": maxPatternText} // of RE2: the format "regex" is that of JavaScript
 )
 
 func oneOfWords(words ...string) map[string]any {
