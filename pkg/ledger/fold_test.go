@@ -331,7 +331,7 @@ func TestPolicyVersions(t *testing.T) {
 	_, again := w.proposal("alice", func(d *policy.Document) { d.Replaces = w.first; d.Body = firstBody })
 	w.refused(w.push(again...), string(policy.NotReplacing))
 	// Approved by no admin.
-	third, b := w.proposal("erin", nil)
+	third, b := w.proposal("alice", func(d *policy.Document) { d.Admins.Threshold = 2 })
 	w.counted(w.push(b...), 1)
 	w.refused(w.push(w.policyApproval(third, b[0], "carol")...), string(policy.NotAdmin))
 	if w.l.Policy().ID() != rival.ID {
@@ -339,7 +339,7 @@ func TestPolicyVersions(t *testing.T) {
 	}
 	// Too late.
 	w.now = w.now.Add(25 * time.Hour)
-	w.refused(w.push(w.policyApproval(third, b[0], "alice")...), string(policy.Lapsed))
+	w.refused(w.push(w.policyApproval(third, b[0], "erin")...), string(policy.Lapsed))
 	w.same(0, 1, 4)
 }
 

@@ -167,8 +167,12 @@ var schemaRules = map[string]map[string]any{
 	"Rule": {
 		"if": with("approve", map[string]any{"const": ApproveDeny}),
 		"then": map[string]any{
-			"required":   []string{"message"},
-			"properties": map[string]any{"stages": map[string]any{"maxItems": 0}, "emergency": false, "maxDuration": false},
+			"required": []string{"message"},
+			"properties": map[string]any{
+				"stages": map[string]any{"maxItems": 0}, "conditions": map[string]any{"maxItems": 0}, "exclude": map[string]any{"maxItems": 0},
+				"emergency": false, "maxDuration": false, "maxTotal": false, "maxAhead": false, "coolingOff": false, "pending": false,
+				"requires": false, "askDuring": false, "useDuring": false,
+			},
 		},
 		"else": map[string]any{
 			"required":   []string{"maxDuration"},
