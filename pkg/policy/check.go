@@ -217,8 +217,14 @@ func (c *checker) people() {
 			c.name(at+".department", "department's", p.Department)
 		}
 		c.manager(at+".manager", name, circles)
+		seen := map[string]bool{}
 		for i, team := range p.Teams {
-			c.name(fmt.Sprintf("%s.teams[%d]", at, i), "team's", team)
+			at := fmt.Sprintf("%s.teams[%d]", at, i)
+			c.name(at, "team's", team)
+			if seen[team] {
+				c.add(ProblemTwice, at, "name each once", "team %q is named twice", team)
+			}
+			seen[team] = true
 		}
 		for _, driver := range slices.Sorted(maps.Keys(p.Accounts)) {
 			if strings.TrimSpace(p.Accounts[driver]) == "" {
@@ -240,10 +246,17 @@ func (c *checker) manager(at, person string, circles map[string]bool) {
 	if _, ok := c.body.People[boss]; !ok {
 		c.person(at, boss)
 	}
-	if circles[person] {
+	switch {
+	case circles[person]:
 		c.add(ProblemManagers, at, "let one of them report to somebody else", "%s reports to themselves in the end", person)
+	case len(circles) == 0 && c.dir.reportsThrough(person) > MaxManagers:
+		c.add(ProblemManagers, at, "let them report to somebody further up", "%s reports through more than %d people", person, MaxManagers)
 	}
 }
+
+// MaxManagers is the most people above one. Who reports to whom is gone through for
+// each person whom a rule may exclude.
+const MaxManagers = 100
 
 // inCircles gives those who report to themselves in the end. Each person is passed
 // once, however long the chains are.
@@ -408,8 +421,13 @@ func (c *checker) principals(at string, list []string, concerned bool) {
 	if len(list) == 0 {
 		c.add(ProblemEmpty, at, `name people, group:NAME, team:NAME, or "*" for everyone`, "the list is empty")
 	}
+	seen := map[string]bool{}
 	for i, s := range list {
 		at := fmt.Sprintf("%s[%d]", at, i)
+		if seen[s] {
+			c.add(ProblemTwice, at, "name each once", "%q is named twice", s)
+		}
+		seen[s] = true
 		switch kind, name, scoped := strings.Cut(s, ":"); {
 		case scoped && kind == "group":
 			if _, ok := c.body.Groups[name]; !ok {

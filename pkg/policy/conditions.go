@@ -14,10 +14,12 @@ import (
 )
 
 // MaxConditions is the most conditions of a rule, MaxExpression the most
-// characters of one.
+// characters of one. MaxSaid is the most characters of what a condition or an input
+// says to people: each request that is refused repeats it.
 const (
 	MaxConditions = 20
 	MaxExpression = 1000
+	MaxSaid       = 1000
 )
 
 // terms are what a compiled rule wants a request to say: how its inputs and
@@ -40,6 +42,7 @@ func (c *checker) asks(rule int, at string, r Rule) {
 		if strings.TrimSpace(x.Message) == "" {
 			c.add(ProblemCondition, at+".message", "say what to do where it is not true", "people are refused without a word")
 		}
+		c.said(at+".message", ProblemCondition, x.Message)
 		switch {
 		case strings.TrimSpace(x.Expr) == "":
 			c.add(ProblemCondition, at+".expr", `write one, like request.duration <= duration("2h")`, "the condition has no expression")
@@ -48,6 +51,13 @@ func (c *checker) asks(rule int, at string, r Rule) {
 		case compilable && !c.stuck: // else the inputs' types are not known
 			c.condition(rule, at+".expr", x.Expr, r.Requires.Inputs)
 		}
+	}
+}
+
+// said checks the length of what people are told.
+func (c *checker) said(at string, code ProblemCode, text string) {
+	if utf8.RuneCountInString(text) > MaxSaid {
+		c.add(code, at, fmt.Sprintf("at most %d characters", MaxSaid), "the text is too long")
 	}
 }
 

@@ -278,7 +278,10 @@ func TestConditionDefinitions(t *testing.T) {
 		change     func(*Body)
 		path, text string
 	}{
-		"no message":    {func(b *Body) { b.Rules[0].Conditions = []Condition{{Expr: "true", Message: " "}} }, "rules[0].conditions[0].message", "without a word"},
+		"no message": {func(b *Body) { b.Rules[0].Conditions = []Condition{{Expr: "true", Message: " "}} }, "rules[0].conditions[0].message", "without a word"},
+		"a long message": {func(b *Body) {
+			b.Rules[0].Conditions = []Condition{{Expr: "true", Message: strings.Repeat("ü", MaxSaid+1)}}
+		}, "rules[0].conditions[0].message", "too long"},
 		"no expression": {func(b *Body) { b.Rules[0].Conditions = []Condition{{Expr: " \n", Message: "m"}} }, "rules[0].conditions[0].expr", "no expression"},
 		"too long": {func(b *Body) {
 			b.Rules[0].Conditions = []Condition{{Expr: `role != "` + strings.Repeat("x", MaxExpression) + `"`, Message: "m"}}

@@ -127,6 +127,7 @@ func (c *checker) inputs(at string, m map[string]Input) bool {
 				c.add(ProblemInput, at+"."+only.key, "leave it out, or write type: "+only.kind, "%s belongs to inputs of type %s", only.key, only.kind)
 			}
 		}
+		c.said(at+".description", ProblemInput, i.Description)
 		switch i.Type {
 		case InputText:
 			c.pattern(at+".pattern", i.Pattern)

@@ -48,7 +48,7 @@ const (
 	ProblemNoKey        ProblemCode = "no-key"             // a person or reconciler without one
 	ProblemFingerprint  ProblemCode = "bad-fingerprint"    // not the full one
 	ProblemKeyTwice     ProblemCode = "key-twice"          // one key under two names
-	ProblemManagers     ProblemCode = "managers-in-circle" // somebody reports to themselves in the end
+	ProblemManagers     ProblemCode = "managers-in-circle" // somebody reports to themselves in the end, or through too many
 	ProblemShift        ProblemCode = "bad-shift"          // it ends before it begins
 	ProblemZone         ProblemCode = "bad-zone"           // of a schedule: none, or not that of a place
 	ProblemSchedule     ProblemCode = "bad-schedule"       // days, hours or dates that are none

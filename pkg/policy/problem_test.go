@@ -109,3 +109,36 @@ func TestReadable(t *testing.T) {
 		}
 	}
 }
+
+// TestWhoIsBounded refuses what would make it long to find out whom somebody means.
+func TestWhoIsBounded(t *testing.T) {
+	chain := func(n int) func(*Body) {
+		return func(b *Body) {
+			for i := range n {
+				b.People[fmt.Sprintf("up-%03d", i)] = Person{Keys: []record.Fingerprint{key(1000 + i)}, Manager: fmt.Sprintf("up-%03d", i+1)}
+			}
+			b.People[fmt.Sprintf("up-%03d", n)] = Person{Keys: []record.Fingerprint{key(1000 + n)}}
+		}
+	}
+	for name, c := range map[string]struct {
+		change func(*Body)
+		path   string
+		code   ProblemCode
+	}{
+		"the longest chain of managers": {chain(MaxManagers), "", ""},
+		"one longer":                    {chain(MaxManagers + 1), "people.up-000.manager", ProblemManagers},
+		"a principal twice":             {func(b *Body) { b.Rules[1].Requesters = []string{"alice", "bob", "alice"} }, "rules[1].requesters[2]", ProblemTwice},
+		"an owner twice":                {func(b *Body) { b.Rules[1].Stages[0].Approvers = []string{WhoOwner, WhoOwner} }, "rules[1].stages[0].approvers[1]", ProblemTwice},
+		"a team twice":                  {person("alice", func(p *Person) { p.Teams = []string{"web", "web"} }), "people.alice.teams[1]", ProblemTwice},
+	} {
+		b := good()
+		c.change(b)
+		problems := Check(b)
+		if c.path == "" && len(problems) == 0 {
+			continue
+		}
+		if len(problems) != 1 || problems[0].Path != c.path || problems[0].Code != c.code {
+			t.Errorf("%s: %v", name, problems)
+		}
+	}
+}
