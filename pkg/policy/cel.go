@@ -126,7 +126,7 @@ func programOptions(patterns map[string]int) []cel.ProgramOption {
 
 // units gives a cost, and one for the step itself.
 func units(n int) *uint64 {
-	cost := 1 + uint64(n) //nolint:gosec // a length
+	cost := 1 + uint64(n)
 	return &cost
 }
 
