@@ -60,11 +60,10 @@ const MaxProblems = 100
 // add adds a problem. What a file says of itself is repeated in part only, and so
 // that it can be read.
 func (c *checker) add(code ProblemCode, path, hint, format string, args ...any) {
-	if len(c.problems) > MaxProblems {
-		return
-	}
 	if len(c.problems) == MaxProblems {
-		code, hint, format, args = ProblemMore, "", "there are more problems; these are the first %d", []any{MaxProblems}
+		c.problems = append(c.problems, Problem{Path: first(path, maxTold), Severity: SeverityError, Code: ProblemMore,
+			Message: fmt.Sprintf("there are more problems; these are the first %d", MaxProblems)})
+		panic(enough{})
 	}
 	for i, arg := range args {
 		if text, ok := arg.(string); ok {
@@ -75,9 +74,22 @@ func (c *checker) add(code ProblemCode, path, hint, format string, args ...any) 
 		Message: readable(fmt.Sprintf(format, args...)), Hint: readable(hint)})
 }
 
+// enough ends a check with too many problems: to look for more of them takes time too.
+type enough struct{}
+
+// until runs a check to its end, or until there are enough problems.
+func (c *checker) until(check func()) {
+	defer func() {
+		if r := recover(); r != nil && r != (enough{}) {
+			panic(r)
+		}
+	}()
+	check()
+}
+
 // maxGuesses bounds how many names are compared to find the nearest ones: each costs
 // the product of the lengths.
-const maxGuesses = 100_000
+const maxGuesses = 40_000
 
 // guess gives a hint with the nearest of the keys of known; none after many.
 func guess[V any](c *checker, name string, known map[string]V) string {
@@ -99,20 +111,22 @@ func Check(body *Body) []Problem { return check(body).problems }
 // check is Check, and keeps what it compiled.
 func check(body *Body) *checker {
 	c := newChecker(body)
-	if !c.names() {
-		return c
-	}
-	c.admins()
-	c.people()
-	c.groups()
-	c.teams()
-	c.rosters()
-	c.schedules()
-	c.delegation()
-	c.reconcilers()
-	c.resources()
-	c.conflicts()
-	c.rules()
+	c.until(func() {
+		if !c.names() {
+			return
+		}
+		c.admins()
+		c.people()
+		c.groups()
+		c.teams()
+		c.rosters()
+		c.schedules()
+		c.delegation()
+		c.reconcilers()
+		c.resources()
+		c.conflicts()
+		c.rules()
+	})
 	return c
 }
 
@@ -124,14 +138,16 @@ func newChecker(body *Body) *checker {
 // CheckParameters gives what the drivers refuse of the roles' parameters.
 func CheckParameters(body *Body, check ParametersCheck) []Problem {
 	c := &checker{body: body}
-	for _, name := range slices.Sorted(maps.Keys(body.Resources)) {
-		res := body.Resources[name]
-		for _, role := range slices.Sorted(maps.Keys(res.Roles)) {
-			if err := check(res.Driver, res.Roles[role].Parameters); err != nil {
-				c.add(ProblemParameters, "resources."+name+".roles."+role+".parameters", "", "%v", err)
+	c.until(func() {
+		for _, name := range slices.Sorted(maps.Keys(body.Resources)) {
+			res := body.Resources[name]
+			for _, role := range slices.Sorted(maps.Keys(res.Roles)) {
+				if err := check(res.Driver, res.Roles[role].Parameters); err != nil {
+					c.add(ProblemParameters, "resources."+name+".roles."+role+".parameters", "", "%v", err)
+				}
 			}
 		}
-	}
+	})
 	return c.problems
 }
 
