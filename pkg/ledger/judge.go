@@ -204,30 +204,42 @@ func (f *fold) first(v record.Verified, c candidate) error {
 }
 
 // propose takes a policy version that is put forward.
+//
+// A version costs every machine more than any other record does, and decides what all
+// others mean. So only admins of the one in force put one forward, and nothing is read
+// of what others write.
 func (f *fold) propose(v record.Verified, headAt int) error {
+	now := f.policies.Latest()
+	if by := v.Head().By; !now.IsAdmin(by) {
+		return &policy.Refusal{Code: policy.NotAdmin, Message: by + " is not an admin, and only admins propose a policy version",
+			Hint: "give the file to one of the admins, to run: jit policy propose FILE"}
+	}
 	doc, err := record.Decode[policy.Document](v, record.KindPolicy)
 	if err != nil {
 		return err
 	}
-	p, err := policy.Compile(doc, v.Digest())
-	if err != nil {
-		return err
-	}
-	now := f.policies.Latest()
 	switch {
 	case doc.Replaces != now.Digest():
 		return &policy.Refusal{Code: policy.NotReplacing, Message: "it replaces a version that is not in force here"}
 	case doc.Expires == nil || !doc.Expires.After(doc.Created.Time) || doc.Expires.Sub(doc.Created.Time) > MaxProposal:
 		return &policy.Refusal{Code: policy.PendingTooLong, Message: fmt.Sprintf("a proposal must expire within %s", record.Duration{Duration: MaxProposal})}
 	}
-	return f.weigh(p, approve.Proposal{Policy: placed(f, v, doc, headAt), Digest: v.Digest()})
+	p, err := policy.Compile(doc, v.Digest())
+	if err != nil {
+		return err
+	}
+	return f.weigh(approve.Proposal{Policy: placed(f, v, doc, headAt), Digest: v.Digest()}, func() (*policy.Policy, error) { return p, nil })
 }
 
 // weigh keeps a proposal, and puts it in force where all have agreed.
-func (f *fold) weigh(p *policy.Policy, proposal approve.Proposal) error {
+func (f *fold) weigh(proposal approve.Proposal, compile func() (*policy.Policy, error)) error {
 	d := approve.DecidePolicy(f.policies.Latest(), proposal)
 	if !d.Reached {
 		return f.saveProposal(proposal, 0, time.Unix(0, 0))
+	}
+	p, err := compile()
+	if err != nil {
+		return err
 	}
 	f.policies = append(f.policies, policy.InForce{Policy: p, Position: f.position, Since: d.At})
 	if err := f.forget(d.At); err != nil {
@@ -270,11 +282,7 @@ func (f *fold) approvePolicy(v record.Verified, c candidate, headAt int) error {
 		return err
 	}
 	proposal.Approvals = append(proposal.Approvals, x)
-	p, err := policy.Compile(proposal.Policy.Record, proposal.Digest)
-	if err != nil {
-		return err
-	}
-	return f.weigh(p, proposal)
+	return f.weigh(proposal, func() (*policy.Policy, error) { return policy.Compile(proposal.Policy.Record, proposal.Digest) })
 }
 
 func (f *fold) request(v record.Verified, headAt int) error {

@@ -220,6 +220,9 @@ func (r *reference) meaning(c *counted) (reason string) {
 }
 
 func (r *reference) policyVersion(c *counted) (reason string) {
+	if !r.inForce().IsAdmin(c.Head().By) {
+		return string(policy.NotAdmin)
+	}
 	if reason := decodePolicy(c); reason != "" {
 		return reason
 	}
