@@ -15,9 +15,9 @@ import (
 )
 
 type verifyOptions struct {
-	app    *App
-	out    outputFlags
-	strict bool
+	app     *App
+	out     outputFlags
+	counted bool
 }
 
 // verifyView is what a verification came to.
@@ -51,15 +51,15 @@ was known; what does not count is listed with its reason. With ID, one request o
 policy version with everything beside it, and the commands that check the same
 with nothing but git and gpg.
 
-The exit code is 4 where something that counted does not verify. Records that are
-set aside never counted: anybody who may push can leave them. With --strict they
-are an error too.`,
+The exit code is 4 where something that counted does not verify, or something is
+set aside. What is set aside never counted, and stays in the history for good: once
+it was looked into, --counted leaves it out of the exit code.`,
 		GroupID:           groupLook,
 		Args:              atMost(1),
 		ValidArgsFunction: app.completeRequests(),
 		RunE:              func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), args) },
 	}
-	cmd.Flags().BoolVar(&o.strict, "strict", false, "exit with 4 when anything is set aside")
+	cmd.Flags().BoolVar(&o.counted, "counted", false, "exit with 0 when all that counts verifies, whatever is set aside")
 	o.out.add(cmd, []string{"store", "head", "digest", "records", "setAside"})
 	return cmd
 }
@@ -104,8 +104,8 @@ func (o *verifyOptions) run(ctx context.Context, args []string) (err error) {
 		writeAside(w, st, v.SetAside)
 		return nil
 	})
-	if err == nil && o.strict && len(aside) > 0 {
-		return failure(exitUntrusted, "set-aside", "ask who pushed them: git log -- PATH", "%s set aside", count(len(aside), "record")+" "+are(len(aside)))
+	if err == nil && !o.counted && len(aside) > 0 {
+		return failure(exitUntrusted, "set-aside", "ask who pushed them: git log -- PATH; to judge only what counts: jit verify --counted", "%s set aside", count(len(aside), "record")+" "+are(len(aside)))
 	}
 	return err
 }
@@ -170,8 +170,8 @@ func (o *verifyOptions) one(rep *replica.Replica, s Settings, arg string) error 
 		fmt.Fprintf(w, "  git log -- %s%s/\n", dir, v.Records[0].ID)
 		return nil
 	})
-	if err == nil && o.strict && len(aside) > 0 {
-		return failure(exitUntrusted, "set-aside", "ask who pushed them: git log -- PATH", "%s set aside", count(len(aside), "record")+" "+are(len(aside)))
+	if err == nil && !o.counted && len(aside) > 0 {
+		return failure(exitUntrusted, "set-aside", "ask who pushed them: git log -- PATH; to judge only what counts: jit verify --counted", "%s set aside", count(len(aside), "record")+" "+are(len(aside)))
 	}
 	return err
 }
