@@ -154,6 +154,21 @@ func (k *key) rsa(seed string, size int) {
 	k.finish(append(mpi(n.Bytes()), mpi(big.NewInt(e).Bytes())...))
 }
 
+// primeAt is how far after the number of its seed a prime was found, to save the
+// search. Without it, the same is found.
+var primeAt = map[string]int{
+	"rsa1024 alice p":   228,
+	"rsa1024 alice q":   30,
+	"rsa2048 alice p":   368,
+	"rsa2048 alice q":   138,
+	"rsa3072 alice p":   424,
+	"rsa3072 alice q":   210,
+	"rsa4096 alice p":   5592,
+	"rsa4096 alice q":   2134,
+	"rsa2048 signing p": 450,
+	"rsa2048 signing q": 2450,
+}
+
 // prime gives the first prime after a number that follows from the seed. crypto/rsa
 // makes other keys in each run.
 func prime(seed string, size int) *big.Int {
@@ -175,7 +190,7 @@ func prime(seed string, size int) *big.Int {
 		}
 	}
 	e := big.NewInt(65537)
-	for at := 0; at < reach; at += 2 {
+	for at := primeAt[seed]; at < reach; at += 2 {
 		if composite[at] {
 			continue
 		}
