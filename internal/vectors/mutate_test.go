@@ -337,7 +337,12 @@ func (m *mutator) certClasses() []class {
 			return c.revokeSubkey(s.key, when(), reasons[m.rnd.IntN(len(reasons))])
 		}),
 		changed("expires", func(s *shape) {
-			life := seconds(signTime) - seconds(keyTime) - 400 + uint32(m.rnd.IntN(1600))
+			// Not between the signing and the asking: of that jit says what was right
+			// at the one, and gpg what is at the other.
+			life := seconds(signTime) - seconds(keyTime) - uint32(m.rnd.IntN(400))
+			if m.rnd.IntN(2) == 0 {
+				life = seconds(askTime) - seconds(keyTime) + 1 + uint32(m.rnd.IntN(400))
+			}
 			hashed(sub{kind: subKeyExpires, body: be32(life)})(s)
 		}),
 		changed("self-signature by another hash", func(s *shape) {
