@@ -7,7 +7,7 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
-	"crypto/sha1" //nolint:gosec // the fingerprint of version 4 is defined by it
+	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/asn1"
 	"encoding/binary"
@@ -86,7 +86,7 @@ func (k *key) finish(material []byte) {
 		return
 	}
 	k.body = append(k.body, material...)
-	sum := sha1.Sum(k.keyContent()) //nolint:gosec // as above
+	sum := sha1.Sum(k.keyContent())
 	k.fpr = sum[:]
 }
 

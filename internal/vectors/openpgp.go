@@ -3,8 +3,8 @@ package vectors
 import (
 	"bytes"
 	"crypto"
-	"crypto/md5"  //nolint:gosec // what must be refused has to be made
-	"crypto/sha1" //nolint:gosec // as above, and the fingerprint of version 4
+	"crypto/md5"
+	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha3"
 	"crypto/sha512"
@@ -56,10 +56,10 @@ var hashes = map[byte]crypto.Hash{
 func digest(hash byte, data []byte) []byte {
 	switch hash {
 	case hashMD5:
-		s := md5.Sum(data) //nolint:gosec // as above
+		s := md5.Sum(data)
 		return s[:]
 	case hashSHA1:
-		s := sha1.Sum(data) //nolint:gosec // as above
+		s := sha1.Sum(data)
 		return s[:]
 	case hashSHA224:
 		s := sha256.Sum224(data)

@@ -357,10 +357,10 @@ func (u *userID) current() *selfSig {
 func (c *Certificate) primaryState() keyState {
 	k := keyState{fpr: c.fpr, pub: c.pub, weak: weakness(c.pub)}
 	var strong, all []*selfSig
-	any := false
+	some := false
 	for i := range c.users {
 		u := &c.users[i]
-		any = any || slices.ContainsFunc(u.certs, func(s selfSig) bool { return s.strong })
+		some = some || slices.ContainsFunc(u.certs, func(s selfSig) bool { return s.strong })
 		if u.current() == nil {
 			continue
 		}
@@ -368,7 +368,7 @@ func (c *Certificate) primaryState() keyState {
 		strong = append(strong, latest(u.certs, true)...)
 		all = append(all, latest(u.certs, false)...)
 	}
-	k.sha1 = !any && slices.ContainsFunc(c.users, func(u userID) bool { return len(u.certs) > 0 })
+	k.sha1 = !some && slices.ContainsFunc(c.users, func(u userID) bool { return len(u.certs) > 0 })
 	k.hear(
 		words{strong, all},
 		words{latest(c.direct, true), latest(c.direct, false)},
