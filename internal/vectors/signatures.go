@@ -125,6 +125,7 @@ func (m *maker) signatures() {
 	one("unknown", "ok", "good", "carries a subpacket that nobody knows", hashed(sub{kind: 101, body: []byte{1}}))
 	one("unknown-critical", "sig-critical", "bad", "carries one that must be understood", hashed(sub{kind: 101, critical: true, body: []byte{1}}))
 	one("signer", "ok", "good", "names the signer's user id", hashed(sub{kind: subSigner, body: []byte("alice@example.org")}))
+	one("signer-critical", "sig-critical", "bad", "the same, as what must be understood", hashed(sub{kind: subSigner, critical: true, body: []byte("alice@example.org")}))
 	embedded := sub{kind: subEmbedded, body: signatureBody(other, data)}
 	one("embedded", "sig-extra", "good", "holds another signature", hashed(embedded))
 	one("embedded-unsigned", "sig-extra", "good", "holds another signature where it is not signed", unhashed(embedded))

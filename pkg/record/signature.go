@@ -26,15 +26,14 @@ const (
 
 // Signature subpackets (RFC 9580, section 5.2.3.7).
 const (
-	subCreated      = 2
-	subExpires      = 3
-	subIssuer       = 16
-	subNotation     = 20
-	subPolicyURI    = 26
-	subSignerUserID = 28
-	subEmbedded     = 32
-	subFingerprint  = 33
-	subRecipient    = 35
+	subCreated     = 2
+	subExpires     = 3
+	subIssuer      = 16
+	subNotation    = 20
+	subPolicyURI   = 26
+	subEmbedded    = 32
+	subFingerprint = 33
+	subRecipient   = 35
 )
 
 // dataSignature is a detached signature that has passed every check which
@@ -150,8 +149,8 @@ func (s *dataSignature) readHashed(fields rawSignature) error {
 			return refuse(ReasonSigExpires, "the signature has an end of its own")
 		case subEmbedded:
 			return refuse(ReasonSigExtra, "the signature embeds another one")
-		case subIssuer, subSignerUserID, subPolicyURI, subRecipient:
-		default: // a notation too: jit knows none
+		case subIssuer, subPolicyURI:
+		default: // a notation too: jit knows none; and gpg knows no other as critical
 			if sub.critical {
 				return refuse(ReasonSigCritical, "the signature has a critical subpacket %d, which jit does not know", sub.kind)
 			}
