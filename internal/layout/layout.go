@@ -54,6 +54,7 @@ var testOnly = map[string][]string{
 	"internal/storetest": {"pkg/record", "pkg/policy", "pkg/receipt", "pkg/request", "pkg/revoke", "pkg/approve",
 		"pkg/ledger", "pkg/replica"},
 	"pkg/target/conformance": {"pkg/target", "internal/testenv"},
+	"internal/vectors":       {"pkg/record", "internal/testenv"},
 }
 
 // alone are packages that nobody imports and that import nothing of this module.

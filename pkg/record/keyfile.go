@@ -186,13 +186,9 @@ func (s *fileSigner) Sign(ctx context.Context, data []byte) ([]byte, error) {
 }
 
 func newSignature(key *packet.PrivateKey, kind packet.SignatureType, now time.Time) *packet.Signature {
-	sig := &packet.Signature{
-		Version: key.Version, SigType: kind, PubKeyAlgo: key.PubKeyAlgo, Hash: crypto.SHA512, CreationTime: now,
+	return &packet.Signature{
+		Version: key.Version, SigType: kind, PubKeyAlgo: key.PubKeyAlgo, Hash: crypto.SHA512, CreationTime: now, IssuerKeyId: &key.KeyId,
 	}
-	if key.Version == 4 {
-		sig.IssuerKeyId = &key.KeyId
-	}
-	return sig
 }
 
 // GeneratedKey is a new secret key.
