@@ -153,7 +153,9 @@ func (b *Bare) Walk(ctx context.Context, from, to Hash, o WalkOptions, fn func(C
 }
 
 // Count is [Store.Count].
-func (b *Bare) Count(ctx context.Context, from, to Hash) (int, error) { return b.s.Count(ctx, from, to) }
+func (b *Bare) Count(ctx context.Context, from, to Hash) (int, error) {
+	return b.s.Count(ctx, from, to)
+}
 
 // ReadBlob is [Store.ReadBlob].
 func (b *Bare) ReadBlob(h Hash, limit int64) ([]byte, error) { return b.s.ReadBlob(h, limit) }
