@@ -38,6 +38,7 @@ var licenceMarks = []struct{ words, name string }{
 	{"Apache License Version 2.0", "Apache-2.0"},
 	{"Mozilla Public License", "MPL-2.0"},
 	{"Neither the name", "BSD-3-Clause"},
+	{"Neither name of", "BSD-3-Clause"},
 	{"Redistributions in binary form must", "BSD-2-Clause"},
 	{"Permission is hereby granted, free of charge", "MIT"},
 }
@@ -142,5 +143,25 @@ func TestNoCgo(t *testing.T) {
 	out, err := cmd.Output()
 	if err != nil || len(out) > 0 {
 		t.Errorf("these use cgo: %s (%v)", out, err)
+	}
+}
+
+// TestHookReasonsAreExplained finds the hook's own reasons in docs/hosting.md, and none
+// there that is not one.
+func TestHookReasonsAreExplained(t *testing.T) {
+	page := read(t, filepath.Join(docs(t), "hosting.md"))
+	explained := map[string]bool{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\|").FindAllStringSubmatch(page, -1) {
+		explained[m[1]] = true
+	}
+	reasons := codes(t, "../../../../pkg/replica", "GateReason", "")
+	for name, code := range reasons {
+		if !explained[code] {
+			t.Errorf("replica.%s: the reason %q is not explained", name, code)
+		}
+		delete(explained, code)
+	}
+	if len(reasons) < 8 || len(explained) > 0 {
+		t.Errorf("%d reasons were found, and these are explained and do not exist: %v", len(reasons), explained)
 	}
 }
