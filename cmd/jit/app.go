@@ -27,12 +27,14 @@ type App struct {
 	settings *Settings
 	stale    error // why the store could not be asked, where it could not
 	progress *progress
+	cleared  map[string]bool // texts that look like secrets, and are none by the person's word
 }
 
 // globalFlags are the flags of all commands.
 type globalFlags struct {
 	store, key string
 	offline    bool
+	notSecret  bool // what looks like a secret is none
 }
 
 func newApp() *App {

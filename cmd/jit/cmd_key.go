@@ -316,6 +316,7 @@ approval and open grant that rests on it ends as well.`,
 	f.BoolVar(&o.compromised, "compromised", false, "others may hold the key: what rests on it ends")
 	f.BoolVar(&o.retired, "retired", false, "the key is no longer used")
 	f.StringVarP(&o.reason, "reason", "r", "", "why, for people")
+	o.app.insistFlag(cmd)
 	f.BoolVar(&o.yes, "yes", false, "revoke without asking")
 	o.out.add(cmd, keyFields)
 	return cmd

@@ -231,7 +231,7 @@ func (s *Store) openMirror(ctx context.Context) error {
 		return fmt.Errorf("%w: %q holds another store than %s (branch %q), or its configuration was edited: use another folder, or delete that one",
 			ErrOtherURL, s.mirror, s.url.identity(), s.o.Branch)
 	}
-	for _, name := range []string{"objects/info/alternates", "objects/info/http-alternates", "shallow", "info/grafts"} {
+	for _, name := range historyChangers {
 		if _, err := os.Lstat(filepath.Join(s.mirror, name)); err == nil {
 			return fmt.Errorf("%w: the mirror %q has a file %q, which would change what its history is: delete the mirror", ErrCorrupt, s.mirror, name)
 		}

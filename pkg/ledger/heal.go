@@ -199,6 +199,7 @@ func (f *fold) stillHealed() error {
 	}
 	err := f.mayHealNow(key)
 	if reasonOf(err) == "" {
+		f.report.Heals = append(f.report.Heals, f.commit.Hash)
 		return err
 	}
 	if _, err := f.Exec(`DELETE FROM healed WHERE position = ?`, f.position); err != nil {

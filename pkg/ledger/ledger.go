@@ -176,6 +176,8 @@ type Report struct {
 	// Forks counts the records by people in good standing whose head is not on
 	// this history: evidence that somebody was shown another one.
 	Forks int
+	// Heals are the commits that heal the history, by somebody who may.
+	Heals []gitstore.Hash
 }
 
 // SetAside is something in the history that has no effect.
@@ -204,11 +206,10 @@ func (l *Ledger) Fold(ctx context.Context, src Source, to gitstore.Hash) (Report
 			return l.foldBulk(ctx, src, to, n)
 		}
 	}
-	tx, err := l.begin(ctx)
+	tx, f, err := l.folding(ctx, src)
 	if err != nil {
 		return Report{}, err
 	}
-	f := &fold{ctx: ctx, src: src, index: index{prepare(tx)}, state: l.state.clone()}
 	// They are missing where the fold of a long history was stopped.
 	if _, err := tx.Exec(indices); err != nil {
 		return Report{}, errors.Join(damage(err), tx.Rollback())
@@ -221,6 +222,26 @@ func (l *Ledger) Fold(ctx context.Context, src Source, to gitstore.Hash) (Report
 	}
 	l.state = f.state
 	return f.report, nil
+}
+
+// Preview is Fold without its effect: it says what Fold would report, and the ledger
+// stays as it is. A long history takes longer than by Fold.
+func (l *Ledger) Preview(ctx context.Context, src Source, to gitstore.Hash) (Report, error) {
+	tx, f, err := l.folding(ctx, src)
+	if err != nil {
+		return Report{}, err
+	}
+	err = f.run(to, oneByOne)
+	return f.report, errors.Join(damage(err), tx.Rollback())
+}
+
+// folding begins a fold commit by commit.
+func (l *Ledger) folding(ctx context.Context, src Source) (*sql.Tx, *fold, error) {
+	tx, err := l.begin(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return tx, &fold{ctx: ctx, src: src, index: index{prepare(tx)}, state: l.state.clone()}, nil
 }
 
 func (l *Ledger) begin(ctx context.Context) (*sql.Tx, error) {
