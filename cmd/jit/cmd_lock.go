@@ -157,7 +157,7 @@ func (o *lockOptions) lock(ctx context.Context) (err error) {
 	if h := l.Locks().On(x.Person, x.Key); h != nil {
 		return o.answer(l, *h, h.Whom()+" is locked already, by "+h.By+": "+lineOf(h.Reason))
 	}
-	if err := l.Locks().MayLock(d.policy(), x, func(k record.Fingerprint) bool { return l.Keyring().Lookup(k) != nil }); err != nil {
+	if err := l.Locks().MayLock(d.policy(), x, func(k record.Fingerprint) bool { return l.Certificate(k) != nil }); err != nil {
 		return err
 	}
 	if x.Reason, err = o.reason("why " + o.whom + " is locked"); err != nil {

@@ -49,7 +49,7 @@ func (x index) acting(p *policy.Policy, person string, at time.Time) ([]string, 
 	if p.Document().Delegation.Longest.IsZero() {
 		return nil, nil
 	}
-	all, err := x.delegations(`WHERE delegate = ? AND until > ?`, person, at.Unix())
+	all, err := x.delegations(`WHERE delegate = ? AND NOT ended AND until > ?`, person, at.Unix())
 	return approve.ActsFor(p, all, at), err
 }
 
@@ -73,6 +73,9 @@ func (f *fold) delegate(v record.Verified, headAt int) error {
 		return err
 	}
 	if err := f.locks.Refuse(x.To, ""); err != nil {
+		return err
+	}
+	if err := f.roomToDelegate(x.By); err != nil {
 		return err
 	}
 	return f.saveDelegation(approve.Delegated{Placed: placed(f, v, x, headAt)})

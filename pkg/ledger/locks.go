@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS locks (
 CREATE TABLE IF NOT EXISTS delegations (
 	id BLOB PRIMARY KEY, giver TEXT NOT NULL, delegate TEXT NOT NULL, key BLOB NOT NULL,
 	until INTEGER NOT NULL, ended INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS delegations_delegate ON delegations (delegate, until);
+CREATE INDEX IF NOT EXISTS delegations_delegate ON delegations (delegate, ended, until);
 CREATE INDEX IF NOT EXISTS delegations_giver ON delegations (giver);
 `
 
@@ -74,7 +74,11 @@ func (f *fold) lock(v record.Verified) error {
 		return err
 	}
 	p := f.policies.Latest()
-	if err := f.locks.MayLock(p, x, func(k record.Fingerprint) bool { return f.keyring.Lookup(k) != nil }); err != nil {
+	cert, err := f.index.certificate(x.Key)
+	if err != nil {
+		return err
+	}
+	if err := f.locks.MayLock(p, x, func(record.Fingerprint) bool { return cert != nil }); err != nil {
 		return err
 	}
 	held := revoke.Held{ID: x.ID, Position: f.position, Order: f.order, At: x.Created.Time, By: x.By, Reason: x.Reason, Person: x.Person, Key: x.Key}

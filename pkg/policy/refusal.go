@@ -35,11 +35,14 @@ const (
 	ExtendsTooLong   Code = "extends-too-long"
 	ExtendsAlready   Code = "extends-already"
 	PastUnknown      Code = "past-unknown"
-	InputMissing     Code = "input-missing"
-	InputUnknown     Code = "input-unknown"
-	InputBad         Code = "input-bad"
-	ConditionFailed  Code = "condition-failed"
-	ConditionError   Code = "condition-error" // a condition that could not be judged
+	// What somebody has left in the store, whatever the rules say.
+	TooManyWaiting    Code = "too-many-waiting"
+	TooManyExtensions Code = "too-many-extensions"
+	InputMissing      Code = "input-missing"
+	InputUnknown      Code = "input-unknown"
+	InputBad          Code = "input-bad"
+	ConditionFailed   Code = "condition-failed"
+	ConditionError    Code = "condition-error" // a condition that could not be judged
 
 	// What a decision may be refused for.
 	OwnRequest   Code = "own-request"
@@ -79,11 +82,15 @@ const (
 	DelegationTooLong Code = "delegation-too-long"
 	DelegationEnded   Code = "delegation-ended"
 
+	TooManyRecords     Code = "too-many-records"
+	TooManyDelegations Code = "too-many-delegations"
+
 	// What a policy version may be refused for.
-	BadPolicy      Code = "bad-policy"
-	NotAdmin       Code = "not-admin"
-	NotReplacing   Code = "not-replacing"
-	AlreadyInForce Code = "already-in-force"
+	BadPolicy        Code = "bad-policy"
+	TooManyProposals Code = "too-many-proposals"
+	NotAdmin         Code = "not-admin"
+	NotReplacing     Code = "not-replacing"
+	AlreadyInForce   Code = "already-in-force"
 )
 
 // Refusal is why the policy or the standing of a request refuses something.
