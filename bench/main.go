@@ -15,7 +15,12 @@
 //
 // makes stores of 1,000, 10,000 and 100,000 requests and compares how costs grow
 // (docs/performance.md), in about ten minutes and three gigabytes of the
-// temporary folder. And
+// temporary folder.
+//
+//	go run ./bench spam
+//
+// fills a store with 100,000 junk files and 10,000 certificates of nobody, and
+// prints what that costs whoever reads it, beside the same store without. And
 //
 //	go run ./bench generate -requests 1000 -seed 1 FOLDER
 //
@@ -76,6 +81,13 @@ func command(args []string) error {
 		}
 		defer os.RemoveAll(dir)
 		return scale(dir, *runs, map[string]int{"1k": min(small, *largest), "10k": min(middle, *largest), "100k": *largest}, *profile)
+	case "spam":
+		dir, err := os.MkdirTemp("", "jit-spam-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		return spam(context.Background(), dir, storegen.SpamOptions{Files: spamFiles, Certificates: spamCertificates, Commits: spamCommits, Seed: *seed}, spamRequests)
 	case "generate":
 		if flags.NArg() != 1 {
 			return errors.New("generate: name the folder of the new repository")
@@ -86,7 +98,7 @@ func command(args []string) error {
 		}
 		return err
 	}
-	return fmt.Errorf("there is no %q: scale or generate", name)
+	return fmt.Errorf("there is no %q: scale, spam or generate", name)
 }
 
 // sides are two stores with the same content: one for gitstore, one for git.

@@ -24,8 +24,8 @@ const (
 	// by what is open, whether it is then allowed or not. The commands write one.
 	MaxAsked = 256
 	// MaxFamily is how many requests may prolong one another, refused and ended ones
-	// too: what takes the first away takes all of them away. Hourly, that is ten days.
-	MaxFamily = 256
+	// too: what takes the first away takes all of them away. Hourly, that is five days.
+	MaxFamily = 128
 	// MaxBeside is how many records of one kind one key may lay beside one request,
 	// receipts apart: with each, all before it are read again.
 	MaxBeside = 64
@@ -127,7 +127,7 @@ func (f *fold) roomToExtend(r request.Request) error {
 	}
 	n := 0
 	for all := []approve.Case{first}; len(all) > 0; n++ {
-		if n >= MaxFamily {
+		if n >= MaxFamily-1 { // with this one there are as many
 			return &policy.Refusal{Code: policy.TooManyExtensions, Hint: "ask anew: jit request",
 				Message: fmt.Sprintf("request %s was prolonged %d times already", first.Request.Record.ID.Short(), MaxFamily-1)}
 		}

@@ -97,7 +97,9 @@ func TestBoundBeside(t *testing.T) {
 func TestBoundFamily(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.rule(func(r *policy.Rule) { r.MaxDuration = record.Duration{Duration: 8 * time.Hour} })
+	w.rule(func(r *policy.Rule) {
+		r.MaxDuration, r.MaxTotal = record.Duration{Duration: 8 * time.Hour}, record.Duration{Duration: 8 * time.Hour}
+	})
 	base, _ := w.granted()
 	e, err := w.l.Request(base.ID, w.now)
 	w.must(err)
@@ -115,9 +117,10 @@ func TestBoundFamily(t *testing.T) {
 func TestBoundProposals(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.policy(func(b *policy.Body) { b.Admins.Threshold = 2 })
-	var doc policy.Document
-	var files []file
+	w.body.Admins.Threshold = 2
+	doc, files := w.proposal("alice", nil)
+	w.counted(w.push(files...), 1)
+	w.counted(w.push(w.policyApproval(doc, files[0], "erin")...), 1)
 	r := w.many(ledger.MaxProposals+1, func(int) []file {
 		doc, files = w.proposal("alice", nil)
 		return files
