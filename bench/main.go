@@ -67,6 +67,7 @@ func command(args []string) error {
 	requests := flags.Int("requests", 1000, "generate: the number of requests")
 	seed := flags.Uint64("seed", 1, "generate: what chooses keys, ids and texts")
 	largest := flags.Int("largest", large, "scale: the number of requests of the largest store, for a shorter try")
+	files := flags.Int("files", spamFiles, "spam: the number of junk files; a tenth as many certificates come with them")
 	profile := flags.String("profile", "", "scale: a file for the profile of the first verification of the largest store")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -87,7 +88,9 @@ func command(args []string) error {
 			return err
 		}
 		defer os.RemoveAll(dir)
-		return spam(context.Background(), dir, storegen.SpamOptions{Files: spamFiles, Certificates: spamCertificates, Commits: spamCommits, Seed: *seed}, spamRequests)
+		return spam(context.Background(), dir, storegen.SpamOptions{
+			Files: *files, Certificates: max(1, *files/10), Commits: max(1, *files/perSpamCommit), Seed: *seed,
+		}, spamRequests)
 	case "generate":
 		if flags.NArg() != 1 {
 			return errors.New("generate: name the folder of the new repository")

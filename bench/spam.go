@@ -22,10 +22,9 @@ import (
 
 // The spam that is measured, and the honest store beneath it.
 const (
-	spamRequests     = 1000
-	spamFiles        = 100_000
-	spamCertificates = 10_000
-	spamCommits      = 300
+	spamRequests  = 1000
+	spamFiles     = 100_000
+	perSpamCommit = 333 // which is 300 commits
 )
 
 // Bounds of resident memory under spam, in MiB. What comes is read file by file and
