@@ -101,7 +101,7 @@ func (o *verifyOptions) run(ctx context.Context, args []string) (err error) {
 		st := a.IO.OutStyle()
 		fmt.Fprintf(w, "%s %s in %s, each verified from its bytes\n", st.Good("good:"), count(len(refs), "record"), count(position, "commit"))
 		fmt.Fprintf(w, "digest %s at head %s\n", v.Digest, v.Head)
-		writeAside(w, st, v.SetAside)
+		writeAside(w, st, v.SetAside, len(v.SetAside))
 		return nil
 	})
 	if err == nil && !o.counted && len(aside) > 0 {
@@ -110,9 +110,19 @@ func (o *verifyOptions) run(ctx context.Context, args []string) (err error) {
 	return err
 }
 
-func writeAside(w io.Writer, st *Style, list []setAsideView) {
-	for _, s := range list {
+// maxAsideShown is how much that is set aside is told one by one. Whoever may push
+// chooses how much there is; with -o json all of it is given.
+const maxAsideShown = 100
+
+// writeAside tells of what is set aside; of how many in all, where the list is not
+// all of it.
+func writeAside(w io.Writer, st *Style, list []setAsideView, of int) {
+	shown := list[:min(len(list), maxAsideShown)]
+	for _, s := range shown {
 		fmt.Fprintf(w, "%s %s: %s: %s\n", st.Warn("set aside"), clean(s.Path), s.Reason, clean(s.Detail))
+	}
+	if more := of - len(shown); more > 0 {
+		fmt.Fprintf(w, "%s %d more; all of them: jit verify -o json\n", st.Warn("set aside"), more)
 	}
 }
 
@@ -160,7 +170,7 @@ func (o *verifyOptions) one(rep *replica.Replica, s Settings, arg string) error 
 			}
 			fmt.Fprintf(w, "%s %s by %s, %s, key %s%s\n", st.Good("good:"), r.Kind, r.By, a.FormatTime(refs[i].Created), r.Key, later)
 		}
-		writeAside(w, st, v.SetAside)
+		writeAside(w, st, v.SetAside, len(v.SetAside))
 		fmt.Fprintf(w, "\nThe same with git and gpg alone, in a clone of %s:\n", clean(shellWord(gitstore.Redact(s.Store.URL))))
 		fmt.Fprintln(w, "  gpg --import keys/*/*.asc")
 		for _, r := range v.Records {
@@ -203,15 +213,8 @@ func (o *verifyOptions) check(rep *replica.Replica, r ledger.Ref) (verifiedRecor
 
 // asideOf gives what is set aside whose path names the id.
 func asideOf(l *ledger.Ledger, arg string) ([]ledger.SetAside, error) {
-	all, err := l.SetAside()
-	if err != nil || len(arg) < minID {
-		return nil, err
+	if len(arg) < minID {
+		return nil, nil
 	}
-	var some []ledger.SetAside
-	for _, s := range all {
-		if strings.Contains(s.Path, strings.ToUpper(arg)) {
-			some = append(some, s)
-		}
-	}
-	return some, nil
+	return l.AsideNaming(strings.ToUpper(arg))
 }

@@ -117,7 +117,7 @@ func (l *Ledger) form() error {
 	if tables > 0 {
 		return fmt.Errorf("it is of version %d, and this jit makes version %d", version, Version)
 	}
-	_, err := l.db.Exec(schema + healSchema + standingSchema + sightSchema + indices + fmt.Sprintf(`PRAGMA user_version = %d`, Version))
+	_, err := l.db.Exec(schema + strangerSchema + healSchema + standingSchema + sightSchema + waitingSchema + indices + fmt.Sprintf(`PRAGMA user_version = %d`, Version))
 	return err
 }
 
@@ -142,7 +142,8 @@ func (l *Ledger) Policies() policy.History { return l.policies }
 // Policy gives the policy in force, or nil before the first.
 func (l *Ledger) Policy() *policy.Policy { return l.policies.Latest() }
 
-// Keyring gives all certificates of the store.
+// Keyring gives the certificates of those whom a policy in force names, or named.
+// Any other is given by Certificate.
 func (l *Ledger) Keyring() *record.Keyring { return l.keyring }
 
 // Reload reads the state again that another process may have moved on. It costs
@@ -172,7 +173,10 @@ type Source interface {
 // Report says what one fold brought.
 type Report struct {
 	Commits, Records int
-	SetAside         []SetAside
+	// SetAside is what has no effect: of many, the first MaxReported. Aside is how
+	// many there are.
+	SetAside []SetAside
+	Aside    int
 	// Forks counts the records by people in good standing whose head is not on
 	// this history: evidence that somebody was shown another one.
 	Forks int

@@ -140,6 +140,15 @@ func (c *Certificate) SigningKeys(at time.Time) []Fingerprint {
 	return keys
 }
 
+// Subkeys gives the fingerprints of the subkeys, usable or not, sorted.
+func (c *Certificate) Subkeys() []Fingerprint {
+	var keys []Fingerprint
+	for _, s := range c.subkeys {
+		keys = append(keys, s.fpr)
+	}
+	return keys
+}
+
 // CanSign reports why no key of the certificate may sign at the time at, or
 // nil when one may.
 func (c *Certificate) CanSign(at time.Time) error {

@@ -253,14 +253,8 @@ func (r *Replica) takeOver(ctx context.Context, checkpoint, tip gitstore.Hash, f
 			report.Records++
 		}
 	}
-	aside := report.SetAside
-	report.SetAside = nil
-	for _, s := range aside {
-		if s.Position > fork {
-			report.SetAside = append(report.SetAside, s)
-		}
-	}
-	return report, nil
+	report.SetAside, report.Aside, err = r.ledger.AsideAfter(fork)
+	return report, err
 }
 
 // lossError means that a heal would undo a change of the policy that this
