@@ -248,7 +248,7 @@ func (c *compiler) compile(expr string, inputs map[string]Input) (_ cel.Program,
 	// fault of the library must cost them their proposal, and nobody else a run.
 	defer func() {
 		if r := recover(); r != nil {
-			err = &expressionError{message: readable(fmt.Sprintf("the expression could not be checked: %v", r))}
+			err = &expressionError{message: fmt.Sprintf("the expression could not be checked: %v", r)}
 		}
 	}()
 	kind := inputsKind(inputs)
@@ -286,7 +286,7 @@ func (c *compiler) compile(expr string, inputs map[string]Input) (_ cel.Program,
 	}
 	p, err := e.Program(checked, programOptions(patterns)...)
 	if err != nil {
-		return nil, &expressionError{message: readable(err.Error())}
+		return nil, &expressionError{message: err.Error()}
 	}
 	c.programs[key] = p
 	return p, nil
@@ -317,7 +317,7 @@ var typeNames = strings.NewReplacer("google.protobuf.Duration", "duration", "goo
 func issueError(issues *cel.Issues) error {
 	var found []string
 	for _, e := range issues.Errors() {
-		found = append(found, fmt.Sprintf("%d:%d: %s", e.Location.Line(), e.Location.Column()+1, typeNames.Replace(readable(e.Message))))
+		found = append(found, fmt.Sprintf("%d:%d: %s", e.Location.Line(), e.Location.Column()+1, typeNames.Replace(e.Message)))
 	}
 	if len(found) > 3 {
 		found = append(found[:3], fmt.Sprintf("and %d more", len(found)-3))
