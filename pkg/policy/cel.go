@@ -210,7 +210,7 @@ var bracketMacro = cel.GlobalMacro(operators.Index, 2, func(f cel.MacroExprFacto
 
 // maxConditionWork bounds the conditions of a policy together: their characters, and
 // more for each call and each set of inputs. Those that are written alike, over the
-// same inputs, count once. At the limit they take about a second to check; a thousand
+// same inputs, count once. At the limit they take about a second to compile; a thousand
 // rules with a condition of 70 characters each take half of it.
 const (
 	maxConditionWork = 200_000
