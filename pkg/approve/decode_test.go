@@ -22,7 +22,7 @@ func verified(t *testing.T, kind record.Kind, fields string) record.Verified {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data := []byte("apiVersion: jit/v1\nkind: " + string(kind) + "\nid: 01M86CT8K00C000003000000R0\ncreated: 2026-11-24T09:00:00Z\nby: bob\n" + fields)
+	data := []byte("apiVersion: jit/v1\nkind: " + string(kind) + "\nid: 01M86CH3M00C000003000000R0\ncreated: 2026-11-24T09:00:00Z\nby: bob\n" + fields)
 	sig, err := k.Signer(func() time.Time { return at(0) }).Sign(t.Context(), data)
 	if err != nil {
 		t.Fatal(err)
