@@ -117,20 +117,18 @@ func TestBoundProposals(t *testing.T) {
 func TestBoundDelegations(t *testing.T) {
 	t.Parallel()
 	w := lending(t)
-	var first record.ID
 	later := func(i int) func(*approve.Delegation) { // one after another
 		return func(d *approve.Delegation) {
 			start := record.At(w.now.Add(time.Duration(i) * time.Minute))
 			d.Start, d.Until = &start, record.At(start.Add(time.Minute))
-			if i == 0 {
-				first = d.ID
-			}
 		}
 	}
 	r := w.many(ledger.MaxDelegations+1, func(i int) []file { return w.delegation("carol", "erin", later(i)) })
 	w.bounded(r, ledger.MaxDelegations, 1, policy.TooManyDelegations)
-	w.counted(w.push(w.endOf(first, "carol")...), 1)
-	w.counted(w.push(w.delegation("carol", "erin", later(ledger.MaxDelegations))...), 1)
+	all, err := w.l.Delegations(w.now)
+	w.must(err)
+	w.counted(w.push(w.endOf(all[0].Record.ID, "carol")...), 1)
+	w.counted(w.push(w.delegation("carol", "erin", later(ledger.MaxDelegations+1))...), 1)
 }
 
 // Of a flood in one commit the first are told of and the others counted; what was
