@@ -43,7 +43,7 @@ var aside = map[string][]string{
 // programs are main packages besides cmd/jit, which nothing may import; each may
 // import what stands beside its name.
 var programs = map[string][]string{
-	"bench": {"pkg/approve", "pkg/gitstore", "pkg/ledger", "pkg/policy", "pkg/receipt", "pkg/reconcile", "pkg/record", "pkg/replica", "pkg/request", "pkg/target"},
+	"bench": {"pkg/approve", "pkg/gitstore", "pkg/ledger", "pkg/policy", "pkg/receipt", "pkg/reconcile", "pkg/record", "pkg/replica", "pkg/request", "pkg/revoke", "pkg/target"},
 }
 
 // testOnly are packages that no package outside of themselves may import but

@@ -40,7 +40,9 @@ func FuzzAdvertised(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		got, err := s.readRefs(tape{data})
 		if err != nil {
-			if strings.ContainsFunc(s.fail(t.Context(), "fetch", err, string(data)).(*RemoteError).Said, func(r rune) bool { return r < 0x20 && r != '\n' || r == 0x7f }) {
+			var failed *RemoteError
+			raw := func(r rune) bool { return r < 0x20 && r != '\n' || r == 0x7f }
+			if !errors.As(s.fail(t.Context(), "fetch", err, string(data)), &failed) || strings.ContainsFunc(failed.Said, raw) {
 				t.Errorf("a control character is kept of %q", data)
 			}
 			return
