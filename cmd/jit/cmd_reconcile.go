@@ -145,10 +145,6 @@ func (o *reconcileOptions) run(ctx context.Context) error {
 	return nil
 }
 
-// leastEvery is the shortest time between two runs that a daemon can be told: each asks
-// the host.
-const leastEvery = time.Second
-
 // interval gives the time between two runs of a daemon.
 func (o *reconcileOptions) interval() (time.Duration, error) {
 	switch {
@@ -160,9 +156,6 @@ func (o *reconcileOptions) interval() (time.Duration, error) {
 		return reconcile.DefaultEvery, nil
 	}
 	d, err := parseFor(o.every)
-	if err == nil && d.Duration < leastEvery {
-		err = usageErr("use: --every 30s", "--every %s is too short", o.every)
-	}
 	return d.Duration, err
 }
 
