@@ -47,6 +47,7 @@ type reconcileView struct {
 	Healed   *string      `json:"healed"`
 	Beat     bool         `json:"heartbeat"`
 	Wake     *string      `json:"wake"`
+	Carried  []string     `json:"carried"`
 }
 
 type changeView struct {
@@ -66,7 +67,7 @@ type changeView struct {
 
 var reconcileFields = []string{
 	"dryRun", "exit", "changes", "opened", "ended", "failed", "withheld", "drift", "problems", "store",
-	"receiptsWritten", "receiptsSpooled", "receiptsOwed", "healed", "heartbeat", "wake",
+	"receiptsWritten", "receiptsSpooled", "receiptsOwed", "healed", "heartbeat", "wake", "carried",
 }
 
 func newReconcileCmd(app *App) *cobra.Command {
@@ -207,6 +208,9 @@ func (o *reconcileOptions) conclude(res reconcile.Result) error {
 	if res.WouldHeal {
 		a.Say("a run would heal the history first, if the policy lets this reconciler")
 	}
+	for _, line := range res.Carried {
+		a.Say("%s", line)
+	}
 	for _, line := range res.Drift {
 		a.Warn("drift: %s", line)
 	}
@@ -261,7 +265,7 @@ func partly(res reconcile.Result) string {
 func (o *reconcileOptions) view(res reconcile.Result) reconcileView {
 	v := reconcileView{
 		DryRun: o.dryRun, Exit: res.ExitCode(), Changes: []changeView{}, Opened: res.Opened, Ended: res.Ended, Failed: res.Failed, Withheld: res.Withheld, Beat: res.Beat, Wake: timeOrNull(res.Wake),
-		Drift: notNull(res.Drift), Problems: []string{}, Written: res.ReceiptsWritten, Spooled: res.ReceiptsSpooled, Owed: res.ReceiptsOwed,
+		Carried: notNull(res.Carried), Drift: notNull(res.Drift), Problems: []string{}, Written: res.ReceiptsWritten, Spooled: res.ReceiptsSpooled, Owed: res.ReceiptsOwed,
 	}
 	if res.SyncErr != nil {
 		v.Store = orNull(res.SyncErr.Error())
