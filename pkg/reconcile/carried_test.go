@@ -234,6 +234,25 @@ func TestCarriedEmergency(t *testing.T) {
 	w.wantAccess("bob", "readers", false)
 }
 
+// TestCarriedEmergencyIsAnAnswer: whose signer has seen what this machine signed last
+// shows that the store was the true one.
+func TestCarriedEmergencyIsAnAnswer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.store.ChangePolicy(emergencies)
+	w.asks(func(r *policy.Resource) { r.Lease = lasting(15) })
+	w.run(0)
+	w.store.Sync()
+	out, _ := w.asksFor("bob", true)
+	w.away()
+	w.bring(out)
+	w.run(5)
+	w.wantAccess("bob", "readers", true)
+	w.at(minutes(15))
+	w.run(5)
+	w.wantAccess("bob", "readers", false)
+}
+
 // TestCarriedEmergencyThatDoesNotOpen: what keeps others closed keeps it closed.
 func TestCarriedEmergencyThatDoesNotOpen(t *testing.T) {
 	t.Parallel()
