@@ -63,10 +63,9 @@ func (r *run) surveyed(ctx context.Context) (situation, []task, error) {
 func (r *run) planned(s situation) []task {
 	r.active = s.active
 	r.checkStanding(r.synced || len(s.brought) > 0)
-	switch {
-	case s.unproven != nil:
+	if s.unproven != nil {
 		r.closeOpenings(fmt.Errorf("the evidence in the ledger cannot be read: %w", s.unproven))
-	case r.synced || r.lost:
+	} else {
 		r.renew(&s)
 	}
 	tasks := plan(s)
