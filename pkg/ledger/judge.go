@@ -407,7 +407,7 @@ func (f *fold) beside(v record.Verified, c candidate, headAt int) error {
 	}
 	switch v.Head().Kind {
 	case record.KindApproval:
-		err = add(f, v, headAt, &kase, &kase.Approvals, approve.DecodeApproval, func(x approve.Placed[approve.Approval]) error {
+		err = add(f, v, headAt, &kase.Approvals, approve.DecodeApproval, func(x approve.Placed[approve.Approval]) error {
 			if err := kase.Names(x.Record.Request, x.Record.RequestDigest); err != nil {
 				return err
 			}
@@ -421,31 +421,31 @@ func (f *fold) beside(v record.Verified, c candidate, headAt int) error {
 			err = f.act(kase.Request.Record.ID, acting)
 		}
 	case record.KindDenial:
-		err = add(f, v, headAt, &kase, &kase.Denials, approve.DecodeDenial, func(x approve.Placed[approve.Denial]) error {
+		err = add(f, v, headAt, &kase.Denials, approve.DecodeDenial, func(x approve.Placed[approve.Denial]) error {
 			return errors.Join(kase.Names(x.Record.Request, x.Record.RequestDigest), kase.MayDeny(p, who))
 		})
 	case record.KindWithdrawal:
-		err = add(f, v, headAt, &kase, &kase.Withdrawals, approve.DecodeWithdrawal, func(x approve.Placed[approve.Withdrawal]) error {
+		err = add(f, v, headAt, &kase.Withdrawals, approve.DecodeWithdrawal, func(x approve.Placed[approve.Withdrawal]) error {
 			return errors.Join(kase.Names(x.Record.Request, x.Record.RequestDigest), kase.MayWithdraw(by))
 		})
 	case record.KindCancellation:
-		err = add(f, v, headAt, &kase, &kase.Cancellations, revoke.DecodeCancellation, func(x approve.Placed[revoke.Cancellation]) error {
+		err = add(f, v, headAt, &kase.Cancellations, revoke.DecodeCancellation, func(x approve.Placed[revoke.Cancellation]) error {
 			return errors.Join(kase.Names(x.Record.Request, x.Record.RequestDigest), revoke.MayCancel(kase.Request.Record, by))
 		})
 	case record.KindRevocation:
-		err = add(f, v, headAt, &kase, &kase.Revocations, revoke.DecodeRevocation, func(x approve.Placed[revoke.Revocation]) error {
+		err = add(f, v, headAt, &kase.Revocations, revoke.DecodeRevocation, func(x approve.Placed[revoke.Revocation]) error {
 			return errors.Join(kase.Names(x.Record.Request, x.Record.RequestDigest), revoke.MayRevoke(p, kase.Request.Record, who))
 		})
 	case record.KindComment:
-		err = add(f, v, headAt, &kase, &kase.Comments, request.DecodeComment, func(x approve.Placed[request.Comment]) error {
+		err = add(f, v, headAt, &kase.Comments, request.DecodeComment, func(x approve.Placed[request.Comment]) error {
 			return kase.Names(x.Record.Request, x.Record.RequestDigest)
 		})
 	case record.KindAcknowledgement:
-		err = add(f, v, headAt, &kase, &kase.Acks, approve.DecodeAcknowledgement, func(x approve.Placed[approve.Acknowledgement]) error {
+		err = add(f, v, headAt, &kase.Acks, approve.DecodeAcknowledgement, func(x approve.Placed[approve.Acknowledgement]) error {
 			return errors.Join(kase.Names(x.Record.Request, x.Record.RequestDigest), kase.MayAcknowledge(f.policies, x))
 		})
 	case record.KindReceipt:
-		err = add(f, v, headAt, &kase, &kase.Receipts, receipt.Decode, func(x approve.Placed[receipt.Receipt]) error {
+		err = add(f, v, headAt, &kase.Receipts, receipt.Decode, func(x approve.Placed[receipt.Receipt]) error {
 			return f.mayReceipt(kase, x)
 		})
 	default:
@@ -475,7 +475,7 @@ func withActing(have map[record.ID]approve.Acts, id record.ID, acts approve.Acts
 }
 
 // add decodes a record, judges it, and appends it to its list in the case.
-func add[T any](f *fold, v record.Verified, headAt int, _ *approve.Case, list *[]approve.Placed[T],
+func add[T any](f *fold, v record.Verified, headAt int, list *[]approve.Placed[T],
 	decode func(record.Verified) (T, error), may func(approve.Placed[T]) error,
 ) error {
 	rec, err := decode(v)

@@ -76,6 +76,8 @@ type Result struct {
 	// that a run would try to heal.
 	Healed    *replica.Healed
 	WouldHeal bool
+	// Carried says, a line each, which records were carried in by hand.
+	Carried []string
 	// Problems are what kept the run from a part of its work, besides failures
 	// of targets and the store.
 	Problems []error
@@ -173,6 +175,7 @@ var steps = []step{
 	(*run).endOverdue,
 	(*run).readKey,
 	(*run).sync,
+	(*run).carry,
 	(*run).change,
 	(*run).writeReceipts,
 	(*run).openTraced,
@@ -371,12 +374,12 @@ func (r *run) change(ctx context.Context) error {
 	return nil
 }
 
-// checkStanding opens nothing for a reconciler whose receipts would not count. Where the
-// store was not read nothing opens anyway.
-func (r *run) checkStanding() {
+// checkStanding opens nothing for a reconciler whose receipts would not count. Where
+// nothing could open anyway it is not told.
+func (r *run) checkStanding(mayOpen bool) {
 	name := r.o.Config.Name
 	refuse := func(err error) {
-		if r.synced {
+		if mayOpen {
 			r.closeOpenings(err)
 		}
 	}
