@@ -281,7 +281,7 @@ func (a *App) renderConsequences(w io.Writer, st *Style, c consequences) {
 		}
 		left(w, st, len(list))
 	}
-	notes("Means something else", c.Meanings)
+	notes("Means something else, or is new", c.Meanings)
 	notes("Beside that", c.Others)
 	endings := func(title string, list []trial.Ending) {
 		if len(list) == 0 {

@@ -180,6 +180,8 @@ func wants(g trial.Explained, r request.Request, step string) string {
 		add(rule.MaxOpenPerRole > 0, "%d at once of all people", rule.MaxOpenPerRole)
 		add(!rule.CoolingOff.IsZero(), "%s between two", rule.CoolingOff)
 		add(r.Emergency && rule.Emergency != nil && !rule.Emergency.Repeat, "no emergency that waits to be acknowledged")
+	case request.StepUse:
+		add(rule.UseDuring != "" && !r.Emergency, "used in the hours %q", rule.UseDuring)
 	case request.StepApprovers:
 		add(len(rule.Stages) > 0 && !r.Emergency, "enough people can approve")
 	case request.StepConditions:
