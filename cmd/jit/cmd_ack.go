@@ -21,7 +21,7 @@ the person gets no other one unless the rule says so.`,
 			position, headAt := d.next()
 			trial := approve.Placed[approve.Acknowledgement]{Position: position, HeadAt: headAt, Key: d.signer.Fingerprint()}
 			trial.Record.By, trial.Record.Created = d.me, record.At(d.app.Now())
-			if err := e.MayAcknowledge(d.policy(), trial); err != nil {
+			if err := e.MayAcknowledge(d.rep.Ledger().Policies(), trial); err != nil {
 				return "", err
 			}
 			short := e.Request.Record.ID.Short()

@@ -188,7 +188,7 @@ func (d *desk) mayApprove(e ledger.Entry, narrow record.Duration) (already strin
 	trial := approve.Placed[approve.Approval]{Position: position, HeadAt: headAt, Key: d.signer.Fingerprint()}
 	trial.Record = approve.Approval{Request: r.ID, RequestDigest: e.Digest, Duration: narrow}
 	trial.Record.By, trial.Record.Created = d.me, record.At(d.app.Now())
-	if err := e.MayApprove(d.rep.Ledger().Policies(), trial, d.who().Acting); err != nil {
+	if err := e.MayApprove(d.rep.Ledger().Policies(), trial, d.acts()); err != nil {
 		return "", err
 	}
 	if !undecided(e.Decision) {
@@ -224,7 +224,7 @@ func (d *desk) inTurn(e ledger.Entry, trial approve.Placed[approve.Approval]) er
 // taken refuses an approval that would not count where it would stand, with the
 // reason for which it would not.
 func (d *desk) taken(e ledger.Entry, trial approve.Placed[approve.Approval]) error {
-	s := tried(d.rep.Ledger(), e, trial, d.who().Acting, d.app.Now())
+	s := tried(d.rep.Ledger(), e, trial, d.acts(), d.app.Now())
 	if s.Counted || s.Why == "" {
 		return nil
 	}

@@ -223,6 +223,11 @@ func (o *delegateOptions) runNew(ctx context.Context, to string) (err error) {
 	if err := l.Refuse(to, ""); err != nil {
 		return err
 	}
+	for _, have := range all {
+		if err := have.Meets(x); err != nil {
+			return err
+		}
+	}
 	a.Say("%s decides in your place from %s until %s", to, a.FormatTime(x.Begins()), a.FormatTime(until))
 	if err := d.confirmed(o.yes, "Delegate to "+to+"?", x); err != nil {
 		return err
@@ -373,11 +378,11 @@ func actsIn(l *ledger.Ledger, e ledger.Entry, me string, now time.Time) []string
 }
 
 // tried says what would become of an approval that came next.
-func tried(l *ledger.Ledger, e ledger.Entry, a approve.Placed[approve.Approval], acting []string, now time.Time) approve.Standing {
+func tried(l *ledger.Ledger, e ledger.Entry, a approve.Placed[approve.Approval], acting approve.Acts, now time.Time) approve.Standing {
 	a.Record.ID = "trial"
 	c := e.Case
 	c.Approvals = append(slices.Clip(c.Approvals), a)
-	c.Acting = map[record.ID][]string{a.Record.ID: acting}
+	c.Acting = map[record.ID]approve.Acts{a.Record.ID: acting}
 	maps.Copy(c.Acting, e.Acting)
 	all := l.Decide(c, now).Decision.Approvals
 	return all[len(all)-1]
@@ -423,7 +428,7 @@ func inPlaceOf(names []string) string {
 
 // locked refuses to sign what would be set aside, since the signer is locked.
 func (d *desk) locked(kind record.Kind) error {
-	if kind == record.KindCancellation {
+	if kind == record.KindCancellation || kind == record.KindUnlock { // of an unlock, its own command judges
 		return nil
 	}
 	err := d.rep.Ledger().Refuse(d.me, d.signer.Fingerprint())

@@ -154,10 +154,10 @@ func (o *lockOptions) lock(ctx context.Context) (err error) {
 	if fpr, ok := fingerprintIn(o.whom); ok {
 		x.Person, x.Key = "", fpr
 	}
-	if h := l.Locks().On(x.Person, x.Key); h != nil {
+	if h := l.Locks().On(x.Person, x.Key); h != nil && policy.CodeOf(l.MayLock(x)) == policy.AlreadyLocked {
 		return o.answer(l, *h, h.Whom()+" is locked already, by "+h.By+": "+lineOf(h.Reason))
 	}
-	if err := l.Locks().MayLock(d.policy(), x, func(k record.Fingerprint) bool { return l.Keyring().Lookup(k) != nil }); err != nil {
+	if err := l.MayLock(x); err != nil {
 		return err
 	}
 	if x.Reason, err = o.reason("why " + o.whom + " is locked"); err != nil {
@@ -229,7 +229,7 @@ func (o *lockOptions) unlock(ctx context.Context) (err error) {
 	case slices.Contains(agreed, d.me):
 		return o.answer(l, h, "you have agreed already; "+unlockNeeds(l, h))
 	}
-	if err := l.MayUnlock(x); err != nil {
+	if err := l.MayUnlock(x, d.signer.Fingerprint()); err != nil {
 		return err
 	}
 	if x.Reason, err = o.reason("why the lock of " + h.Whom() + " is lifted"); err != nil {
@@ -301,7 +301,7 @@ func lockOf(l *ledger.Ledger, arg string) (revoke.Held, error) {
 		for _, h := range stands {
 			fit = append(fit, h.ID.Short()+" ("+h.Whom()+")")
 		}
-		return revoke.Held{}, failure(exitUsage, "ambiguous-id", "give one of: "+strings.Join(fit, ", "), "%d keys of %s are locked", len(stands), arg)
+		return revoke.Held{}, failure(exitUsage, "ambiguous-id", "give one of: "+strings.Join(fit, ", "), "%d locks of %s, or of their keys, stand", len(stands), arg)
 	case len(lifted) > 0:
 		return lifted[len(lifted)-1], nil
 	case isKey || isPerson:

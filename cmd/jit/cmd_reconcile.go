@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -22,6 +23,8 @@ type reconcileOptions struct {
 	app    *App
 	config string
 	dryRun bool
+	daemon bool
+	every  string
 	log    string
 	out    outputFlags
 }
@@ -78,17 +81,24 @@ nothing.
 Where a push has put the store's history on a side branch, the run heals it with
 the reconciler's key, by an ordinary push, before it plans.
 
+With --daemon it makes one run after another, in every minute and at the moment
+when something that is open ends, until it is told to stop by SIGTERM or SIGINT,
+which is exit 0. What goes wrong in a run is told, and the next one tries again.
+
 Exit codes: 0 done, 4 the store's history was rewritten, 5 the store could not
 be reached (what is over has ended all the same), 6 a target failed, or something
 was withheld because nothing shows that the store is the true one.`,
 		Example: `  jit reconcile --config /etc/jit/reconcile.yaml
-  jit reconcile --dry-run`,
+  jit reconcile --dry-run
+  jit reconcile --daemon --every 30s`,
 		GroupID: groupRun, Args: atMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.config, "config", "", "the reconciler's configuration `FILE` (JIT_CONFIG), "+defaultReconcilerConfig+" when left out")
 	f.BoolVar(&o.dryRun, "dry-run", false, "say what would be done, and change nothing")
+	f.BoolVar(&o.daemon, "daemon", false, "go on making runs, and wake for each ending")
+	f.StringVar(&o.every, "every", "", "the longest `TIME` between two runs of --daemon, 1m when left out")
 	f.StringVar(&o.log, "log", "", "write a log to standard error: `text or json`")
 	_ = cmd.RegisterFlagCompletionFunc("log", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	o.out.add(cmd, reconcileFields)
@@ -98,6 +108,10 @@ was withheld because nothing shows that the store is the true one.`,
 func (o *reconcileOptions) run(ctx context.Context) error {
 	a := o.app
 	log, err := o.logger()
+	if err != nil {
+		return err
+	}
+	every, err := o.interval()
 	if err != nil {
 		return err
 	}
@@ -118,14 +132,50 @@ func (o *reconcileOptions) run(ctx context.Context) error {
 			fmt.Fprintln(a.IO.Out, c)
 		}
 	}
-	res, err := reconcile.Run(ctx, reconcile.Options{Config: config, Drivers: drivers, Now: a.Now, DryRun: o.dryRun, Log: log, Report: report})
+	options := reconcile.Options{Config: config, Drivers: drivers, Now: a.Now, DryRun: o.dryRun, Log: log, Report: report}
+	if !o.daemon {
+		return o.told(reconcile.Run(ctx, options))
+	}
+	tell := func(res reconcile.Result, err error) {
+		if err := o.told(res, err); err != nil {
+			a.printError(a.asExit(ctx, err), o.out.wantsData())
+		}
+	}
+	reconcile.Daemon{Options: options, Every: every, Done: tell}.Loop(ctx)
+	return nil
+}
+
+// leastEvery is the shortest time between two runs that a daemon can be told: each asks
+// the host.
+const leastEvery = time.Second
+
+// interval gives the time between two runs of a daemon.
+func (o *reconcileOptions) interval() (time.Duration, error) {
+	switch {
+	case !o.daemon && o.every != "":
+		return 0, usageErr("add --daemon, or leave it out", "--every is how often --daemon makes a run")
+	case o.daemon && o.dryRun:
+		return 0, usageErr("keep one of them", "--daemon and --dry-run do not go together")
+	case o.every == "":
+		return reconcile.DefaultEvery, nil
+	}
+	d, err := parseFor(o.every)
+	if err == nil && d.Duration < leastEvery {
+		err = usageErr("use: --every 30s", "--every %s is too short", o.every)
+	}
+	return d.Duration, err
+}
+
+// told prints what a run came to, and gives the error with which a program ends that
+// made it.
+func (o *reconcileOptions) told(res reconcile.Result, err error) error {
 	if errors.Is(err, reconcile.ErrBusy) {
 		return failure(exitUnexpected, "busy", "let it finish; one that hangs is seen with: ps", "%v", err)
 	}
 	if err != nil {
 		return err
 	}
-	if err := a.Print(o.out, o.view(res), func(io.Writer) error { return nil }); err != nil {
+	if err := o.app.Print(o.out, o.view(res), func(io.Writer) error { return nil }); err != nil {
 		return err
 	}
 	return o.conclude(res)

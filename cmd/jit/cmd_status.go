@@ -147,7 +147,7 @@ func viewStatus(rep *replica.Replica, s Settings, now time.Time, problem error) 
 		return v, err
 	}
 	v.Refused = append(v.Refused, refused...)
-	if v.Fresh, err = viewFresh(l, "", now); err != nil {
+	if v.Fresh, err = viewFresh(l, "", "", now); err != nil {
 		return v, err
 	}
 	aside, err := l.SetAside()

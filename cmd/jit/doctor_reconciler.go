@@ -51,7 +51,7 @@ func (o *doctorOptions) reconciler(ctx context.Context) {
 		return // the store could not be read, as said
 	}
 	o.reconcilerStanding(p, c, signer)
-	o.freshness(rep.Ledger(), c.Name, sortedKeys(c.Targets))
+	o.freshness(rep.Ledger(), c.Name, signer, sortedKeys(c.Targets))
 	for _, name := range sortedKeys(c.Targets) {
 		o.target(ctx, p, c, name)
 	}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/reconcile"
+	"github.com/jitaccess/jit/pkg/record"
 )
 
 // freshView is how old the evidence is, for one reconciler of a resource whose policy
@@ -23,16 +25,18 @@ type freshView struct {
 	LimitText  string  `json:"limitText"`
 }
 
-// freshBack is how far back evidence is looked for beyond what a policy asks for.
-const freshBack = 24 * time.Hour
-
 // viewFresh looks at the resources of one reconciler, or of all where name is empty.
-// It is what this copy of the store tells: the reconciler itself may know more.
-func viewFresh(l *ledger.Ledger, name string, now time.Time) ([]freshView, error) {
+// Its key is the one that it has signed with last, where none is given. It is what this
+// copy of the store tells: the reconciler itself may know more.
+func viewFresh(l *ledger.Ledger, name string, key record.Fingerprint, now time.Time) ([]freshView, error) {
 	all := []freshView{}
 	p := l.Policy()
 	if p == nil {
 		return all, nil
+	}
+	sights, err := l.Sights()
+	if err != nil {
+		return nil, err
 	}
 	for _, resource := range p.Resources() {
 		res, _ := p.Resource(resource)
@@ -44,7 +48,11 @@ func viewFresh(l *ledger.Ledger, name string, now time.Time) ([]freshView, error
 			if !p.Reconciles(by, resource) || name != "" && by != name {
 				continue
 			}
-			answered, err := answeredOf(l, p, by, now.Add(-limit-freshBack), now)
+			signs := key
+			if signs == "" {
+				signs = keyInUse(sights, p, by)
+			}
+			answered, err := reconcile.Answered(l, signs, limit, now)
 			if err != nil {
 				return nil, err
 			}
@@ -52,7 +60,7 @@ func viewFresh(l *ledger.Ledger, name string, now time.Time) ([]freshView, error
 			if !answered.IsZero() {
 				age := int64(now.Sub(answered) / time.Second)
 				text := formatLeft(now, answered)
-				v.Fresh = now.Sub(answered) <= limit
+				v.Fresh = reconcile.Stale(res, answered, now) == nil
 				v.Answered, v.Age, v.AgeText = timeOrNull(answered), &age, &text
 			}
 			all = append(all, v)
@@ -61,19 +69,16 @@ func viewFresh(l *ledger.Ledger, name string, now time.Time) ([]freshView, error
 	return all, nil
 }
 
-// answeredOf gives when a reconciler signed the newest record that others have seen.
-func answeredOf(l *ledger.Ledger, p *policy.Policy, reconciler string, from, to time.Time) (newest time.Time, err error) {
+// keyInUse gives the key that a reconciler has signed with last; empty for none.
+func keyInUse(sights []ledger.Sight, p *policy.Policy, reconciler string) (key record.Fingerprint) {
 	r, _ := p.Reconciler(reconciler)
-	for _, key := range r.Keys {
-		e, err := l.Evidence(key, from, to)
-		if err != nil {
-			return newest, err
-		}
-		if e.Answered.After(newest) {
-			newest = e.Answered
+	newest := 0
+	for _, s := range sights {
+		if s.Position > newest && slices.Contains(r.Keys, s.Key) {
+			key, newest = s.Key, s.Position
 		}
 	}
-	return newest, nil
+	return key
 }
 
 // String says it in one line.
@@ -100,8 +105,12 @@ func (a *App) renderFresh(w io.Writer, all []freshView) {
 
 // freshness tells how old the evidence is for the resources that this reconciler
 // works on.
-func (o *doctorOptions) freshness(l *ledger.Ledger, name string, targets []string) {
-	all, err := viewFresh(l, name, o.app.Now())
+func (o *doctorOptions) freshness(l *ledger.Ledger, name string, signer record.Signer, targets []string) {
+	var key record.Fingerprint
+	if signer != nil {
+		key = signer.Fingerprint()
+	}
+	all, err := viewFresh(l, name, key, o.app.Now())
 	if err != nil {
 		o.failed("fresh", err)
 		return

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -235,6 +236,10 @@ func (d *desk) refreshed(h *record.Head) {
 	now := d.app.Now()
 	if now.Sub(h.Created.Time) > freshFor {
 		h.Created = record.At(now)
+		// An id has the time of its record. Where none can be made, the old one is refused.
+		if id, err := record.NewID(now, rand.Reader); err == nil {
+			h.ID = id
+		}
 		d.app.Say("created is now %s", h.Created.Format(time.RFC3339))
 	}
 }

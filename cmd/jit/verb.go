@@ -206,5 +206,8 @@ func over(e ledger.Entry) string {
 // who is this person, as one who takes something away.
 func (d *desk) who() revoke.Who {
 	now := d.app.Now()
-	return revoke.Who{By: d.me, At: now, Acting: d.rep.Ledger().Acting(d.me, now)}
+	return revoke.Who{By: d.me, At: now, Acting: d.rep.Ledger().Acting(d.me, now).Names()}
 }
+
+// acts are those in whose place this person acts now.
+func (d *desk) acts() approve.Acts { return d.rep.Ledger().Acting(d.me, d.app.Now()) }

@@ -195,6 +195,21 @@ func (s *Store) Revoke(by string, id record.ID) {
 	s.submit(revoke.Revocation{Head: head, Request: id, RequestDigest: digest, Reason: "enough"}, by, id)
 }
 
+// Lock locks what change names.
+func (s *Store) Lock(by string, change func(*revoke.Lock)) revoke.Lock {
+	s.t.Helper()
+	l := revoke.Lock{Head: s.head(record.KindLock, by), Reason: "stolen"}
+	change(&l)
+	s.submit(l, by, "")
+	return l
+}
+
+// Unlock agrees to lift a lock.
+func (s *Store) Unlock(by string, lock record.ID) {
+	s.t.Helper()
+	s.submit(revoke.Unlock{Head: s.head(record.KindUnlock, by), Lock: lock, Reason: "found again"}, by, "")
+}
+
 // Granted asks as by and approves as carol, or as alice what carol asks for, and
 // gives the request.
 func (s *Store) Granted(by string, duration time.Duration, grants ...string) request.Request {

@@ -197,6 +197,90 @@ func TestAnyPolicyMoreApprovalsNeverWiden(t *testing.T) {
 	})
 }
 
+// drawMore adds what else may come of a request: approvals, withdrawals, other
+// policies. when gives the time that each claims.
+func drawMore(rt *rapid.T, tl *timeline, when func() int) {
+	by := rapid.SampledFrom(others).Draw(rt, "by")
+	switch kind := rapid.IntRange(0, 12).Draw(rt, "kind"); {
+	case kind < 7:
+		_ = tl.tryApprove(by, when())
+	case kind < 11:
+		if len(tl.c.Approvals) > 0 {
+			by = tl.c.Approvals[rapid.IntRange(0, len(tl.c.Approvals)-1).Draw(rt, "taken back")].Record.By
+			tl.withdraw(by, when())
+		}
+	default:
+		tl.policy(when(), drawRules(rt))
+	}
+}
+
+func TestAnyPolicySettledStaysSettled(t *testing.T) {
+	lapsed := 0
+	rapid.Check(t, func(rt *rapid.T) {
+		tl := drawAny(rt, t)
+		if tl == nil {
+			return
+		}
+		for range rapid.IntRange(0, 6).Draw(rt, "more") {
+			drawMore(rt, tl, func() int { return rapid.IntRange(-30, 330).Draw(rt, "when") })
+		}
+		settled := make([]State, len(tl.c.Request.Record.Grants))
+		for minute := -30; minute < 420; minute += 7 {
+			d := tl.decide(minute)
+			for i, g := range d.Grants {
+				if settled[i] != "" && g.State != settled[i] {
+					rt.Fatalf("%s was %s, and is %s at minute %d: %+v", g.Grant, settled[i], g.State, minute, d)
+				}
+				if g.State.Settled() {
+					settled[i] = g.State
+				}
+				if g.State == Lapsed && g.Closed.Before(at(300)) {
+					lapsed++
+				}
+			}
+		}
+	})
+	if lapsed == 0 {
+		t.Error("no stage expired")
+	}
+}
+
+// TestAnyPolicyLapsedForGood lets a history grow by records of people whose clocks are
+// right: what has lapsed once is brought back by none of them.
+func TestAnyPolicyLapsedForGood(t *testing.T) {
+	early := 0
+	rapid.Check(t, func(rt *rapid.T) {
+		tl := drawAny(rt, t)
+		if tl == nil {
+			return
+		}
+		tl.c.Approvals = nil
+		lapsed, minute := make([]time.Time, len(tl.c.Request.Record.Grants)), 0
+		for range rapid.IntRange(1, 14).Draw(rt, "records") {
+			minute += rapid.IntRange(0, 60).Draw(rt, "later")
+			look := func() {
+				for i, g := range tl.decide(minute).Grants {
+					if !lapsed[i].IsZero() && (g.State != Lapsed || !g.Closed.Equal(lapsed[i])) {
+						rt.Fatalf("%s had lapsed at %s, and is %s at minute %d", g.Grant, lapsed[i], g.State, minute)
+					}
+					if g.State == Lapsed {
+						lapsed[i] = g.Closed
+						if minute < 300 {
+							early++
+						}
+					}
+				}
+			}
+			look()
+			drawMore(rt, tl, func() int { return minute })
+			look()
+		}
+	})
+	if early == 0 {
+		t.Error("no stage expired")
+	}
+}
+
 func TestAnyPolicyDenialEnds(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		tl := drawAny(rt, t)

@@ -51,15 +51,15 @@ type Case struct {
 	// Before is what the history held when the request was made.
 	Before request.Before `json:",omitzero"`
 	// Acting says for whom the signers of approvals acted, by the approval's id.
-	Acting map[record.ID][]string `json:",omitempty"`
+	Acting map[record.ID]Acts `json:",omitempty"`
 	// Locks are those of the requester, of an approver, or of one in whose place an
 	// approver acted, or of their keys, that came after what they signed.
 	Locks []Locked `json:",omitempty"`
 	// Extended are the requests that prolong this one: what takes it away takes
 	// them away.
 	Extended []record.ID `json:",omitempty"`
-	// Void names the certificates among the signers that were revoked as
-	// compromised.
+	// Void names the certificates among the signers, of the delegations under which
+	// approvals were given too, that were revoked as compromised.
 	Void map[record.Fingerprint]Void `json:",omitempty"`
 }
 
@@ -80,8 +80,8 @@ type Locked struct {
 	// Person or Key is what is locked.
 	Person string             `json:",omitempty"`
 	Key    record.Fingerprint `json:",omitempty"`
-	// For is the one in whose place nobody acts any more from there: who is locked,
-	// or whose key is.
+	// For is the one in whose place nobody acts any more from there, by the name that
+	// they had when an approval was given in it.
 	For string `json:",omitempty"`
 }
 
@@ -117,7 +117,7 @@ const MaxApprovals = 16
 // MayApprove judges an approval as it is counted at its place, under the
 // history of policies up to there. acting are those for whom its signer acts
 // there. What depends on time is judged by [Decide].
-func (c Case) MayApprove(h policy.History, a Placed[Approval], acting []string) error {
+func (c Case) MayApprove(h policy.History, a Placed[Approval], acting Acts) error {
 	r := c.Request.Record
 	refuse := func(code policy.Code, hint, format string, args ...any) error {
 		return &policy.Refusal{Code: code, Message: fmt.Sprintf(format, args...), Hint: hint}
@@ -146,6 +146,9 @@ func (c Case) MayApprove(h policy.History, a Placed[Approval], acting []string) 
 	if ended := c.endedBefore(a.place()); ended != "" {
 		return refuse(policy.AfterEnd, "ask for it again", "the request was %s already", ended)
 	}
+	if d := Decide(h, c, a.Record.Created.Time); d.State == Lapsed {
+		return refuse(policy.Lapsed, "ask for it again", "the request lapsed at %s, when a stage had not been met in its time", d.Closed.Format(timeForm))
+	}
 	earlier := 0
 	for _, x := range c.Approvals {
 		if x.Record.By == by {
@@ -155,6 +158,7 @@ func (c Case) MayApprove(h policy.History, a Placed[Approval], acting []string) 
 	if earlier >= MaxApprovals {
 		return refuse(policy.CountedOnce, "ask for it again", "%s has approved request %s %d times already", by, r.ID.Short(), earlier)
 	}
+	inPlaceOf := acting.without(now, requester[:]...).Names()
 	eligible, same, kept := false, false, false
 	for _, g := range r.Grants {
 		m, err := now.Match(r.By, g.Resource, g.Role, r.Created.Time)
@@ -170,7 +174,7 @@ func (c Case) MayApprove(h policy.History, a Placed[Approval], acting []string) 
 		concern := policy.Concern{Requester: r.By, Resource: g.Resource, At: a.Record.Created.Time}
 		names := []string{by}
 		if !slices.Contains(m.Rule.Exclude, policy.ExcludeDelegates) {
-			names = append(names, acting...)
+			names = append(names, inPlaceOf...)
 		}
 		for _, s := range m.Rule.Stages {
 			if slices.ContainsFunc(names, func(name string) bool { return now.MayApprove(m.Rule, s.Deciders(), name, concern) }) {

@@ -29,17 +29,17 @@ type stage struct {
 	ways []*way
 	// began is when the stage before it was met; zero until then.
 	began time.Time
-	// latest is when the last approval that it took was made.
-	latest time.Time
 	// took are the approvals that have a seat in one of the ways.
 	took []taken
 }
 
-// taken is an approval that has a seat: its number, whose it is, and under which
-// names.
+// taken is an approval that has a seat: its number, whose it is, in whose name and
+// under which delegation it counts, and all names of those two.
 type taken struct {
 	approval int
-	by       string
+	at       time.Time // when it was made
+	by, as   string
+	signed   record.Fingerprint // empty in their own name
 	names    []string
 }
 
@@ -135,35 +135,36 @@ func (w *way) seatsOf(open []bool) (seats []string) {
 	return seats
 }
 
-// take lets the current stage take an approval, and gives in whose name it does;
-// why says why it does not, and is empty where the stage has no need of it.
-func (c *chain) take(i int, a Placed[Approval], acting []string) (name string, why policy.Code) {
-	seated := false
+// take lets the current stage take an approval; why says why it does not, and is
+// empty where the stage has no need of it.
+func (c *chain) take(i int, a Placed[Approval], acting Acts) (seated bool, why policy.Code) {
 	s := c.stages[c.current]
 	created := a.Record.Created.Time
 	if end := s.expires(); !end.IsZero() && !created.Before(end) {
-		return "", policy.StageExpired
+		return false, policy.StageExpired
 	}
-	names := []string{a.Record.By}
+	own := Acting{Name: a.Record.By, Keys: []record.Fingerprint{a.Key}}
+	inNames := Acts{own}
 	if !slices.Contains(c.rule.Exclude, policy.ExcludeDelegates) {
-		names = append(names, acting...)
+		inNames = append(inNames, acting...)
 	}
 	at := c.v.history.At(a.Position)
 	if at.Excludes(c.rule, a.Record.By, c.v.c.Request.Record.By) {
-		return "", policy.Excluded
+		return false, policy.Excluded
 	}
 	// In their own name first, and else in that of one for whom they act: an
 	// approval never uses what two people may decide.
-	as := ""
-	for _, name := range names {
-		open, eligible := c.openTo(at, s, []string{name}, created)
+	var as *Acting // of whom it is said what became of it
+	for k := range inNames {
+		x := &inNames[k]
+		open, eligible := c.openTo(at, s, []string{x.Name}, created)
 		if eligible == "" {
 			continue
 		}
-		if as == "" {
-			as = name // of whom it is said what became of it
+		if as == nil {
+			as = x
 		}
-		if c.counted[name] {
+		if c.hasCounted(*x) {
 			continue
 		}
 		for k, w := range s.ways {
@@ -173,36 +174,37 @@ func (c *chain) take(i int, a Placed[Approval], acting []string) (name string, w
 			}
 		}
 		if seated {
-			as = name
+			as = x
 			break
 		}
 	}
 	switch {
 	case seated:
-	case as == "":
-		return "", c.notYet(at, s, names, created)
-	case c.counted[as]:
-		return "", policy.CountedOnce
+	case as == nil:
+		return false, c.notYet(at, s, inNames.Names(), created)
+	case c.hasCounted(*as):
+		return false, policy.CountedOnce
 	default:
-		return "", ""
+		return false, ""
 	}
-	who := identities(c.p, a.Record.By, a.Key)
-	t := taken{i, a.Record.By, append(who[:], as)}
+	t := taken{i, created, a.Record.By, as.Name, as.Signed, slices.Concat(own.names(c.p), as.names(c.p))}
 	s.took = append(s.took, t)
 	for _, name := range t.names {
 		c.counted[name] = true
-	}
-	if created.After(s.latest) {
-		s.latest = created
 	}
 	if s.met() {
 		c.release(s)
 		c.current++
 		if c.current < len(c.stages) {
-			c.stages[c.current].began = later(s.began, s.latest)
+			c.stages[c.current].began = s.done()
 		}
 	}
-	return as, ""
+	return true, ""
+}
+
+// hasCounted reports whether somebody was counted in a stage, under whatever name.
+func (c *chain) hasCounted(x Acting) bool {
+	return slices.ContainsFunc(x.names(c.p), func(name string) bool { return c.counted[name] })
 }
 
 // release frees those who are in none of the seats by which a stage was met: they
@@ -220,11 +222,15 @@ func (c *chain) release(s *stage) {
 	})
 }
 
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
+// done is when a stage was met: with the last of the approvals by which it was.
+func (s *stage) done() time.Time {
+	at := s.began
+	for _, t := range s.took {
+		if t.at.After(at) {
+			at = t.at
+		}
 	}
-	return a
+	return at
 }
 
 // notYet tells an approver to whom the stage has not escalated yet from one of
@@ -240,17 +246,31 @@ func (c *chain) notYet(p *policy.Policy, s *stage, names []string, at time.Time)
 	return policy.StageNotOpen
 }
 
+// delegations gives the keys that signed those under which approvals are counted.
+func (c *chain) delegations() (keys []record.Fingerprint) {
+	if c == nil {
+		return nil
+	}
+	for _, s := range c.stages {
+		for _, t := range s.took {
+			if t.signed != "" && !slices.Contains(keys, t.signed) {
+				keys = append(keys, t.signed)
+			}
+		}
+	}
+	return keys
+}
+
 // granted reports whether all stages are met.
 func (c *chain) granted() bool { return c.current == len(c.stages) }
 
-// expired gives when the stage at which the chain stands can no longer be met; ok
-// is false where it can.
-func (c *chain) expired(now time.Time) (at time.Time, ok bool) {
+// expires gives when the stage at which the chain stands can no longer be met; zero
+// for never.
+func (c *chain) expires() time.Time {
 	if c.granted() {
-		return time.Time{}, false
+		return time.Time{}
 	}
-	at = c.stages[c.current].expires()
-	return at, !at.IsZero() && !now.Before(at)
+	return c.stages[c.current].expires()
 }
 
 // decisions says where each stage stands.
@@ -390,18 +410,17 @@ func (v *verdict) chain(p *policy.Policy, grant int, standings []Standing, upTo 
 		case who.any(func(name string) bool { return c.counted[name] }):
 			standings[i].Why = policy.CountedOnce
 		default:
-			name, why := c.take(i, a, v.acting(a, upTo))
-			switch {
-			case name == "":
+			if seated, why := c.take(i, a, v.acting(a, upTo).without(p, requester[:]...)); !seated {
 				standings[i].Why = why
-			case name != a.Record.By && !slices.Contains(standings[i].For, name):
-				standings[i].For = append(standings[i].For, name)
 			}
 		}
 	}
 	for _, s := range c.stages {
 		for _, t := range s.took {
 			counts[t.approval] = true
+			if st := &standings[t.approval]; t.as != t.by && !slices.Contains(st.For, t.as) {
+				st.For = append(st.For, t.as)
+			}
 		}
 	}
 	return c
@@ -431,11 +450,15 @@ type rest struct {
 // was the same at its place in the history.
 func (v *verdict) restOf(approval, grant int) rest {
 	if v.rested == nil {
-		for _, a := range v.c.Approvals {
-			v.rested = append(v.rested, v.rests(a))
-		}
+		v.rest()
 	}
 	return v.rested[approval][grant]
+}
+
+func (v *verdict) rest() {
+	for _, a := range v.c.Approvals {
+		v.rested = append(v.rested, v.rests(a))
+	}
 }
 
 func (v *verdict) rests(a Placed[Approval]) []rest {

@@ -30,6 +30,13 @@ func escalating(expire int, steps ...policy.Escalation) policy.Stage {
 	return s
 }
 
+// expiring is a stage of one of the approvers, to be met within some minutes.
+func expiring(n int, approvers ...string) policy.Stage {
+	s := one(1, approvers...)
+	s.Expire = minutes(n)
+	return s
+}
+
 func after(n int, to ...string) policy.Escalation {
 	return policy.Escalation{After: minutes(n), To: to}
 }
@@ -168,7 +175,7 @@ func TestChains(t *testing.T) {
 		}},
 
 		"a stage that expires": {[]func(*policy.Body){stages(escalating(60, after(30, "carol")))}, func(tl *timeline) {
-			tl.request(nil, "read").state(59, Pending).state(60, Lapsed).approve("bob", 61).state(62, Lapsed).why(62, 0, policy.StageExpired)
+			tl.request(nil, "read").state(59, Pending).state(60, Lapsed).refused("bob", 60, policy.Lapsed).state(62, Lapsed)
 			if d := tl.decide(200); !d.Closed.Equal(at(60)) {
 				tl.t.Errorf("closed %s", d.Closed)
 			}
@@ -177,6 +184,44 @@ func TestChains(t *testing.T) {
 			tl.request(nil, "read").state(100, Pending).approve("carol", 100).state(159, Pending).state(160, Lapsed).state(400, Lapsed)
 			if s := tl.decide(120).Grants[0].Stages[1]; !s.Began.Equal(at(100)) || !s.Expires.Equal(at(160)) {
 				tl.t.Errorf("%+v", s)
+			}
+		}},
+		"lapsed, though the first approval was signed ahead of its time": {[]func(*policy.Body){stages(one(1, "bob", "dave"), expiring(60, "bob", "carol"))}, func(tl *timeline) {
+			tl.request(nil, "read").approve("dave", 200).approve("bob", 10).state(10, Pending).state(69, Pending)
+			for _, minute := range []int{70, 199, 200, 230, 260, 1000} {
+				tl.state(minute, Lapsed)
+			}
+			if d := tl.decide(300); !d.Closed.Equal(at(70)) {
+				tl.t.Errorf("closed %s", d.Closed)
+			}
+		}},
+		"lapsed, and what met the stage before is withdrawn": {[]func(*policy.Body){stages(one(1, "bob"), expiring(60, "carol"))}, func(tl *timeline) {
+			tl.request(nil, "read").approve("bob", 10).state(69, Pending).state(70, Lapsed).withdraw("bob", 80).state(81, Lapsed).
+				refused("bob", 82, policy.Lapsed).refused("carol", 83, policy.Lapsed).state(84, Lapsed)
+		}},
+		"withdrawn in time it begins anew": {[]func(*policy.Body){stages(one(1, "bob"), expiring(60, "carol"))}, func(tl *timeline) {
+			tl.request(nil, "read").approve("bob", 10).withdraw("bob", 20).state(70, Pending).approve("bob", 75).state(134, Pending).state(135, Lapsed)
+		}},
+		"lapsed, and a later policy knows no such time": {[]func(*policy.Body){stages(expiring(60, "bob"))}, func(tl *timeline) {
+			tl.request(nil, "read").state(60, Lapsed)
+			tl.policy(80)
+			tl.state(60, Lapsed).state(81, Lapsed).refused("bob", 82, policy.Lapsed).state(90, Lapsed)
+		}},
+		"one part lapses, the other does not": {[]func(*policy.Body){stages(expiring(60, "bob")), partial(0)}, func(tl *timeline) {
+			tl.request(nil, "read", "write").parts(60, Lapsed, Pending).approve("bob", 65).approve("dave", 66).parts(70, Lapsed, Active).why(70, 0, "").state(200, Expired).
+				parts(200, Lapsed, Expired)
+			if d := tl.decide(200); !d.Grants[0].Closed.Equal(at(60)) || !d.Grants[1].Closed.Equal(at(126)) {
+				tl.t.Errorf("closed %s and %s", d.Grants[0].Closed, d.Grants[1].Closed)
+			}
+		}},
+		"who was not needed does not move the beginning of the next": {[]func(*policy.Body){
+			stages(policy.Stage{AnyOf: []policy.Quorum{quorum(2, "bob", "carol"), quorum(1, "dave")}}, expiring(60, "erin"))}, func(tl *timeline) {
+			tl.request(nil, "read").approve("bob", 200).approve("dave", 10).state(70, Lapsed)
+			if s := tl.decide(20).Grants[0].Stages[1]; !s.Began.Equal(at(10)) {
+				tl.t.Errorf("began %s", s.Began)
+			}
+			if s := tl.decide(210).Grants[0].Stages[1]; !s.Began.Equal(at(10)) {
+				tl.t.Errorf("began %s", s.Began)
 			}
 		}},
 		"met just before it expires": {[]func(*policy.Body){stages(escalating(60))}, func(tl *timeline) {
@@ -231,14 +276,18 @@ func TestChains(t *testing.T) {
 // approveFor is an approval by one who acts for others.
 func (tl *timeline) approveFor(by string, minute int, others ...string) error {
 	a := placed(tl, Approval{Head: tl.head(record.KindApproval, by, minute), Request: tl.c.Request.Record.ID, RequestDigest: tl.c.Digest}, by)
-	if err := tl.c.MayApprove(tl.h, a, others); err != nil {
+	var acts Acts
+	for _, name := range others {
+		acts = append(acts, Acting{Name: name, Keys: keysOf[name], Signed: keysOf[name][0]})
+	}
+	if err := tl.c.MayApprove(tl.h, a, acts); err != nil {
 		return err
 	}
 	tl.c.Approvals = append(tl.c.Approvals, a)
 	if tl.c.Acting == nil {
-		tl.c.Acting = map[record.ID][]string{}
+		tl.c.Acting = map[record.ID]Acts{}
 	}
-	tl.c.Acting[a.Record.ID] = others
+	tl.c.Acting[a.Record.ID] = acts
 	return nil
 }
 

@@ -89,10 +89,11 @@ type GrantDecision struct {
 	Meaning policy.Meaning
 	// Refusal says why no rule decides.
 	Refusal error `json:"-"`
-	// State is where the entitlement stands, and Opens and Ends bound its window:
-	// those of the request, but for one that opens apart from the others.
-	State       State
-	Opens, Ends time.Time
+	// State is where the entitlement stands, Opens and Ends bound its window, and
+	// Closed is when it ended, where it did: those of the request, but for one that
+	// opens apart from the others.
+	State               State
+	Opens, Ends, Closed time.Time
 }
 
 // StageDecision is where one stage of a chain stands.
@@ -158,30 +159,29 @@ func Decide(h policy.History, c Case, now time.Time) Decision {
 }
 
 func decideParts(h policy.History, c Case, now time.Time) Decision {
-	units := c.units(h)
-	if len(units) == 1 {
-		return decideWhole(h, c, now)
-	}
 	var parts []Decision
-	for _, unit := range units {
-		part := c
-		part.Request.Record.Grants, part.Before.Base = unit, c.Before.Base.Of(unit)
-		parts = append(parts, decideWhole(h, part, now))
+	for _, unit := range c.units(h) {
+		parts = append(parts, decideUnit(h, c, unit, now))
+	}
+	if len(parts) == 1 {
+		return parts[0]
 	}
 	return c.joined(parts)
 }
 
-// decideWhole decides a request of which all opens together.
-func decideWhole(h policy.History, c Case, now time.Time) Decision {
-	v := verdict{history: h, c: c, now: now, views: map[*policy.Policy]*view{}}
-	d := v.decide()
+// decideUnit decides what of a request opens together: the entitlements with these
+// numbers.
+func decideUnit(h policy.History, c Case, unit []int, now time.Time) Decision {
+	d := newVerdict(h, c, unit, now).decide()
 	for i := range d.Grants {
-		d.Grants[i].State, d.Grants[i].Opens, d.Grants[i].Ends = d.State, d.Opens, d.Ends
+		g := &d.Grants[i]
+		g.State, g.Opens, g.Ends, g.Closed = d.State, d.Opens, d.Ends, d.Closed
 	}
 	return d
 }
 
 func (v *verdict) decide() Decision {
+	v.findLapse()
 	var first outcome
 	var best Decision
 	found := false
@@ -238,16 +238,8 @@ func (v *verdict) standing(o outcome) Decision {
 			d.State, d.Closed = Expired, o.ends
 		}
 	} else {
-		if !v.now.Before(r.Expires.Time) {
-			d.State, d.Closed = Lapsed, r.Expires.Time
-		}
-		for _, c := range o.chains {
-			if c == nil {
-				continue
-			}
-			if at, expired := c.expired(v.now); expired && (d.State != Lapsed || at.Before(d.Closed)) {
-				d.State, d.Closed = Lapsed, at
-			}
+		if !v.now.Before(v.lapse) {
+			d.State, d.Closed = Lapsed, v.lapse
 		}
 		v.whoIsLeft(&d, o)
 	}

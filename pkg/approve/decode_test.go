@@ -11,8 +11,13 @@ import (
 	"github.com/jitaccess/jit/pkg/revoke"
 )
 
-// verified signs a document with a new key and verifies it.
-func verified(t *testing.T, kind record.Kind, fields string) record.Verified {
+// signing is a key with which documents are signed.
+type signing struct {
+	record.Signer
+	ring *record.Keyring
+}
+
+func newSigning(t testing.TB) *signing {
 	t.Helper()
 	k, err := record.GenerateKey("Bob", "bob@example.org", at(-60), 0)
 	if err != nil {
@@ -22,16 +27,28 @@ func verified(t *testing.T, kind record.Kind, fields string) record.Verified {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data := []byte("apiVersion: jit/v1\nkind: " + string(kind) + "\nid: 01M86CT8K00C000003000000R0\ncreated: 2026-11-24T09:00:00Z\nby: bob\n" + fields)
-	sig, err := k.Signer(func() time.Time { return at(0) }).Sign(t.Context(), data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	v, err := ring.Verify(data, sig)
+	return &signing{k.Signer(func() time.Time { return at(0) }), ring}
+}
+
+// verified signs a document with a new key and verifies it.
+func verified(t *testing.T, kind record.Kind, fields string) record.Verified {
+	t.Helper()
+	v, err := newSigning(t).verified(t, kind, fields)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return v
+}
+
+// verified signs a document and verifies it.
+func (s *signing) verified(t *testing.T, kind record.Kind, fields string) (v record.Verified, err error) {
+	t.Helper()
+	data := []byte("apiVersion: jit/v1\nkind: " + string(kind) + "\nid: 01M86CH3M00C000003000000R0\ncreated: 2026-11-24T09:00:00Z\nby: bob\n" + fields)
+	sig, err := s.Sign(t.Context(), data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.ring.Verify(data, sig)
 }
 
 const about = "request: 01M86CT8K00C000003000000R0\nrequestDigest: " + "a000000000000000000000000000000000000000000000000000000000000000\n"

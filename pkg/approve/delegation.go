@@ -3,6 +3,7 @@ package approve
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jitaccess/jit/pkg/policy"
@@ -65,6 +66,9 @@ func DecodeDelegationEnd(v record.Verified) (DelegationEnd, error) {
 	if err != nil {
 		return DelegationEnd{}, err
 	}
+	if d.Delegation == "" {
+		return DelegationEnd{}, &record.Refusal{Reason: record.ReasonBadValue, Detail: "delegation is missing"}
+	}
 	return d, request.CheckText("reason", d.Reason, false)
 }
 
@@ -85,13 +89,7 @@ func MayDelegate(p *policy.Policy, d Delegation) error {
 		return refuse(policy.UnknownPerson, "run: jit policy show", "%q is not one of the people in the policy", d.To)
 	}
 	if !mayBeDelegate(p, d.To, d.By, d.Created.Time) {
-		hint := "those who may: "
-		for i, name := range p.Members(terms.To, policy.Concern{Requester: d.By, At: d.Created.Time}) {
-			if i > 0 {
-				hint += ", "
-			}
-			hint += name
-		}
+		hint := "those who may: " + few(p.Members(terms.To, policy.Concern{Requester: d.By, At: d.Created.Time}))
 		return refuse(policy.NotDelegate, hint, "the policy lets nobody delegate to %s", d.To)
 	}
 	if lasts.Duration > terms.Longest.Duration {
@@ -99,6 +97,18 @@ func MayDelegate(p *policy.Policy, d Delegation) error {
 			"the delegation would last %s, and the policy allows %s", lasts, terms.Longest)
 	}
 	return nil
+}
+
+// maxNamed is how many people a hint names: it is read on a screen, and there may be
+// thousands.
+const maxNamed = 8
+
+// few names the first of some people.
+func few(names []string) string {
+	if more := len(names) - maxNamed; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:maxNamed], ", "), more)
+	}
+	return strings.Join(names, ", ")
 }
 
 // mayBeDelegate reports whether duties may be given to a person at a time.
@@ -141,6 +151,19 @@ func (d Delegated) MayEnd(p *policy.Policy, by string) error {
 	return nil
 }
 
+// Meets refuses a delegation that would last at the same time as this one does, by the
+// same person to the same: one is enough, and many would make all that the other signs
+// slow to judge.
+func (d Delegated) Meets(x Delegation) error {
+	r := d.Record
+	if d.Ended != nil || r.By != x.By || r.To != x.To || !x.Begins().Before(r.Until.Time) || !r.Begins().Before(x.Until.Time) {
+		return nil
+	}
+	return &policy.Refusal{Code: policy.AlreadyDelegated,
+		Message: fmt.Sprintf("%s has delegated to %s already, from %s until %s", x.By, x.To, r.Begins().UTC().Format(timeForm), r.Until.Format(timeForm)),
+		Hint:    "end that one first: jit delegate --end " + r.ID.Short()}
+}
+
 // DelegationState is where a delegation stands.
 type DelegationState string
 
@@ -173,15 +196,57 @@ func (d Delegated) State(p *policy.Policy, at time.Time) DelegationState {
 	return DelegationActive
 }
 
-// ActsFor gives those in whose place somebody acts at a time under the policy in
-// force, in order; all are the delegations to them.
-func ActsFor(p *policy.Policy, all []Delegated, at time.Time) []string {
-	var names []string
-	for _, d := range all {
-		if d.State(p, at) == DelegationActive {
-			names = append(names, d.Record.By)
+// Acting is one in whose place the signer of a record acts.
+type Acting struct {
+	// Name is what the one who gave the delegation is called in the policy in force
+	// there, and Keys are theirs: by them they are known under another name too.
+	Name string
+	Keys []record.Fingerprint
+	// Signed is the certificate that signed the delegation. What is decided in their
+	// place rests on it.
+	Signed record.Fingerprint
+}
+
+// names gives those by which they are known: their own, and those that a policy gives
+// to the owners of their keys.
+func (a Acting) names(p *policy.Policy) []string {
+	all := []string{a.Name}
+	for _, k := range a.Keys {
+		if owner, ok := p.OwnerOf(k); ok && !slices.Contains(all, owner) {
+			all = append(all, owner)
 		}
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	return all
+}
+
+// Acts are all those in whose place somebody acts.
+type Acts []Acting
+
+// Names gives their names.
+func (a Acts) Names() (names []string) {
+	for _, x := range a {
+		names = append(names, x.Name)
+	}
+	return names
+}
+
+// without leaves out those who are known by one of some names under a policy.
+func (a Acts) without(p *policy.Policy, names ...string) Acts {
+	return slices.DeleteFunc(slices.Clone(a), func(x Acting) bool {
+		return slices.ContainsFunc(x.names(p), func(name string) bool { return slices.Contains(names, name) })
+	})
+}
+
+// ActsFor gives those in whose place somebody acts at a time under the policy in
+// force, in the order of their names; all are the delegations to them, of which no two
+// by one person are active at once: see [Delegated.Meets].
+func ActsFor(p *policy.Policy, all []Delegated, at time.Time) (acts Acts) {
+	for _, d := range all {
+		if d.State(p, at) == DelegationActive {
+			giver, _ := p.Person(d.Record.By)
+			acts = append(acts, Acting{Name: d.Record.By, Keys: giver.Keys, Signed: d.Key})
+		}
+	}
+	slices.SortFunc(acts, func(a, b Acting) int { return strings.Compare(a.Name, b.Name) })
+	return acts
 }

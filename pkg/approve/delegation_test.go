@@ -1,7 +1,10 @@
 package approve
 
 import (
+	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/jitaccess/jit/pkg/policy"
@@ -23,6 +26,30 @@ func (tl *timeline) lock(person string, minute int) *timeline {
 	tl.pos++
 	tl.c.Locks = append(tl.c.Locks, Locked{ID: "L", Position: tl.pos, At: at(minute), By: "erin", Reason: "lost", Person: person, For: person})
 	return tl
+}
+
+// renamed is a request that two of bob, bobby and carol must approve; toBobby makes bobby
+// of bob.
+func renamed(tl *timeline) {
+	keysOf["bobby"] = keysOf["bob"]
+	tl.t.(*testing.T).Cleanup(func() { delete(keysOf, "bobby") })
+	tl.policy(-1, withoutOne("bobby"))
+	tl.request(nil, "read")
+}
+
+func toBobby(b *policy.Body) { withoutOne("bob")(b) }
+
+// withoutOne is that policy without bob or without bobby.
+func withoutOne(not string) func(*policy.Body) {
+	return func(b *policy.Body) {
+		stages(policy.Stage{Approvers: []string{"group:two"}, Count: 2})(b)
+		delete(b.People, not)
+		b.Groups["first"] = []string{"carol"}
+		b.Groups["two"] = []string{"carol", "bob"}
+		if not == "bob" {
+			b.Groups["two"] = []string{"carol", "bobby"}
+		}
+	}
 }
 
 func TestActing(t *testing.T) {
@@ -122,6 +149,51 @@ func TestActing(t *testing.T) {
 			_ = tl.tryApprove("carol", 7)
 			tl.state(7, Pending)
 		},
+		"their key is found compromised, before it is decided": func(tl *timeline) {
+			tl.policy(-1, stages(policy.Stage{Approvers: []string{"bob"}, Count: 1}, policy.Stage{Approvers: []string{"carol"}, Count: 1}))
+			tl.request(nil, "read")
+			_ = tl.approveFor("dave", 5, "bob")
+			tl.compromise(key(2), 6)
+			_ = tl.tryApprove("carol", 7)
+			tl.state(7, Pending)
+		},
+		"their key is found compromised, when it is open": func(tl *timeline) {
+			tl.policy(-1, onlyBob)
+			tl.request(nil, "read")
+			_ = tl.approveFor("dave", 5, "bob")
+			tl.state(6, Active).compromise(key(2), 7).state(7, Revoked)
+			if d := tl.decide(7); d.EndedBy == nil || !strings.Contains(d.EndedBy.Reason, string(key(2))) || !slices.Contains(d.Keys, key(2)) {
+				t.Errorf("%+v", d)
+			}
+		},
+		"another key of theirs, or one that nothing was counted under": func(tl *timeline) {
+			tl.policy(-1, onlyBob)
+			tl.request(nil, "read")
+			_ = tl.approveFor("dave", 5, "bob", "carol")
+			tl.compromise(key(12), 7).compromise(key(3), 7).state(7, Active)
+		},
+		"under a name that they had, and then in their own": func(tl *timeline) {
+			renamed(tl)
+			_ = tl.approveFor("dave", 1, "bob")
+			tl.policy(2, toBobby)
+			_ = tl.tryApprove("bobby", 3)
+			tl.state(3, Pending).why(3, 1, policy.CountedOnce).approve("carol", 4).state(4, Active)
+		},
+		"in their own name, and then under another": func(tl *timeline) {
+			renamed(tl)
+			tl.approve("bob", 1)
+			tl.policy(2, toBobby)
+			_ = tl.approveFor("dave", 3, "bobby")
+			tl.state(3, Pending).why(3, 1, policy.CountedOnce)
+		},
+		"in the place of the requester, under another name": func(tl *timeline) {
+			renamed(tl)
+			tl.c.Request.Key = key(12) // bob's second key, which becomes bobby's
+			tl.policy(2, toBobby)
+			if err := tl.approveFor("dave", 3, "bobby"); policy.CodeOf(err) != policy.NotApprover {
+				t.Errorf("dave for bobby: %v", err)
+			}
+		},
 		"a lock after the decision": func(tl *timeline) {
 			tl.policy(-1, onlyBob)
 			tl.request(nil, "read")
@@ -162,6 +234,49 @@ func TestLocks(t *testing.T) {
 		"of somebody else":           func(tl *timeline) { tl.request(nil, "read").approve("bob", 5).lock("carol", 6).state(7, Active) },
 	} {
 		t.Run(name, func(t *testing.T) { story(newTimeline(t)) })
+	}
+}
+
+// TestDelegateHintIsBounded: a hint does not name everybody.
+func TestDelegateHintIsBounded(t *testing.T) {
+	p := newTimeline(t, func(b *policy.Body) {
+		b.Delegation.Longest = minutes(60)
+		for i := range 30 {
+			name := fmt.Sprintf("p%02d", i)
+			b.People[name] = policy.Person{Keys: []record.Fingerprint{key(100 + i)}}
+			b.Delegation.To = append(b.Delegation.To, name)
+		}
+	}).h.Latest()
+	err := MayDelegate(p, Delegation{Head: record.Head{By: "bob", Created: record.At(at(0))}, To: "carol", Until: record.At(at(1))})
+	var refused *policy.Refusal
+	if !errors.As(err, &refused) || refused.Hint != "those who may: p00, p01, p02, p03, p04, p05, p06, p07 and 22 more" {
+		t.Errorf("%v: %+v", err, refused)
+	}
+}
+
+// TestDelegationMeets: no two by one person to another at the same time.
+func TestDelegationMeets(t *testing.T) {
+	lasts := func(by, to string, from, until int) Delegation {
+		start := record.At(at(from))
+		return Delegation{Head: record.Head{By: by, Created: record.At(at(0))}, To: to, Start: &start, Until: record.At(at(until))}
+	}
+	have := Delegated{Placed: Placed[Delegation]{Record: lasts("bob", "carol", 10, 20)}}
+	for _, c := range []struct {
+		x    Delegation
+		want policy.Code
+	}{
+		{lasts("bob", "carol", 10, 20), policy.AlreadyDelegated}, {lasts("bob", "carol", 0, 11), policy.AlreadyDelegated},
+		{lasts("bob", "carol", 19, 30), policy.AlreadyDelegated}, {lasts("bob", "carol", 0, 30), policy.AlreadyDelegated},
+		{lasts("bob", "carol", 12, 13), policy.AlreadyDelegated}, {lasts("bob", "carol", 0, 10), ""}, {lasts("bob", "carol", 20, 30), ""},
+		{lasts("bob", "dave", 10, 20), ""}, {lasts("dave", "carol", 10, 20), ""}, {lasts("carol", "bob", 10, 20), ""},
+	} {
+		if err := have.Meets(c.x); policy.CodeOf(err) != c.want {
+			t.Errorf("%s to %s from %s until %s: %v, want %q", c.x.By, c.x.To, c.x.Begins(), c.x.Until, err, c.want)
+		}
+	}
+	have.Ended = &DelegationEnded{}
+	if err := have.Meets(lasts("bob", "carol", 10, 20)); err != nil {
+		t.Errorf("one that has ended: %v", err)
 	}
 }
 
@@ -208,6 +323,26 @@ func TestActingRevokes(t *testing.T) {
 	} {
 		if err := tl.c.MayDeny(tl.h.Latest(), revoke.Who{By: c.by, Acting: c.acting}); (err == nil) != c.want {
 			t.Errorf("%s for %v: %v", c.by, c.acting, err)
+		}
+	}
+}
+
+// TestExcludedDelegates: whom a rule keeps out decides nothing about the request in
+// another's place either.
+func TestExcludedDelegates(t *testing.T) {
+	tl := newTimeline(t, stages(one(1, "bob", "dave")), exclude(policy.ExcludeReports), manages("alice", "dave"))
+	tl.request(nil, "read")
+	for _, c := range []struct {
+		by     string
+		acting []string
+		want   bool
+	}{{"dave", nil, false}, {"dave", []string{"bob"}, false}, {"carol", []string{"bob"}, true}, {"carol", []string{"dave"}, false}, {"erin", nil, true}} {
+		who := revoke.Who{By: c.by, At: at(1), Acting: c.acting}
+		if err := tl.c.MayDeny(tl.h.Latest(), who); (err == nil) != c.want {
+			t.Errorf("%s denies for %v: %v", c.by, c.acting, err)
+		}
+		if err := revoke.MayRevoke(tl.h.Latest(), tl.c.Request.Record, who); (err == nil) != c.want {
+			t.Errorf("%s revokes for %v: %v", c.by, c.acting, err)
 		}
 	}
 }

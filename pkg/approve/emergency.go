@@ -49,10 +49,36 @@ func (d *Debt) Overdue(now time.Time) bool { return d != nil && d.By == "" && !n
 // Open reports whether nobody has acknowledged it.
 func (d *Debt) Open() bool { return d != nil && d.By == "" }
 
-// MayAcknowledge judges who acknowledges an emergency at a place: one whom the rule
-// names, in their own name, and not the requester.
-func (c Case) MayAcknowledge(p *policy.Policy, a Placed[Acknowledgement]) error {
-	r, by := c.Request.Record, a.Record.By
+// acknowledgers gives those who may acknowledge an emergency at a time under a
+// policy, in order: whom the rule named when it was taken, as far as they are there,
+// and where none of them is left the admins, for what nobody could acknowledge would
+// stay owed for ever. Never the requester, under no name.
+func (c Case) acknowledgers(h policy.History, p *policy.Policy, at time.Time) []string {
+	r, then := c.Request.Record, h.At(c.Request.Position)
+	if then == nil || p == nil {
+		return nil
+	}
+	requester := identities(p, r.By, c.Request.Key)
+	var all []string
+	add := func(names []string) {
+		all = append(all, slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(requester[:], name) })...)
+	}
+	for _, g := range r.Grants {
+		if m, err := then.Match(r.By, g.Resource, g.Role, r.Created.Time); err == nil && m.Rule.Emergency != nil {
+			add(p.Eligible(m.Rule, m.Rule.Acknowledgers(), policy.Concern{Requester: r.By, Resource: g.Resource, At: at}))
+		}
+	}
+	if len(all) == 0 {
+		add(p.Document().Admins.People)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// MayAcknowledge judges who acknowledges an emergency at a place, under the history
+// of policies up to there: see acknowledgers. They do so in their own name.
+func (c Case) MayAcknowledge(h policy.History, a Placed[Acknowledgement]) error {
+	r, by, p := c.Request.Record, a.Record.By, h.At(a.Position)
 	refuse := func(code policy.Code, hint, format string, args ...any) error {
 		return &policy.Refusal{Code: code, Message: fmt.Sprintf(format, args...), Hint: hint}
 	}
@@ -63,11 +89,8 @@ func (c Case) MayAcknowledge(p *policy.Policy, a Placed[Acknowledgement]) error 
 	if slices.Contains(requester[:], by) || a.Key != "" && a.Key == c.Request.Key {
 		return refuse(policy.OwnRequest, "somebody else must acknowledge it; see: jit show "+r.ID.Short(), "%s cannot acknowledge their own emergency", by)
 	}
-	for _, g := range r.Grants {
-		m, err := p.Match(r.By, g.Resource, g.Role, r.Created.Time)
-		if err == nil && p.MayApprove(m.Rule, m.Rule.Acknowledgers(), by, policy.Concern{Requester: r.By, Resource: g.Resource, At: a.Record.Created.Time}) {
-			return nil
-		}
+	if slices.Contains(c.acknowledgers(h, p, a.Record.Created.Time), by) {
+		return nil
 	}
 	return refuse(policy.NotApprover, "see who can: jit show "+r.ID.Short(), "%s cannot acknowledge request %s", by, r.ID.Short())
 }
@@ -86,7 +109,6 @@ func (v *verdict) debt(d *Decision) {
 	}
 	d.Debt = &Debt{}
 	r := v.c.Request.Record
-	all := map[string]bool{}
 	for _, g := range r.Grants {
 		m, err := v.history.At(v.c.Request.Position).Match(r.By, g.Resource, g.Role, r.Created.Time)
 		if err != nil || m.Rule.Emergency == nil {
@@ -96,9 +118,6 @@ func (v *verdict) debt(d *Decision) {
 		if d.Debt.Due.IsZero() || due.Before(d.Debt.Due) {
 			d.Debt.Due = due
 		}
-		for _, name := range p.Eligible(m.Rule, m.Rule.Acknowledgers(), policy.Concern{Requester: r.By, Resource: g.Resource, At: v.now}) {
-			all[name] = true
-		}
 	}
 	for _, a := range v.c.Acks {
 		if at := a.Record.Created.Time; !at.After(v.now) && !v.voided(a.Key, last) {
@@ -107,9 +126,6 @@ func (v *verdict) debt(d *Decision) {
 		}
 	}
 	if d.Debt.By == "" {
-		for name := range all {
-			d.Debt.Who = append(d.Debt.Who, name)
-		}
-		slices.Sort(d.Debt.Who)
+		d.Debt.Who = v.c.acknowledgers(v.history, p, v.now)
 	}
 }

@@ -6,7 +6,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/request"
 )
 
 // ending is what ends a request before its time.
@@ -52,8 +54,8 @@ func (v *verdict) ending(o outcome) (ending, bool) {
 		taken(x.Record.Head, x.place(), Revoked, x.Record.Reason)
 	}
 	keys := o.keys
-	if base := v.c.Before.Base; base != nil {
-		keys = slices.Concat(keys, base.Keys)
+	if v.base != nil {
+		keys = slices.Concat(keys, v.base.Keys)
 	}
 	for _, k := range keys {
 		if void, ok := v.c.Void[k]; ok {
@@ -67,27 +69,33 @@ func (v *verdict) ending(o outcome) (ending, bool) {
 		}
 	}
 	if o.granted {
-		v.policyEndings(o, consider)
+		for _, later := range v.history.After(o.place.position) {
+			for j, g := range v.grants() {
+				v.changed(later, g, o.bases[j].Meaning, consider)
+			}
+		}
+	}
+	if v.base != nil {
+		for _, later := range v.history.After(v.c.Request.Position) {
+			for _, part := range v.base.Parts {
+				v.changed(later, part.Grant, part.Meaning, consider)
+			}
+		}
 	}
 	return first, found
 }
 
-// policyEndings considers the policies that came into force after the decision
-// and changed, or took away, what is open.
-func (v *verdict) policyEndings(o outcome, consider func(ending)) {
-	r := v.c.Request.Record
-	for _, later := range v.history.After(o.place.position) {
-		for i, g := range r.Grants {
-			m, err := later.Meaning(r.By, g.Resource, g.Role)
-			if err == nil && m.Digest() == o.bases[i].Meaning {
-				continue
-			}
-			reason := "the policy changed what " + g.String() + " means"
-			if err != nil {
-				reason = "the policy changed: " + err.Error()
-			}
-			consider(ending{at: later.Since, place: place{later.Position, math.MinInt}, state: Revoked,
-				by: EndedBy{Record: later.ID(), Reason: reason}})
-		}
+// changed considers a policy that came into force after access was decided, and
+// changed, or took away, what is open: of the request itself or of what it prolongs.
+func (v *verdict) changed(later policy.InForce, g request.Grant, was record.Digest, consider func(ending)) {
+	m, err := later.Meaning(v.c.Request.Record.By, g.Resource, g.Role)
+	if err == nil && m.Digest() == was {
+		return
 	}
+	reason := "the policy changed what " + g.String() + " means"
+	if err != nil {
+		reason = "the policy changed: " + err.Error()
+	}
+	consider(ending{at: later.Since, place: place{later.Position, math.MinInt}, state: Revoked,
+		by: EndedBy{Record: later.ID(), Reason: reason}})
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/request"
 )
 
 // verdict is the work of one Decide.
@@ -14,15 +15,36 @@ type verdict struct {
 	history policy.History
 	c       Case
 	now     time.Time
-	views   map[*policy.Policy]*view
-	rested  [][]rest // by approval and grant
+	// unit are the numbers of the entitlements that it decides, and base is what of
+	// them the request prolongs.
+	unit []int
+	base *request.Base
+	// lapse is when the request lapses where it is not decided before: see findLapse.
+	lapse  time.Time
+	views  map[*policy.Policy]*view
+	rested [][]rest // by approval and grant
+}
+
+func newVerdict(h policy.History, c Case, unit []int, now time.Time) *verdict {
+	v := &verdict{history: h, c: c, now: now, unit: unit, views: map[*policy.Policy]*view{}}
+	v.base = c.Before.Base.Of(v.grants())
+	return v
+}
+
+// grants are the entitlements that it decides.
+func (v *verdict) grants() []request.Grant {
+	var all []request.Grant
+	for _, i := range v.unit {
+		all = append(all, v.c.Request.Record.Grants[i])
+	}
+	return all
 }
 
 // view is the request as one policy version sees it.
 type view struct {
 	matches []policy.Match // by grant
 	errs    []error        // why no rule matches, by grant
-	fits    error          // why the rules that match refuse it
+	fits    error          // why the rules that match refuse what is decided
 }
 
 func (v *verdict) view(p *policy.Policy) *view {
@@ -30,7 +52,7 @@ func (v *verdict) view(p *policy.Policy) *view {
 		return seen
 	}
 	r := v.c.Request.Record
-	seen := &view{fits: r.Fits(p, v.c.Before)}
+	seen := &view{fits: r.PartFits(p, v.c.Before, v.grants())}
 	for _, g := range r.Grants {
 		m, err := p.Match(r.By, g.Resource, g.Role, r.Created.Time)
 		seen.matches, seen.errs = append(seen.matches, m), append(seen.errs, err)
@@ -99,7 +121,7 @@ func (v *verdict) decidedAt(e event) (outcome, bool) {
 			if back = v.takenBack(o, back); len(back) > n {
 				continue // without those that were taken back before it opened
 			}
-			if o.never == nil && o.decided.Before(v.c.Request.Record.Expires.Time) && v.holds(o) {
+			if o.never == nil && o.decided.Before(v.lapse) && v.holds(o) {
 				return o, true
 			}
 			break
@@ -133,8 +155,8 @@ func (v *verdict) holds(o outcome) bool {
 			continue
 		}
 		seen := v.view(later.Policy)
-		for i := range seen.matches {
-			if seen.errs[i] != nil || seen.matches[i].Basis != o.bases[i] {
+		for j, i := range v.unit {
+			if seen.errs[i] != nil || seen.matches[i].Basis != o.bases[j] {
 				return false
 			}
 		}
@@ -157,7 +179,7 @@ type outcome struct {
 	counted   []int // approvals on which it rests
 	bases     []policy.Basis
 	keys      []record.Fingerprint // on which it rests
-	chains    []*chain             // by grant; nil where no rule decides
+	chains    []*chain             // as grants; nil where no rule decides
 	never     error                // why it never opens
 }
 
@@ -171,7 +193,7 @@ func (v *verdict) decideAt(o *outcome, at time.Time) {
 		o.opens = s.Time
 	}
 	o.ends = o.opens.Add(o.duration.Duration)
-	base := v.c.Before.Base
+	base := v.base
 	var before time.Time // when it ends without an extension
 	if base != nil {
 		var opened time.Time
@@ -188,8 +210,8 @@ func (v *verdict) decideAt(o *outcome, at time.Time) {
 		return
 	}
 	var hours []*policy.Calendar
-	for _, m := range v.view(o.policy).matches {
-		if use := m.Use(); use != nil {
+	for _, i := range v.unit {
+		if use := v.view(o.policy).matches[i].Use(); use != nil {
 			hours = append(hours, use)
 		}
 	}
@@ -208,8 +230,8 @@ func (v *verdict) decideAt(o *outcome, at time.Time) {
 	if closes.Before(o.ends) {
 		o.ends = closes
 	}
-	if base != nil && !o.ends.After(before) {
-		o.never = &policy.Refusal{Code: policy.NotExtendable, Message: "the hours in which it may be used end when what it extends does"}
+	if base != nil && (!o.ends.After(before) || o.opens.After(before)) {
+		o.never = &policy.Refusal{Code: policy.NotExtendable, Message: "the hours in which it may be used do not go on when what it extends ends"}
 	}
 }
 
@@ -217,15 +239,15 @@ func (v *verdict) decideAt(o *outcome, at time.Time) {
 // have taken effect at a time, without those in back.
 func (v *verdict) tally(upTo place, p *policy.Policy, at time.Time, back map[int]bool) outcome {
 	r := v.c.Request.Record
-	o := outcome{policy: p, place: upTo, duration: r.Duration, granted: p != nil && len(r.Grants) > 0, keys: []record.Fingerprint{v.c.Request.Key}}
+	o := outcome{policy: p, place: upTo, duration: r.Duration, granted: p != nil && len(v.unit) > 0, keys: []record.Fingerprint{v.c.Request.Key}}
 	if p == nil {
 		return o
 	}
 	o.approvals = v.standings(upTo, at, back)
 	seen := v.view(p)
 	counts := make([]bool, len(o.approvals))
-	for i, g := range r.Grants {
-		m := seen.matches[i]
+	for _, i := range v.unit {
+		g, m := r.Grants[i], seen.matches[i]
 		gd := GrantDecision{Grant: g, Refusal: seen.errs[i]}
 		var c *chain
 		if gd.Refusal == nil {
@@ -240,6 +262,9 @@ func (v *verdict) tally(upTo place, p *policy.Policy, at time.Time, back map[int
 		o.chains = append(o.chains, c)
 		o.granted = o.granted && gd.Granted
 		o.grants = append(o.grants, gd)
+	}
+	for _, c := range o.chains {
+		o.keys = append(o.keys, c.delegations()...)
 	}
 	decided := r.Created.Time
 	for i, a := range v.c.Approvals {
@@ -322,15 +347,12 @@ func (v *verdict) locked(a Placed[Approval], upTo place) bool {
 }
 
 // acting gives those in whose place the signer of an approval acted, without those
-// who were locked after it and at upTo or before.
-func (v *verdict) acting(a Placed[Approval], upTo place) []string {
-	names := v.c.Acting[a.Record.ID]
-	if len(v.c.Locks) == 0 || len(names) == 0 {
-		return names
-	}
-	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
-		return slices.ContainsFunc(v.c.Locks, func(l Locked) bool {
-			return l.For == name && a.place().before(l.place()) && l.place().before(upTo)
+// who were locked after it, or whose delegation a key signed that was found to be
+// compromised, at upTo or before.
+func (v *verdict) acting(a Placed[Approval], upTo place) Acts {
+	return slices.DeleteFunc(slices.Clone(v.c.Acting[a.Record.ID]), func(x Acting) bool {
+		return v.voided(x.Signed, upTo) || slices.ContainsFunc(v.c.Locks, func(l Locked) bool {
+			return l.For == x.Name && a.place().before(l.place()) && l.place().before(upTo)
 		})
 	})
 }

@@ -8,25 +8,24 @@ import (
 	"github.com/jitaccess/jit/pkg/request"
 )
 
-// units gives the parts of a bundle that open apart from each other: each
-// entitlement whose rule opens it by itself, and the others together. What the
-// policy said where the request stands decides, for good.
-func (c Case) units(h policy.History) [][]request.Grant {
+// units gives the parts of a bundle that open apart from each other, as the numbers
+// of their entitlements: each one whose rule opens it by itself, and the others
+// together. What the policy said where the request stands decides, for good.
+func (c Case) units(h policy.History) [][]int {
 	r := c.Request.Record
 	p := h.At(c.Request.Position)
-	if len(r.Grants) < 2 || p == nil {
-		return [][]request.Grant{r.Grants}
-	}
-	var apart [][]request.Grant
-	var together []request.Grant
-	for _, g := range r.Grants {
-		if m, err := p.Match(r.By, g.Resource, g.Role, r.Created.Time); err == nil && m.Rule.Partial {
-			apart = append(apart, []request.Grant{g})
-		} else {
-			together = append(together, g)
+	var apart [][]int
+	var together []int
+	for i, g := range r.Grants {
+		if p != nil && len(r.Grants) > 1 {
+			if m, err := p.Match(r.By, g.Resource, g.Role, r.Created.Time); err == nil && m.Rule.Partial {
+				apart = append(apart, []int{i})
+				continue
+			}
 		}
+		together = append(together, i)
 	}
-	if len(together) > 0 {
+	if len(together) > 0 || len(apart) == 0 {
 		apart = append(apart, together)
 	}
 	return apart

@@ -122,7 +122,7 @@ func (tl *timeline) request(change func(*request.Request), roles ...string) *tim
 		tl.t.Fatal(err)
 	}
 	var before request.Before
-	if r.NeedsPast(tl.h.Latest()) {
+	if needed, _ := r.NeedsPast(tl.h.Latest()); needed {
 		before.Past = &policy.Past{} // that of a person who has nothing
 	}
 	if err := r.Allowed(tl.h.Latest(), before); err != nil {

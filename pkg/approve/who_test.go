@@ -5,8 +5,6 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
-
-	"github.com/jitaccess/jit/pkg/policy"
 )
 
 // TestOpensAgrees holds what is found of all who are eligible against what is found
@@ -19,8 +17,11 @@ func TestOpensAgrees(t *testing.T) {
 			return
 		}
 		minute := rapid.IntRange(0, 300).Draw(rt, "minute")
-		v := verdict{history: tl.h, c: tl.c, now: at(minute), views: map[*policy.Policy]*view{}}
-		for _, c := range v.tally(last, tl.h.Latest(), at(minute), nil).chains {
+		var chains []*chain
+		for _, unit := range tl.c.units(tl.h) {
+			chains = append(chains, newVerdict(tl.h, tl.c, unit, at(minute)).tally(last, tl.h.Latest(), at(minute), nil).chains...)
+		}
+		for _, c := range chains {
 			if c == nil {
 				continue
 			}

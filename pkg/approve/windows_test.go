@@ -87,6 +87,13 @@ func partial(rules ...int) func(*policy.Body) {
 	}
 }
 
+// maxOpen lets rules ask for what was open, so that it is known.
+func maxOpen(b *policy.Body) {
+	for i := range b.Rules {
+		b.Rules[i].MaxOpen = 9
+	}
+}
+
 // parts asserts where each entitlement stands at a minute.
 func (tl *timeline) parts(minute int, want ...State) *timeline {
 	tl.t.Helper()
@@ -144,6 +151,28 @@ func TestPartialBundles(t *testing.T) {
 			tl.policy(2)
 			tl.parts(3, Pending, Active).approve("bob", 5).parts(5, Active, Active)
 		}},
+		"each part is one of the whole: the inputs that the others ask for": {[]func(*policy.Body){partial(0), func(b *policy.Body) {
+			b.Rules[0].Requires.Inputs = map[string]policy.Input{"rows": {Type: policy.InputNumber}}
+			b.Rules[1].Requires.Inputs = map[string]policy.Input{"change": {Type: policy.InputText}}
+		}}, func(tl *timeline) {
+			tl.request(func(r *request.Request) { r.Inputs = map[string]string{"rows": "1", "change": "x"} }, "read", "write").approve("bob", 1).parts(1, Active, Pending).
+				approve("dave", 2).parts(2, Active, Active)
+		}},
+		"each part is one of the whole: what a later version keeps apart": {[]func(*policy.Body){partial(0, 1), maxOpen}, func(tl *timeline) {
+			tl.request(nil, "read", "write")
+			tl.policy(1, partial(0, 1), maxOpen, func(b *policy.Body) {
+				b.Conflicts = []policy.Conflict{{Name: "apart", Between: []string{"db:read", "db:write"}}}
+			})
+			tl.approve("bob", 2).approve("dave", 3).parts(4, Pending, Pending)
+			if w := tl.decide(4).Warnings; len(w) == 0 || !strings.Contains(w[0], "cannot be held at once") {
+				tl.t.Errorf("warned: %q", w)
+			}
+		}},
+		"what refuses one part does not hold up the other": {[]func(*policy.Body){partial(0, 1)}, func(tl *timeline) {
+			tl.request(nil, "read", "write")
+			tl.policy(1, partial(0, 1), func(b *policy.Body) { b.Rules[1].MaxDuration = minutes(30) })
+			tl.approve("bob", 2).approve("dave", 3).parts(4, Active, Pending)
+		}},
 		"access rests on the keys of all parts": {[]func(*policy.Body){partial(0, 1)}, func(tl *timeline) {
 			tl.request(nil, "read", "write").approve("carol", 5).approve("dave", 6).parts(6, Active, Active)
 			if k := tl.decide(6).Keys; len(k) != 3 {
@@ -169,7 +198,11 @@ func (tl *timeline) extension(minute int, roles []string, windows ...int) *timel
 		if at(w[1]).Before(last) {
 			last = at(w[1])
 		}
-		base.Parts = append(base.Parts, request.BasePart{Grant: request.Grant{Resource: "db", Role: role}, Opens: at(w[0]), Ends: at(w[1])})
+		m, err := tl.h.Latest().Meaning("alice", "db", role)
+		if err != nil {
+			tl.t.Fatal(err)
+		}
+		base.Parts = append(base.Parts, request.BasePart{Grant: request.Grant{Resource: "db", Role: role}, Opens: at(w[0]), Ends: at(w[1]), Meaning: m.Digest()})
 	}
 	r := request.Request{Head: tl.head(record.KindRequest, "alice", minute), Duration: minutes(60), Reason: "to look on", Expires: record.At(last), Extends: "base"}
 	r.Grants = base.Grants()
@@ -210,6 +243,14 @@ func TestExtensions(t *testing.T) {
 		"by less": {nil, func(tl *timeline) {
 			tl.extension(50, []string{"read"}, 10, 70).approve("bob", 60, narrow(10)).window(60, 60, 80)
 		}},
+		"what it extends is ended by a policy": {nil, func(tl *timeline) {
+			tl.extension(50, []string{"read"}, 10, 70)
+			tl.policy(55, total(240), otherMeaning)
+			tl.state(56, Revoked).approve("bob", 60).state(60, Revoked).state(100, Revoked)
+			if d := tl.decide(60); d.EndedBy == nil || !d.Closed.Equal(at(55)) {
+				tl.t.Errorf("ended at %s by %+v", d.Closed, d.EndedBy)
+			}
+		}},
 		"the key on which the first rests is compromised": {nil, func(tl *timeline) {
 			tl.extension(50, []string{"read"}, 10, 70).approve("bob", 60).compromise(keysOf["carol"][0], 65).state(66, Revoked)
 		}},
@@ -218,6 +259,12 @@ func TestExtensions(t *testing.T) {
 		}},
 		"the hours end it": {[]func(*policy.Body){hours(0, "08:00-10:30")}, func(tl *timeline) {
 			tl.extension(50, []string{"read"}, 10, 70).approve("bob", 60).window(60, 60, 90)
+		}},
+		"the hours go on only after what it extends ends": {[]func(*policy.Body){hours(2, "10:50-18:00")}, func(tl *timeline) {
+			tl.extension(50, []string{"read", "look"}, 10, 70, 10, 120).approve("bob", 60).state(60, Pending).state(110, Lapsed)
+			if w := tl.decide(60).Warnings; len(w) != 1 || !strings.Contains(w[0], "do not go on") {
+				tl.t.Errorf("warned: %q", w)
+			}
 		}},
 		"parts of a bundle from where each ends": {[]func(*policy.Body){partial(0, 2)}, func(tl *timeline) {
 			tl.extension(50, []string{"read", "look"}, 10, 70, 0, 60).parts(50, Pending, Active).approve("bob", 55).parts(55, Active, Active)
@@ -251,7 +298,7 @@ func asEmergency(r *request.Request) { r.Emergency = true }
 // tryAck judges an acknowledgement and keeps it where it counts.
 func (tl *timeline) tryAck(by string, minute int) error {
 	a := placed(tl, Acknowledgement{Head: tl.head(record.KindAcknowledgement, by, minute)}, by)
-	err := tl.c.MayAcknowledge(tl.h.Latest(), a)
+	err := tl.c.MayAcknowledge(tl.h, a)
 	if err == nil {
 		tl.c.Acks = append(tl.c.Acks, a)
 	}
@@ -327,6 +374,45 @@ func TestEmergencies(t *testing.T) {
 		}},
 		"no approval is needed, and none is taken": {[]func(*policy.Body){emergencyRule()}, func(tl *timeline) {
 			tl.request(asEmergency, "read").refused("bob", 5, policy.AlreadyOpen)
+		}},
+		"the rule of its time says who may, whatever became of it": {[]func(*policy.Body){emergencyRule()}, func(tl *timeline) {
+			tl.request(asEmergency, "read")
+			tl.policy(70) // no emergency any more
+			if who := strings.Join(tl.decide(80).Debt.Who, " "); who != "bob carol dave" {
+				tl.t.Errorf("can acknowledge: %s", who)
+			}
+			if err := tl.tryAck("erin", 80); policy.CodeOf(err) != policy.NotApprover {
+				tl.t.Errorf("erin acknowledges: %v", err)
+			}
+			if err := tl.tryAck("bob", 81); err != nil {
+				tl.t.Error(err)
+			}
+			tl.debt(82, "bob", 120, false)
+		}},
+		"its requester left": {[]func(*policy.Body){emergencyRule()}, func(tl *timeline) {
+			tl.request(asEmergency, "read")
+			tl.policy(70, func(b *policy.Body) { delete(b.People, "alice") })
+			if err := tl.tryAck("bob", 80); err != nil {
+				tl.t.Error(err)
+			}
+			tl.debt(82, "bob", 120, false)
+		}},
+		"an admin, where none of them is left": {[]func(*policy.Body){emergencyRule(func(e *policy.Emergency) { e.Acknowledgers = []string{"bob"} })}, func(tl *timeline) {
+			tl.request(asEmergency, "read")
+			tl.policy(70, func(b *policy.Body) {
+				delete(b.People, "bob")
+				b.Rules[0].Stages[0].Approvers = []string{"carol"}
+				b.Groups["first"] = []string{"carol"}
+			})
+			if who := strings.Join(tl.decide(80).Debt.Who, " "); who != "erin" {
+				tl.t.Errorf("can acknowledge: %s", who)
+			}
+			if err := tl.tryAck("carol", 80); policy.CodeOf(err) != policy.NotApprover {
+				tl.t.Errorf("carol acknowledges: %v", err)
+			}
+			if err := tl.tryAck("erin", 81); err != nil {
+				tl.t.Error(err)
+			}
 		}},
 		"ended, and due all the same": {[]func(*policy.Body){emergencyRule()}, func(tl *timeline) {
 			tl.request(asEmergency, "read").revoke("erin", 5).state(5, Revoked).debt(10, "", 120, false)

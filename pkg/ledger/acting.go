@@ -10,6 +10,8 @@ import (
 	"github.com/jitaccess/jit/pkg/approve"
 	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/request"
+	"github.com/jitaccess/jit/pkg/revoke"
 )
 
 // DelegationEntry is a delegation and where it stands.
@@ -33,34 +35,54 @@ func (l *Ledger) Delegations(now time.Time) ([]DelegationEntry, error) {
 
 // Acting gives those in whose place a person acts as an approver at a time. What
 // cannot be read lets nobody act.
-func (l *Ledger) Acting(person string, at time.Time) []string {
+func (l *Ledger) Acting(person string, at time.Time) approve.Acts {
 	if l.Policy() == nil {
 		return nil
 	}
-	names, err := index{l.db}.acting(l.Policy(), person, at)
+	acts, err := index{l.db}.acting(l.Policy(), person, at)
 	if err != nil {
 		return nil
 	}
-	return names
+	return acts
 }
 
 // acting gives those in whose place a person acts at a time under a policy.
-func (x index) acting(p *policy.Policy, person string, at time.Time) ([]string, error) {
+func (x index) acting(p *policy.Policy, person string, at time.Time) (approve.Acts, error) {
 	if p.Document().Delegation.Longest.IsZero() {
 		return nil, nil
 	}
-	all, err := x.delegations(`WHERE delegate = ? AND until > ?`, person, at.Unix())
+	all, err := x.delegations(`WHERE delegate = ? AND NOT ended AND until > ? AND begins <= ? ORDER BY giver`, person, at.Unix(), at.Unix())
 	return approve.ActsFor(p, all, at), err
 }
 
-// actingAt gives those in whose place the signer of a record acts here, where the
-// record is one that they may decide with.
-func (f *fold) actingAt(h record.Head) ([]string, error) {
+// standingAt gives those in whose place the signer of a record about a request acts
+// here, where the record is one that they may decide with, and the time by which that
+// and the rosters are read: what it claims. What takes away counts whatever it claims,
+// so for it the time lies no earlier than what stands before it proves, less a skew:
+// one whose duty has ended would deny and revoke for ever by dating back.
+func (f *fold) standingAt(h record.Head, r request.Request) (who revoke.Who, acts approve.Acts, err error) {
+	who = revoke.Who{By: h.By, At: h.Created.Time}
 	switch h.Kind {
-	case record.KindApproval, record.KindDenial, record.KindRevocation:
-		return f.acting(f.policies.Latest(), h.By, h.Created.Time)
+	case record.KindApproval:
+	case record.KindDenial, record.KindRevocation:
+		proven := r.Created.Time
+		for _, g := range r.Grants {
+			proven = later(proven, f.floor(f.policies.Latest(), g.Resource))
+		}
+		who.At = later(who.At, proven.Add(-approve.Skew))
+	default:
+		return who, nil, nil
 	}
-	return nil, nil
+	acts, err = f.acting(f.policies.Latest(), h.By, who.At)
+	who.Acting = acts.Names()
+	return who, acts, err
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // delegate takes a delegation.
@@ -74,6 +96,16 @@ func (f *fold) delegate(v record.Verified, headAt int) error {
 	}
 	if err := f.locks.Refuse(x.To, ""); err != nil {
 		return err
+	}
+	given, err := f.delegations(`WHERE giver = ? AND delegate = ? AND NOT ended AND until > ? AND begins < ? ORDER BY id`,
+		x.By, x.To, x.Begins().Unix(), x.Until.Unix())
+	if err != nil {
+		return err
+	}
+	for _, d := range given {
+		if err := d.Meets(x); err != nil {
+			return err
+		}
 	}
 	return f.saveDelegation(approve.Delegated{Placed: placed(f, v, x, headAt)})
 }
@@ -99,16 +131,20 @@ func (f *fold) endDelegation(v record.Verified) error {
 	return f.saveDelegation(d)
 }
 
-// endDelegations ends those that are not over and of which over is true.
-func (f *fold) endDelegations(by approve.DelegationEnded, over func(approve.Delegated) bool) error {
-	all, err := f.delegations(`WHERE NOT ended ORDER BY id`)
-	if err != nil {
-		return err
-	}
-	for _, d := range all {
-		if !over(d) {
-			continue
+// endDelegations ends those by and to people, and those that some keys have signed.
+func (f *fold) endDelegations(by approve.DelegationEnded, people []string, keys []record.Fingerprint) error {
+	var args []any
+	for range 2 {
+		for _, name := range people {
+			args = append(args, name)
 		}
+	}
+	for _, k := range keys {
+		args = append(args, k.Bytes())
+	}
+	n := len(people)
+	all, err := f.delegations(`WHERE NOT ended AND (giver IN `+marks(n)+` OR delegate IN `+marks(n)+` OR key IN `+marks(len(keys))+`) ORDER BY id`, args...)
+	for _, d := range all {
 		d.Ended = &by
 		err = errors.Join(err, f.saveDelegation(d))
 	}
@@ -119,11 +155,16 @@ func (f *fold) endDelegations(by approve.DelegationEnded, over func(approve.Dele
 // does not name any more. It does not begin again when they come back.
 func (f *fold) endForGone(v policy.InForce) error {
 	by := approve.DelegationEnded{Record: v.ID(), Position: v.Position, At: v.Since, Reason: "the policy removed one of the two"}
-	return f.endDelegations(by, func(d approve.Delegated) bool {
-		_, giver := v.Person(d.Record.By)
-		_, delegate := v.Person(d.Record.To)
-		return !giver || !delegate
+	var gone []string
+	err := f.each(`SELECT giver FROM delegations WHERE NOT ended UNION SELECT delegate FROM delegations WHERE NOT ended`, func(r *sql.Rows) error {
+		var name string
+		err := r.Scan(&name)
+		if _, ok := v.Person(name); !ok {
+			gone = append(gone, name)
+		}
+		return err
 	})
+	return errors.Join(err, f.endDelegations(by, gone, nil))
 }
 
 func (x index) saveDelegation(d approve.Delegated) error {
@@ -132,8 +173,8 @@ func (x index) saveDelegation(d approve.Delegated) error {
 		return err
 	}
 	r := d.Record
-	_, err = x.Exec(`INSERT OR REPLACE INTO delegations VALUES (?, ?, ?, ?, ?, ?, ?)`,
-		idBytes(r.ID), r.By, r.To, d.Key.Bytes(), r.Until.Unix(), d.Ended != nil, body)
+	_, err = x.Exec(`INSERT OR REPLACE INTO delegations VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+		idBytes(r.ID), r.By, r.To, d.Key.Bytes(), r.Begins().Unix(), r.Until.Unix(), d.Ended != nil, body)
 	return err
 }
 

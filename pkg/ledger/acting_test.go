@@ -63,8 +63,8 @@ func TestDelegateDecides(t *testing.T) {
 	r, d := w.askedBy("zoe")
 	w.refused(w.push(w.approval(r, d, "bob")...), string(policy.NotApprover))
 	w.counted(w.push(w.delegation("carol", "bob")...), 1)
-	if names := w.l.Acting("bob", w.now); !slices.Equal(names, []string{"carol"}) || w.l.Acting("zoe", w.now) != nil {
-		t.Errorf("bob acts for %v", names)
+	if acts := w.l.Acting("bob", w.now); !slices.Equal(acts.Names(), []string{"carol"}) || w.l.Acting("zoe", w.now) != nil {
+		t.Errorf("bob acts for %v", acts)
 	}
 	w.counted(w.push(w.approval(r, d, "bob")...), 1)
 	w.state(r.ID, approve.Active)
@@ -159,10 +159,17 @@ func TestDelegateNeverDecides(t *testing.T) {
 			r, d := w.askedBy("zoe")
 			return w.approval(r, d, "bob")
 		}},
+		{"when the one who has it was locked", policy.NotApprover, func(w *world) []file {
+			w.counted(w.push(w.delegation("carol", "bob")...), 1)
+			w.counted(w.push(w.lock("alice", "bob")...), 1)
+			w.counted(w.push(w.unlock("erin")...), 1)
+			r, d := w.askedBy("zoe")
+			return w.approval(r, d, "bob")
+		}},
 		{"when the key was locked that signed it", policy.NotApprover, func(w *world) []file {
 			w.counted(w.push(w.delegation("carol", "bob")...), 1)
-			w.counted(w.push(w.lockKey("alice", "carol")...), 1)
 			r, d := w.askedBy("zoe")
+			w.counted(w.push(w.lockKey("alice", "carol")...), 1)
 			return w.approval(r, d, "bob")
 		}},
 		{"when the key was compromised that signed it", policy.NotApprover, func(w *world) []file {
@@ -254,6 +261,11 @@ func TestDelegationRefusals(t *testing.T) {
 		{"for too long", string(policy.DelegationTooLong), func(w *world) []file {
 			return w.delegation("carol", "bob", func(d *approve.Delegation) { d.Until = record.At(w.now.Add(25 * time.Hour)) })
 		}},
+		{"while another lasts", string(policy.AlreadyDelegated), func(w *world) []file {
+			w.counted(w.push(w.delegation("carol", "bob")...), 1)
+			w.now = w.now.Add(3 * time.Hour)
+			return w.delegation("carol", "bob")
+		}},
 		{"to one who is locked", string(policy.Locked), func(w *world) []file {
 			w.counted(w.push(w.lock("alice", "bob")...), 1)
 			return w.delegation("carol", "bob")
@@ -314,13 +326,151 @@ func TestDelegationStates(t *testing.T) {
 			t.Errorf("after %s: %s, want %s", at, got, want)
 		}
 	}
-	w.counted(w.push(w.endOf(w.delegations()[0].Record.ID, "erin")...), 1)
-	w.changed(func(d *policy.Document) { d.Delegation.To = []string{"zoe"} })
-	all := w.delegations()
-	if all[0].State != approve.DelegationOver && all[1].State != approve.DelegationOver || states(2*time.Hour) == "active active" {
-		t.Errorf("%+v", all)
+	for _, d := range w.delegations() {
+		if d.Record.By == "alice" {
+			w.counted(w.push(w.endOf(d.Record.ID, "erin")...), 1)
+		}
 	}
+	if got := states(2 * time.Hour); got != "active ended" {
+		t.Errorf("ended: %s", got)
+	}
+	to := w.body.Delegation
+	for _, bars := range []func(*policy.Document){
+		func(d *policy.Document) { d.Delegation.To = []string{"zoe"} },
+		func(d *policy.Document) { d.Delegation.Longest.Duration = time.Hour },
+	} {
+		w.changed(bars)
+		if got := states(2 * time.Hour); got != "not-allowed ended" {
+			t.Errorf("barred: %s", got)
+		}
+		if acts := w.l.Acting("bob", w.now.Add(2*time.Hour)); acts != nil {
+			t.Errorf("bob acts for %v", acts)
+		}
+		w.changed(func(d *policy.Document) { d.Delegation = to })
+		if got := states(2 * time.Hour); got != "active ended" {
+			t.Errorf("allowed again: %s", got)
+		}
+	}
+	w.changed(func(d *policy.Document) { d.Delegation.To = []string{"zoe"} })
 	if names := w.l.Acting("bob", w.now.Add(2*time.Hour)); names != nil {
 		t.Errorf("bob acts for %v", names)
+	}
+}
+
+// TestStolenDelegation: what is open under a delegation that a stolen key signed ends
+// with the key, as what the key approved itself, and with it all that prolongs it.
+func TestStolenDelegation(t *testing.T) {
+	w := lending(t)
+	w.changed(func(d *policy.Document) { d.Rules[0].MaxTotal.Duration = 8 * time.Hour })
+	w.counted(w.push(w.delegation("carol", "bob")...), 1)
+	r, d := w.askedBy("zoe")
+	w.counted(w.push(w.approval(r, d, "bob")...), 1)
+	w.state(r.ID, approve.Active)
+	more, f := w.request(func(x *request.Request) { x.By, x.Extends, x.Expires = "zoe", r.ID, record.At(w.now.Add(time.Hour)) })
+	w.counted(w.push(f...), 1)
+	w.changed(func(d *policy.Document) { d.Rules[0].Stages[0].Approvers = []string{"carol", "alice"} })
+	other, od := w.askedBy("zoe")
+	w.counted(w.push(w.approval(other, od, "alice")...), 1)
+	w.counted(w.push(w.approval(more, record.Sum([]byte(f[0].data)), "alice")...), 1)
+	w.state(more.ID, approve.Active)
+	w.push(w.revoked("carol", record.RevokedHard))
+	w.state(r.ID, approve.Revoked)
+	w.state(more.ID, approve.Revoked)
+	w.state(other.ID, approve.Active)
+	w.same(1, 4, 6)
+}
+
+// TestLockUnderAnotherName: a lock takes what was approved in somebody's place also
+// where they had another name, and other keys, then.
+func TestLockUnderAnotherName(t *testing.T) {
+	for name, lock := range map[string]func(w *world) []file{
+		"the person": func(w *world) []file { return w.lock("alice", "carla") },
+		"the key":    func(w *world) []file { return w.lockKey("alice", "carol") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := lending(t)
+			w.changed(func(d *policy.Document) {
+				d.Rules[0].Stages = []policy.Stage{{Approvers: []string{"car*"}, Count: 1}, {Approvers: []string{"alice"}, Count: 1}}
+			})
+			w.counted(w.push(w.delegation("carol", "bob")...), 1)
+			r, d := w.askedBy("zoe")
+			w.counted(w.push(w.approval(r, d, "bob")...), 1)
+			w.changed(func(d *policy.Document) {
+				d.People["carla"] = d.People["carol"]
+				delete(d.People, "carol")
+			})
+			w.counted(w.push(lock(w)...), 1)
+			w.changed(func(d *policy.Document) {
+				d.People["carol"] = d.People["carla"]
+				delete(d.People, "carla")
+			})
+			w.counted(w.push(w.approval(r, d, "alice")...), 1)
+			w.state(r.ID, approve.Pending)
+			w.same(2, 5)
+		})
+	}
+}
+
+// TestPastDutyTakesNothingAway: who has lost what lets them deny and revoke does not have
+// it again by claiming an earlier time; an admin, or one who is named, may claim what they like.
+func TestPastDutyTakesNothingAway(t *testing.T) {
+	deny := func(w *world, r request.Request, d record.Digest, by string, at time.Time) []file {
+		x := approve.Denial{Head: w.head(record.KindDenial, by), Request: r.ID, RequestDigest: d, Reason: "no"}
+		x.Created = record.At(at)
+		now := w.now
+		w.now = at
+		defer func() { w.now = now }()
+		return w.signed(x, by, record.PathOf(x.Head, r.ID, false))
+	}
+	revoke := func(w *world, r request.Request, d record.Digest, by string, at time.Time) []file {
+		now := w.now
+		w.now = at
+		defer func() { w.now = now }()
+		return revocation(w, r, d, by)
+	}
+	for name, takes := range map[string]func(*world, request.Request, record.Digest, string, time.Time) []file{"denial": deny, "revocation": revoke} {
+		t.Run(name+" by one whose delegation is over", func(t *testing.T) {
+			w := lending(t)
+			w.counted(w.push(w.delegation("carol", "bob")...), 1)
+			during := w.now.Add(time.Minute)
+			w.later(8 * time.Hour)
+			r, d := w.askedBy("zoe")
+			w.refused(w.push(takes(w, r, d, "bob", w.now)...), map[string]string{"denial": string(policy.NotApprover), "revocation": string(policy.NotAllowed)}[name])
+			w.refused(w.push(takes(w, r, d, "bob", during)...), map[string]string{"denial": string(policy.NotApprover), "revocation": string(policy.NotAllowed)}[name])
+			w.state(r.ID, approve.Pending)
+			w.counted(w.push(takes(w, r, d, "carol", during)...), 1)
+			w.same(1, 3)
+		})
+		t.Run(name+" by one whose delegation has ended since", func(t *testing.T) {
+			w := lending(t)
+			w.counted(w.push(w.delegation("carol", "bob")...), 1)
+			r, d := w.askedBy("zoe")
+			during := w.now.Add(time.Minute)
+			w.later(6 * time.Hour)
+			w.counted(w.push(w.heartbeat("robot")...), 1)
+			w.refused(w.push(takes(w, r, d, "bob", during)...), map[string]string{"denial": string(policy.NotApprover), "revocation": string(policy.NotAllowed)}[name])
+			w.counted(w.push(takes(w, r, d, "erin", during)...), 1)
+			w.same(1, 3)
+		})
+		t.Run(name+" by one whose watch is over", func(t *testing.T) {
+			w := lending(t)
+			w.changed(func(d *policy.Document) {
+				d.Rosters = map[string][]policy.Shift{"watch": {{People: []string{"bob"}, From: record.At(w.now.Add(-time.Hour)), Until: record.At(w.now.Add(time.Hour))}}}
+				d.Rules[0].Stages[0].Approvers = []string{"carol", "roster:watch"}
+			})
+			during := w.now
+			w.later(4 * time.Hour)
+			r, d := w.askedBy("zoe")
+			w.refused(w.push(takes(w, r, d, "bob", during)...), map[string]string{"denial": string(policy.NotApprover), "revocation": string(policy.NotAllowed)}[name])
+			w.counted(w.push(takes(w, r, d, "alice", during)...), 1)
+			w.same(1, 3)
+		})
+		t.Run(name+" in time, by a clock that is behind", func(t *testing.T) {
+			w := lending(t)
+			w.counted(w.push(w.delegation("carol", "bob")...), 1)
+			w.later(3 * time.Hour)
+			r, d := w.askedBy("zoe")
+			w.counted(w.push(takes(w, r, d, "bob", w.now.Add(-30*time.Minute))...), 1)
+		})
 	}
 }

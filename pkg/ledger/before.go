@@ -1,12 +1,10 @@
 package ledger
 
 import (
-	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/jitaccess/jit/pkg/approve"
 	"github.com/jitaccess/jit/pkg/policy"
@@ -18,12 +16,14 @@ import (
 // the policy in force asks for it. The error is a refusal where what r extends
 // cannot be extended.
 func (f *fold) before(r request.Request) (b request.Before, err error) {
+	b.Locked = f.lockedOut(f.policies.Latest())
 	if r.Extends != "" {
 		if b.Base, err = f.base(r); err != nil {
 			return b, err
 		}
 	}
-	if !r.NeedsPast(f.policies.Latest()) {
+	needed, unread := r.NeedsPast(f.policies.Latest())
+	if !needed {
 		return b, nil
 	}
 	// What this fold holds in memory is looked for in the index too.
@@ -33,7 +33,7 @@ func (f *fold) before(r request.Request) (b request.Before, err error) {
 	if err := f.findOpen(); err != nil {
 		return b, err
 	}
-	b.Past, err = f.past(f.policies, r.By, r.Created.Time)
+	b.Past, err = f.past(f.policies, r, unread)
 	return b, err
 }
 
@@ -52,100 +52,17 @@ func (f *fold) findOpen() error {
 	return nil
 }
 
-// past gives what a person has open and had, and what is open of all, at a time
-// under a succession of policies.
-func (x index) past(h policy.History, person string, at time.Time) (*policy.Past, error) {
-	past := &policy.Past{InRole: map[string]int{}}
-	// What is known to be settled may not have been yet at that time.
-	type pending struct {
-		approve.Case
-		by     string
-		grants []approve.GrantDecision // that are not settled
-	}
-	open := map[record.ID]pending{}
-	var order []record.ID
-	err := x.each(`SELECT body, person FROM (SELECT id FROM requests WHERE state IS NULL UNION ALL SELECT id FROM requests WHERE quiet >= ?) few
-		CROSS JOIN requests r ON r.id = few.id ORDER BY r.id`, func(rows *sql.Rows) error {
-		c, by, err := caseOf(rows)
-		if err != nil {
-			return err
-		}
-		d := approve.Decide(h, c, at)
-		id := c.Request.Record.ID
-		if d.Debt.Open() && by == person {
-			past.Debts = append(past.Debts, id)
-		}
-		p := pending{Case: c, by: by}
-		for _, g := range d.Grants {
-			if !d.State.Settled() && !g.State.Settled() {
-				p.grants = append(p.grants, g)
-			}
-		}
-		if len(p.grants) > 0 {
-			open[id], order = p, append(order, id)
-		}
-		return nil
-	}, at.Unix())
-	if err != nil {
-		return nil, err
-	}
-	for _, id := range order {
-		p := open[id]
-		if _, both := open[p.Request.Record.Extends]; both {
-			continue // it goes on with what is counted already
-		}
-		for _, g := range p.grants {
-			past.InRole[g.Grant.String()]++
-			if p.by == person {
-				past.Open = append(past.Open, held(p.Case, g))
-			}
-		}
-	}
-	err = x.each(`SELECT body, person FROM requests WHERE person = ? ORDER BY id DESC LIMIT ?`, func(rows *sql.Rows) error {
-		c, _, err := caseOf(rows)
-		if err != nil {
-			return err
-		}
-		d := approve.Decide(h, c, at)
-		for _, g := range d.Grants {
-			if g.State.Settled() || d.State.Settled() {
-				old := held(c, g)
-				if d.State.Settled() && d.Closed.Before(old.Until) {
-					old.Until = d.Closed
-				}
-				if !old.Until.After(old.Since) { // it ended before it opened
-					old.Since, old.Until = time.Time{}, time.Time{}
-				}
-				past.Recent = append(past.Recent, old)
-			}
-		}
-		return nil
-	}, person, policy.MaxRecent)
-	return past, err
-}
-
-func caseOf(rows *sql.Rows) (c approve.Case, person string, err error) {
-	var body []byte
-	if err := rows.Scan(&body, &person); err != nil {
-		return c, "", err
-	}
-	return c, person, unpack(body, &c)
-}
-
-func held(c approve.Case, g approve.GrantDecision) policy.Held {
-	return policy.Held{Request: c.Request.Record.ID, Resource: g.Resource, Role: g.Role, State: string(g.State), Since: g.Opens, Until: g.Ends}
-}
-
 // Before gives what a request would be judged by that came next.
 func (l *Ledger) Before(r request.Request) (b request.Before, err error) {
+	b.Locked = l.lockedOut(l.Policy())
 	x := index{l.db}
 	if r.Extends != "" {
 		if b.Base, err = base(l.policies, r, x.request); err != nil {
 			return b, err
 		}
 	}
-	if r.NeedsPast(l.Policy()) {
-		b.Past, err = x.past(l.policies, r.By, r.Created.Time)
+	if needed, unread := r.NeedsPast(l.Policy()); needed {
+		b.Past, err = x.past(l.policies, r, unread)
 	}
 	return b, err
 }
@@ -171,6 +88,9 @@ func base(h policy.History, r request.Request, kase func(record.ID) (approve.Cas
 	if d.State != approve.Active {
 		return nil, refuse(policy.NotExtendable, "ask anew: jit request", "request %s is %s; only what is open can be extended", short, d.State)
 	}
+	if len(c.Extended) >= request.MaxExtensions {
+		return nil, refuse(policy.ExtendsTooOften, "ask anew when it has ended", "%d extensions of request %s were asked for already", len(c.Extended), short)
+	}
 	for _, id := range c.Extended {
 		next, err := kase(id)
 		if err != nil {
@@ -185,15 +105,17 @@ func base(h policy.History, r request.Request, kase func(record.ID) (approve.Cas
 		if g.State != approve.Active {
 			continue // of a bundle that opens in parts, only what is open is prolonged
 		}
-		part := request.BasePart{Grant: g.Grant, Opens: g.Opens, Ends: g.Ends}
+		part := request.BasePart{Grant: g.Grant, Opens: g.Opens, Ends: g.Ends, Meaning: g.Meaning.Digest()}
 		if before := c.Before.Base.Of([]request.Grant{g.Grant}); before != nil && len(before.Parts) > 0 {
 			part.Opens = before.Parts[0].Opens
 		}
 		b.Parts = append(b.Parts, part)
 	}
 	if before := c.Before.Base; before != nil {
-		b.Keys = append(b.Keys, before.Keys...)
+		b.Keys, b.Extensions = append(b.Keys, before.Keys...), before.Extensions+1
 	}
+	slices.Sort(b.Keys)
+	b.Keys = slices.Compact(b.Keys)
 	return b, nil
 }
 

@@ -47,6 +47,14 @@ func (c *cast) fingerprint(key string) record.Fingerprint { return c.certs[key].
 // owner gives the name of the one to whom a key belongs.
 func owner(key string) string { name, _, _ := strings.Cut(key, "."); return name }
 
+// keyOf gives a key of one who is called so: carol has a second name.
+func keyOf(name string) string {
+	if name == "carla" {
+		return "carol"
+	}
+	return name
+}
+
 // sign gives a record's file and that of its signature, made at a time.
 func (c *cast) sign(text, key, path string, at time.Time) []file {
 	c.at = at
@@ -83,6 +91,7 @@ type terms struct {
 	driver    string // of web
 	machines  string // " robot rover"
 	oneKey    bool   // alice has only her second key
+	renamed   bool   // carol is called carla
 	lending   int    // for how many hours one may delegate, or 0
 	delegates string // to whom, or empty: everybody
 	family           // what has to do with other requests
@@ -123,6 +132,7 @@ var changes = []struct {
 	{"both machines are back", func(t *terms) { t.machines = " robot rover" }},
 	{"alice has one key", func(t *terms) { t.oneKey = true }},
 	{"alice has two keys", func(t *terms) { t.oneKey = false }},
+	{"carol is called carla, or not", func(t *terms) { t.renamed = !t.renamed }},
 	{"one may not delegate", func(t *terms) { t.lending, t.delegates = 0, "" }},
 	{"one may delegate for long", func(t *terms) { t.lending, t.delegates = 100, "" }},
 	{"one may delegate to ops", func(t *terms) { t.lending, t.delegates = 24, "team:ops" }},
@@ -155,6 +165,11 @@ func (c *cast) bodyOf(t terms) policy.Body {
 	}
 	for _, name := range strings.Fields(t.gone) {
 		delete(b.People, name)
+	}
+	if carol, there := b.People["carol"]; there && t.renamed {
+		b.People["carla"] = carol
+		delete(b.People, "carol")
+		b.Admins.People = strings.Fields(strings.ReplaceAll(t.admins, "carol", "carla"))
 	}
 	for _, name := range strings.Fields(t.machines) {
 		b.Reconcilers[name] = policy.Reconciler{Keys: []record.Fingerprint{c.fingerprint(name)}, Resources: map[string][]string{"robot": {"db", "web"}, "rover": {"db"}}[name]}

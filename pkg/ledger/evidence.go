@@ -79,8 +79,8 @@ func (l *Ledger) Sights() (all []Sight, err error) {
 }
 
 // Seen gives the newest position that a counted record by another key than this one
-// had seen; 0 for none. A key counts that belongs to somebody in the policy in force
-// and is not revoked as compromised.
+// had seen; 0 for none. A key counts that belongs to somebody in the policy in force,
+// is not revoked as compromised, and is not locked, nor is its owner.
 func (l *Ledger) Seen(by record.Fingerprint) (position int, err error) {
 	all, err := l.Sights()
 	p := l.policies.Latest()
@@ -88,8 +88,8 @@ func (l *Ledger) Seen(by record.Fingerprint) (position int, err error) {
 		if s.Key == by || s.Head <= position || p == nil {
 			continue
 		}
-		_, known := p.OwnerOf(s.Key)
-		if _, void := l.void[s.Key]; known && !void {
+		owner, known := p.OwnerOf(s.Key)
+		if _, void := l.void[s.Key]; known && !void && l.locks.Refuse(owner, s.Key) == nil {
 			position = s.Head
 		}
 	}
@@ -132,12 +132,12 @@ func (l *Ledger) Evidence(key record.Fingerprint, from, to time.Time) (e Evidenc
 			e.Answered = at
 		}
 		return nil
-	}, firstID(from), firstID(to.Add(time.Second)), key.Bytes())
+	}, firstID(from.Add(-record.MaxSkew)), firstID(to.Add(record.MaxSkew+time.Second)), key.Bytes())
 	return e, err
 }
 
-// firstID gives the least bytes of an id of a time. An id is made with the time that
-// its record claims.
+// firstID gives the least bytes of an id of a time. An id is within
+// [record.MaxSkew] of the time that its record claims.
 func firstID(at time.Time) []byte {
 	var b [16]byte
 	if ms := at.UnixMilli(); ms > 0 {

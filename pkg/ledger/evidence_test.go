@@ -8,6 +8,7 @@ import (
 	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/receipt"
 	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/revoke"
 )
 
 func (w *world) heartbeat(by string, change ...func(*record.Head)) []file {
@@ -95,6 +96,12 @@ func TestWhatIsNoEvidence(t *testing.T) {
 			return w.push(files...)
 		}, 1},
 		{"of a stolen key", func(w *world) ledger.Report { return w.push(w.revoked("bob", record.RevokedHard)) }, 0},
+		{"of a locked key", func(w *world) ledger.Report {
+			return w.push(w.lock("alice", "", func(l *revoke.Lock) { l.Head.Head, l.Key = string(w.commits[0]), w.key("bob") })...)
+		}, 1},
+		{"of somebody who is locked", func(w *world) ledger.Report {
+			return w.push(w.lock("alice", "bob", func(l *revoke.Lock) { l.Head.Head = string(w.commits[0]) })...)
+		}, 1},
 		{"of a retired key, which was good at the time", func(w *world) ledger.Report { return w.push(w.revoked("bob", record.RevokedSoft)) }, 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -108,6 +115,32 @@ func TestWhatIsNoEvidence(t *testing.T) {
 			}
 			w.seen("robot", c.want)
 			w.same(1)
+		})
+	}
+}
+
+// TestLockedGivesNoEvidence: whoever is locked may still cancel, and has seen nothing by
+// it, not even when the lock is lifted.
+func TestLockedGivesNoEvidence(t *testing.T) {
+	t.Parallel()
+	for _, what := range []string{"the key", "the person"} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			r, digest := w.asked() // at 2, having seen 1
+			lock := w.lock("alice", "bob")
+			if what == "the key" {
+				lock = w.lockKey("alice", "bob")
+			}
+			w.counted(w.push(lock...), 1)                 // at 3, having seen 2
+			w.counted(w.push(w.heartbeat("robot")...), 1) // at 4
+			c := revoke.Cancellation{Head: w.head(record.KindCancellation, "bob"), Request: r.ID, RequestDigest: digest}
+			w.counted(w.push(w.signed(c, "bob", record.PathOf(c.Head, r.ID, false))...), 1)
+			w.seen("robot", 2)
+			w.counted(w.push(w.unlock("alice")...), 1) // at 6, having seen 5
+			w.seen("robot", 5)
+			w.seen("alice", 3) // by robot: bob's cancellation had seen 4
+			w.same(1, 3)
 		})
 	}
 }

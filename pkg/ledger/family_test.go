@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"context"
+	"crypto/rand"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +41,29 @@ func (w *world) ask(change ...func(*request.Request)) (request.Request, record.D
 	r, files := w.request(change...)
 	w.counted(w.push(files...), 1)
 	return r, record.Sum([]byte(files[0].data))
+}
+
+// otherApart gives the other resource a rule of its own, without the terms of the one.
+func (w *world) otherApart() {
+	w.Helper()
+	w.policy(func(b *policy.Body) {
+		b.Rules = append(b.Rules, w.body.Rules[0])
+		b.Rules[0].Resources, b.Rules[1].Resources, b.Rules[1].Name = []string{"db"}, []string{"other"}, "other"
+	})
+}
+
+// askInVain asks for other things, and takes it all back.
+func (w *world) askInVain(times int) {
+	w.Helper()
+	var asked, takenBack []file
+	for range times {
+		r, files := w.request(func(r *request.Request) { r.Grants[0].Resource = "other" })
+		asked = append(asked, files...)
+		c := revoke.Cancellation{Head: w.head(record.KindCancellation, "bob"), Request: r.ID, RequestDigest: record.Sum([]byte(files[0].data))}
+		takenBack = append(takenBack, w.signed(c, "bob", record.PathOf(c.Head, r.ID, false))...)
+	}
+	w.counted(w.push(asked...), times)
+	w.counted(w.push(takenBack...), times)
 }
 
 // granted is ask and an approval by carol.
@@ -326,6 +350,47 @@ func TestEmergencies(t *testing.T) {
 	w.all()
 }
 
+// TestManyExtensions: access is prolonged so many times, and what it rests on is not
+// counted more than once.
+func TestManyExtensions(t *testing.T) {
+	w := newWorld(t)
+	w.rule(func(r *policy.Rule) {
+		r.Approve, r.Stages = policy.ApproveAuto, nil
+		r.MaxTotal = record.Duration{Duration: 8 * time.Hour}
+	})
+	first, digest := w.ask()
+	short := func(r *request.Request, ends time.Time) func(*request.Request) {
+		return func(x *request.Request) {
+			extends(*r, ends)(x)
+			x.Duration = record.Duration{Duration: time.Second}
+		}
+	}
+	r, ends := first, w.now.Add(time.Hour)
+	for range request.MaxExtensions {
+		r, _ = w.ask(short(&r, ends))
+		ends = ends.Add(time.Second)
+	}
+	w.refusedAsk(policy.ExtendsTooOften, short(&r, ends))
+	e, err := w.l.Request(r.ID, w.now)
+	w.must(err)
+	if b := e.Before.Base; len(b.Keys) != 1 || b.Extensions != request.MaxExtensions-1 {
+		t.Errorf("the last rests on %d keys, after %d extensions", len(b.Keys), b.Extensions)
+	}
+	w.counted(w.push(revocation(w, first, digest, "alice")...), 1)
+	w.state(r.ID, approve.Revoked)
+
+	// As many in vain of one request.
+	s, _ := w.ask()
+	ends = w.now.Add(time.Hour)
+	for range request.MaxExtensions {
+		x, d := w.ask(short(&s, ends))
+		c := revoke.Cancellation{Head: w.head(record.KindCancellation, "bob"), Request: x.ID, RequestDigest: d}
+		w.counted(w.push(w.signed(c, "bob", record.PathOf(c.Head, x.ID, false))...), 1)
+	}
+	w.refusedAsk(policy.ExtendsTooOften, short(&s, ends))
+	w.same()
+}
+
 func TestLimits(t *testing.T) {
 	t.Run("open at once", func(t *testing.T) {
 		w := newWorld(t)
@@ -385,6 +450,65 @@ func TestLimits(t *testing.T) {
 		w.later(3 * time.Hour)
 		w.ask(by("alice"))
 		w.all()
+	})
+	t.Run("in one role, and somebody dates a request ahead", func(t *testing.T) {
+		w := newWorld(t)
+		w.rule(func(r *policy.Rule) { r.MaxOpenPerRole = 1; r.Approve, r.Stages = policy.ApproveAuto, nil })
+		now := w.now
+		w.later(365 * 24 * time.Hour)
+		x, _ := w.ask(by("erin"))
+		w.now = now
+		w.state(x.ID, approve.Scheduled)
+		w.ask()
+		w.all()
+	})
+	t.Run("cooling off, whatever else is asked for", func(t *testing.T) {
+		w := newWorld(t)
+		w.rule(func(r *policy.Rule) { r.CoolingOff = record.Duration{Duration: 24 * time.Hour} })
+		w.otherApart()
+		r, digest := w.granted()
+		w.later(30 * time.Minute)
+		w.refusedAsk(policy.CoolingOff) // while it is open
+		w.later(29 * time.Minute)
+		w.refusedAsk(policy.CoolingOff) // a minute before it ends
+		w.counted(w.push(revocation(w, r, digest, "alice")...), 1)
+		w.askInVain(policy.MaxRecent + 1)
+		w.later(time.Minute)
+		w.refusedAsk(policy.CoolingOff)
+		w.later(24 * time.Hour)
+		w.ask()
+		w.refusedAsk(policy.CoolingOff) // one waits
+		w.same()
+	})
+	t.Run("what was had is not pushed out by what was taken back", func(t *testing.T) {
+		w := newWorld(t)
+		w.rule(func(r *policy.Rule) {
+			r.Conditions = []policy.Condition{{Expr: `!recent.exists(h, h.resource == "db" && h.state == "revoked")`, Message: "it was taken away"}}
+		})
+		w.otherApart()
+		r, digest := w.granted()
+		w.counted(w.push(revocation(w, r, digest, "alice")...), 1)
+		w.later(time.Minute)
+		w.refusedAsk(policy.ConditionFailed)
+		w.askInVain(policy.MaxRecent + 1)
+		w.refusedAsk(policy.ConditionFailed)
+		w.same()
+	})
+	t.Run("an id of another time", func(t *testing.T) {
+		w := newWorld(t)
+		for _, at := range []time.Time{time.Unix(0, 0), w.now.Add(-2 * time.Minute), w.now.Add(2 * time.Minute), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)} {
+			id, err := record.NewID(at, rand.Reader)
+			w.must(err)
+			r := request.Request{Head: w.head(record.KindRequest, "bob"), Grants: []request.Grant{{Resource: "db", Role: "read"}},
+				Duration: record.Duration{Duration: time.Hour}, Reason: "to look", Expires: record.At(w.now.Add(2 * time.Hour))}
+			r.ID = id
+			data, err := record.Encode(r)
+			w.must(err)
+			sig, err := w.signers["bob"].Sign(t.Context(), data)
+			w.must(err)
+			path := record.PathOf(r.Head, "", false)
+			w.refused(w.push(file{path, string(data)}, file{record.SignaturePath(path), string(sig)}), string(record.ReasonIDTime))
+		}
 	})
 	t.Run("cooling off", func(t *testing.T) {
 		w := newWorld(t)

@@ -160,8 +160,22 @@ func TestReasons(t *testing.T) {
 		{"no certificate", "cert-armor", func(w *world) []file {
 			return []file{{record.CertificatePath(w.certs["bob"].Fingerprint(), []byte("x")), "x"}}
 		}},
-		{"policy by no admin", "", func(w *world) []file { // kept as a proposal that nobody supports
+		{"policy by no admin", string(policy.NotAdmin), func(w *world) []file {
 			_, f := w.proposal("bob", nil)
+			return f
+		}},
+		{"policy by one whom it makes an admin", string(policy.NotAdmin), func(w *world) []file {
+			_, f := w.proposal("bob", func(d *policy.Document) { d.Admins.People = []string{"alice", "bob"} })
+			return f
+		}},
+		{"policy by no admin, of which nothing is read", string(policy.NotAdmin), func(w *world) []file {
+			_, f := w.proposal("bob", func(d *policy.Document) { d.Admins.Threshold = 0 })
+			return f
+		}},
+		{"policy that replaces another, of which nothing is compiled", string(policy.NotReplacing), func(w *world) []file {
+			_, f := w.proposal("alice", func(d *policy.Document) {
+				d.Replaces, d.Rules = record.Sum([]byte("x")), append(slices.Clone(d.Rules), policy.Rule{Requires: policy.Requires{Reason: "("}})
+			})
 			return f
 		}},
 		{"policy that replaces another", string(policy.NotReplacing), func(w *world) []file {
@@ -316,16 +330,16 @@ func TestPolicyVersions(t *testing.T) {
 	// The old version put forward again, as it was signed: not in force.
 	_, again := w.proposal("alice", func(d *policy.Document) { d.Replaces = w.first; d.Body = firstBody })
 	w.refused(w.push(again...), string(policy.NotReplacing))
-	// By no admin, and approved by none.
-	bobs, b := w.proposal("bob", nil)
+	// Approved by no admin.
+	third, b := w.proposal("alice", func(d *policy.Document) { d.Admins.Threshold = 2 })
 	w.counted(w.push(b...), 1)
-	w.refused(w.push(w.policyApproval(bobs, b[0], "carol")...), string(policy.NotAdmin))
+	w.refused(w.push(w.policyApproval(third, b[0], "carol")...), string(policy.NotAdmin))
 	if w.l.Policy().ID() != rival.ID {
-		t.Error("a proposal of no admin is in force")
+		t.Error("what no other admin agreed to is in force")
 	}
 	// Too late.
 	w.now = w.now.Add(25 * time.Hour)
-	w.refused(w.push(w.policyApproval(bobs, b[0], "alice")...), string(policy.Lapsed))
+	w.refused(w.push(w.policyApproval(third, b[0], "erin")...), string(policy.Lapsed))
 	w.same(0, 1, 4)
 }
 

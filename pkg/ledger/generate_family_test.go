@@ -102,7 +102,7 @@ func askText(r request.Request) string {
 func (m *maker) takeAtOnce() {
 	key := pick(m, "bob", "carol", "bob", "dave", "bob", "alice")
 	if i := slices.IndexFunc(m.asked, func(a askedFor) bool { return a.Emergency }); i >= 0 && m.seldom(128) {
-		key = m.asked[i].By // once more
+		key = keyOf(m.asked[i].By) // once more
 	}
 	r := request.Request{Grants: []request.Grant{{Resource: "db", Role: pick(m, "read", "read", "write")}}, Emergency: true,
 		Duration: record.Duration{Duration: pick[time.Duration](m, 1, 1, 1, 1, 2) * time.Hour}}
@@ -142,7 +142,7 @@ func (m *maker) extend() bool {
 	if !open && !m.seldom(24) {
 		return false
 	}
-	key := base.By
+	key := keyOf(base.By)
 	if !slices.Contains(keyNames, key) || m.seldom(12) {
 		key = pick(m, "bob", "carol", "dave")
 	}

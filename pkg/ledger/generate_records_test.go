@@ -17,9 +17,12 @@ import (
 // the time.
 
 // id gives ids whose order is not that in which they are made.
-func (m *maker) id() record.ID {
+func (m *maker) id() record.ID { return m.idOf(m.now) }
+
+// idOf is id for a record of another time.
+func (m *maker) idOf(at time.Time) record.ID {
 	sum := sha256.Sum256(fmt.Append(nil, "id", len(m.ids)))
-	id, err := record.NewID(m.now, bytes.NewReader(sum[:]))
+	id, err := record.NewID(at, bytes.NewReader(sum[:]))
 	if err != nil {
 		panic(err)
 	}
@@ -42,7 +45,7 @@ func headText(h record.Head) string {
 
 // lay writes a record, signs it and delivers it. Some have a flaw.
 func (m *maker) lay(kind record.Kind, key string, beside record.ID, besidePolicy bool, what string, fields func(record.Head) string) (record.Head, record.Digest) {
-	h := record.Head{APIVersion: record.APIVersion, Kind: kind, ID: m.id(), Store: m.ref.identity, Head: string(m.tip()), Created: record.At(m.now), By: owner(key)}
+	h := record.Head{APIVersion: record.APIVersion, Kind: kind, Store: m.ref.identity, Head: string(m.tip()), Created: record.At(m.now), By: m.called(key)}
 	odd := 40
 	if kind == record.KindReceipt {
 		odd = 110 // the newest of them bounds what others may claim
@@ -52,6 +55,7 @@ func (m *maker) lay(kind record.Kind, key string, beside record.ID, besidePolicy
 		h.Created = record.At(m.now.Add(time.Duration(off) * time.Minute))
 		what += fmt.Sprintf(", as of %s", h.Created.Format("02 15:04"))
 	}
+	h.ID = m.idOf(h.Created.Time)
 	switch n := m.throw(); {
 	case n < 208:
 	case n < 222:
@@ -74,8 +78,12 @@ func (m *maker) lay(kind record.Kind, key string, beside record.ID, besidePolicy
 	case n < 241:
 		h.Store = ""
 		what += ", for no store"
-	case n < 247:
+	case n < 244:
 		h.ID = pick(m, m.ids...)
+		h.Created = record.At(h.ID.Time())
+		what += ", with the id, and the time, of " + h.ID.Short()
+	case n < 247:
+		h.ID = pick(m, m.ids[0], m.idOf(m.now.AddDate(50, 0, 0)), m.idOf(time.Unix(0, 0)), m.idOf(h.Created.Add(2*time.Minute)))
 		what += ", with the id " + h.ID.Short()
 	case n < 253:
 		key = pick(m, keyNames...)
@@ -84,6 +92,17 @@ func (m *maker) lay(kind record.Kind, key string, beside record.ID, besidePolicy
 	text := headText(h) + fields(h)
 	m.deliver(m.sign(text, key, record.PathOf(h, beside, besidePolicy), h.Created.Time), fmt.Sprintf("%s [%s]", what, h.ID.Short()))
 	return h, record.Sum([]byte(text))
+}
+
+// called gives the name that the policy in force gives to the owner of a key, or the one
+// that they began with.
+func (m *maker) called(key string) string {
+	if len(m.ref.counted) > 0 {
+		if name, ok := m.ref.inForce().OwnerOf(m.fingerprint(key)); ok {
+			return name
+		}
+	}
+	return owner(key)
 }
 
 // about gives the fields that name a request or policy version.
@@ -179,12 +198,17 @@ func (m *maker) besides(kind record.Kind) {
 	}
 	key := pick(m, "carol", "alice", "dave")
 	if q, ok := m.ref.request(r.ID); ok && kind == record.KindWithdrawal && len(q.Approvals) > 0 {
-		key = q.Approvals[len(q.Approvals)-1].Record.By
+		key = keyOf(q.Approvals[len(q.Approvals)-1].Record.By)
 	} else if kind == record.KindCancellation {
-		key = r.By
+		key = keyOf(r.By)
 	}
 	if kind == record.KindDenial || kind == record.KindRevocation {
 		key, r = m.actor(key, r)
+		if at, ok := m.pastDuty(); ok && m.seldom(60) {
+			now := m.now
+			m.now, key = at, "bob"
+			defer func() { m.now = now }()
+		}
 	}
 	if m.seldom(24) {
 		key = pick(m, keyNames...)

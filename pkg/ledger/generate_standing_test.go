@@ -45,7 +45,7 @@ func (m *maker) countedIDs(kind record.Kind, is func(counted) bool) (ids []recor
 func (m *maker) admin() string {
 	var able []string
 	for _, key := range []string{"alice.2", "dave", "carol"} {
-		if m.ref.inForce().IsAdmin(owner(key)) && !m.ref.isLocked(owner(key), m.fingerprint(key)) {
+		if m.ref.inForce().IsAdmin(m.called(key)) && !m.ref.isLocked(m.called(key), m.fingerprint(key)) {
 			able = append(able, key)
 		}
 	}
@@ -58,6 +58,9 @@ func (m *maker) admin() string {
 func (m *maker) lock() {
 	by := m.admin()
 	whom := pick(m, "bob", "carol", "bob", "dave", "alice", "carol", "nobody")
+	if slices.Contains(keyNames, whom) {
+		whom = m.called(whom)
+	}
 	field := "person: " + whom
 	if m.seldom(90) {
 		whom = pick(m, keyNames...)
@@ -79,6 +82,9 @@ func (m *maker) unlock(id record.ID) {
 
 func (m *maker) delegate() {
 	by, to := pick(m, "alice", "carol", "alice", "dave", "carol", "alice.2", "bob"), pick(m, "bob", "bob", "bob", "bob", "carol", "alice", "dave", "nobody")
+	if slices.Contains(keyNames, to) {
+		to = m.called(to)
+	}
 	hours := time.Duration(pick(m, 20, 20, 8, 2, 60))
 	m.lay(record.KindDelegation, by, "", false, fmt.Sprintf("%s delegates to %s for %dh", owner(by), to, hours), func(h record.Head) string {
 		s := "to: " + to + "\n"
@@ -113,6 +119,16 @@ func (m *maker) actor(key string, r askedFor) (string, askedFor) {
 		}
 	}
 	return "bob", r
+}
+
+// pastDuty gives a time at which bob acted for somebody, and does not any more.
+func (m *maker) pastDuty() (at time.Time, ok bool) {
+	for i, c := range m.ref.counted {
+		if d, is := c.value.(approve.Delegation); is && d.To == "bob" && d.Begins().Before(m.now) && m.ref.delegationState(i, m.now) != approve.DelegationActive {
+			return d.Begins().Add(time.Minute), true
+		}
+	}
+	return at, false
 }
 
 // asker gives, rather often, one for whose request somebody else is acting.

@@ -40,7 +40,8 @@ CREATE TABLE IF NOT EXISTS floors (
 	PRIMARY KEY (resource, reconciler)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS requests (
 	id BLOB PRIMARY KEY, person TEXT NOT NULL, body BLOB NOT NULL,
-	state TEXT, quiet INTEGER);
+	position INTEGER NOT NULL, ord INTEGER NOT NULL,
+	state TEXT, quiet INTEGER, had INTEGER);
 CREATE TABLE IF NOT EXISTS proposals (
 	id BLOB PRIMARY KEY, body BLOB NOT NULL, forced INTEGER NOT NULL, since INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS aside (
@@ -58,7 +59,8 @@ CREATE INDEX IF NOT EXISTS records_beside ON records (beside, position, ord);
 // openIndices find what is open, and whose.
 const openIndices = `
 CREATE INDEX IF NOT EXISTS requests_open ON requests (id) WHERE state IS NULL;
-CREATE INDEX IF NOT EXISTS requests_person ON requests (person, id);
+CREATE INDEX IF NOT EXISTS requests_person ON requests (person, position, ord);
+CREATE INDEX IF NOT EXISTS requests_whose ON requests (person, quiet);
 CREATE INDEX IF NOT EXISTS requests_quiet ON requests (quiet) WHERE quiet IS NOT NULL;
 `
 
@@ -67,6 +69,7 @@ DROP INDEX IF EXISTS records_tail;
 DROP INDEX IF EXISTS records_beside;
 DROP INDEX IF EXISTS requests_open;
 DROP INDEX IF EXISTS requests_person;
+DROP INDEX IF EXISTS requests_whose;
 DROP INDEX IF EXISTS requests_quiet;
 `
 
@@ -143,7 +146,7 @@ func (s state) clone() state {
 func (x index) each(query string, scan func(*sql.Rows) error, args ...any) (err error) {
 	rows, err := x.Query(query, args...)
 	if err != nil {
-		return err
+		return damage(err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
@@ -151,7 +154,7 @@ func (x index) each(query string, scan func(*sql.Rows) error, args ...any) (err 
 			return err
 		}
 	}
-	return rows.Err()
+	return damage(rows.Err())
 }
 
 func (x index) load() (state, error) {
@@ -318,7 +321,7 @@ func (x index) get(into any, query string, args ...any) error {
 		return ErrNotFound
 	}
 	if err != nil {
-		return err
+		return damage(err)
 	}
 	return json.Unmarshal(body, into)
 }
@@ -330,7 +333,7 @@ func (x index) request(id record.ID) (c approve.Case, err error) {
 		return c, ErrNotFound
 	}
 	if err != nil {
-		return c, err
+		return c, damage(err)
 	}
 	return c, unpack(body, &c)
 }
@@ -342,14 +345,15 @@ func (x index) saveRequest(c approve.Case, h policy.History, now time.Time) erro
 	if err != nil {
 		return err
 	}
-	var state, quiet any
+	var state, quiet, had any
 	if !now.IsZero() {
 		if d := approve.Decide(h, c, now); quietAt(c, d, now) {
-			state, quiet = string(d.State), quietFrom(c, d)
+			state, quiet, had = string(d.State), quietFrom(c, d), len(ended(c, d)) > 0
 		}
 	}
-	_, err = x.Exec(`INSERT INTO requests VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE
-		SET body = excluded.body, state = excluded.state, quiet = excluded.quiet`, idBytes(c.Request.Record.ID), c.Request.Record.By, body, state, quiet)
+	_, err = x.Exec(`INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE
+		SET body = excluded.body, state = excluded.state, quiet = excluded.quiet, had = excluded.had`,
+		idBytes(c.Request.Record.ID), c.Request.Record.By, body, c.Request.Position, c.Request.Order, state, quiet, had)
 	return err
 }
 
@@ -371,6 +375,6 @@ func (x index) saveProposal(p approve.Proposal, forced int, since time.Time) err
 // since a time may change. One that had ended, and could not be decided any more
 // either, is as it was: a policy decides nothing from before it.
 func (x index) forget(since time.Time) error {
-	_, err := x.Exec(`UPDATE requests SET state = NULL, quiet = NULL WHERE quiet >= ?`, since.Unix())
+	_, err := x.Exec(`UPDATE requests SET state = NULL, quiet = NULL, had = NULL WHERE quiet >= ?`, since.Unix())
 	return err
 }

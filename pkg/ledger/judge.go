@@ -55,6 +55,8 @@ func (f *fold) judge(c candidate) error {
 			return unseen
 		}
 	}
+	// What one who is locked may still sign shows nothing: it may be the thief's.
+	shut := f.locks.Refuse(h.By, v.Primary()) != nil
 	if err := f.admit(v, c, headAt); err != nil {
 		return err
 	}
@@ -63,7 +65,9 @@ func (f *fold) judge(c candidate) error {
 			return err
 		}
 	}
-	f.see(v, headAt)
+	if !shut {
+		f.see(v, headAt)
+	}
 	return f.count(v, c)
 }
 
@@ -116,7 +120,7 @@ func (f *fold) standing(v record.Verified) error {
 	if machine := h.Kind == record.KindReceipt || h.Kind == record.KindHeartbeat; machine == person {
 		return refuse(ReasonNotReconciler, "%s cannot sign a %s", h.By, h.Kind)
 	}
-	return f.mayActHere(h, v.Primary())
+	return f.mayActHere(v)
 }
 
 // admit judges a record by what it means, and gives it its effect.
@@ -200,36 +204,54 @@ func (f *fold) first(v record.Verified, c candidate) error {
 }
 
 // propose takes a policy version that is put forward.
+//
+// A version costs every machine more than any other record does, and decides what all
+// others mean. So only admins of the one in force put one forward, and nothing is read
+// of what others write.
 func (f *fold) propose(v record.Verified, headAt int) error {
+	now := f.policies.Latest()
+	if by := v.Head().By; !now.IsAdmin(by) {
+		return &policy.Refusal{Code: policy.NotAdmin, Message: by + " is not an admin, and only admins propose a policy version",
+			Hint: "give the file to one of the admins, to run: jit policy propose FILE"}
+	}
 	doc, err := record.Decode[policy.Document](v, record.KindPolicy)
 	if err != nil {
 		return err
 	}
-	p, err := policy.Compile(doc, v.Digest())
-	if err != nil {
-		return err
-	}
-	now := f.policies.Latest()
 	switch {
 	case doc.Replaces != now.Digest():
 		return &policy.Refusal{Code: policy.NotReplacing, Message: "it replaces a version that is not in force here"}
 	case doc.Expires == nil || !doc.Expires.After(doc.Created.Time) || doc.Expires.Sub(doc.Created.Time) > MaxProposal:
 		return &policy.Refusal{Code: policy.PendingTooLong, Message: fmt.Sprintf("a proposal must expire within %s", record.Duration{Duration: MaxProposal})}
 	}
-	return f.weigh(p, approve.Proposal{Policy: placed(f, v, doc, headAt), Digest: v.Digest()})
+	p, err := policy.Compile(doc, v.Digest())
+	if err != nil {
+		return err
+	}
+	return f.weigh(approve.Proposal{Policy: placed(f, v, doc, headAt), Digest: v.Digest()}, func() (*policy.Policy, error) { return p, nil })
 }
 
 // weigh keeps a proposal, and puts it in force where all have agreed.
-func (f *fold) weigh(p *policy.Policy, proposal approve.Proposal) error {
+func (f *fold) weigh(proposal approve.Proposal, compile func() (*policy.Policy, error)) error {
 	d := approve.DecidePolicy(f.policies.Latest(), proposal)
 	if !d.Reached {
 		return f.saveProposal(proposal, 0, time.Unix(0, 0))
+	}
+	p, err := compile()
+	if err != nil {
+		return err
 	}
 	f.policies = append(f.policies, policy.InForce{Policy: p, Position: f.position, Since: d.At})
 	if err := f.forget(d.At); err != nil {
 		return err
 	}
 	if err := f.endForGone(f.policies[len(f.policies)-1]); err != nil {
+		return err
+	}
+	if err := f.dropAgreements(func(u revoke.Lift) bool { owner, _ := p.OwnerOf(u.Key); return owner != u.By || !p.IsAdmin(u.By) }); err != nil {
+		return err
+	}
+	if err := f.liftAgreed(); err != nil {
 		return err
 	}
 	return f.saveProposal(proposal, f.position, d.At)
@@ -260,11 +282,7 @@ func (f *fold) approvePolicy(v record.Verified, c candidate, headAt int) error {
 		return err
 	}
 	proposal.Approvals = append(proposal.Approvals, x)
-	p, err := policy.Compile(proposal.Policy.Record, proposal.Digest)
-	if err != nil {
-		return err
-	}
-	return f.weigh(p, proposal)
+	return f.weigh(proposal, func() (*policy.Policy, error) { return policy.Compile(proposal.Policy.Record, proposal.Digest) })
 }
 
 func (f *fold) request(v record.Verified, headAt int) error {
@@ -279,6 +297,7 @@ func (f *fold) request(v record.Verified, headAt int) error {
 	if err := r.Allowed(f.policies.Latest(), before); err != nil {
 		return err
 	}
+	before.Locked = nil
 	if err := f.notBackdated(r, r.Created.Time); err != nil {
 		return err
 	}
@@ -292,20 +311,27 @@ func (f *fold) request(v record.Verified, headAt int) error {
 // the history: the newest receipt for a resource of the request, or heartbeat, by a
 // reconciler that still may write one.
 func (f *fold) notBackdated(r request.Request, created time.Time) error {
-	p := f.policies.Latest()
 	for _, g := range r.Grants {
-		var newest time.Time // the same words on every machine, whatever the map's order
-		for by, at := range f.floors[g.Resource] {
-			if p.Reconciles(by, g.Resource) && at.After(newest) {
-				newest = at
-			}
-		}
+		newest := f.floor(f.policies.Latest(), g.Resource)
 		if newest.Sub(created) > approve.Skew && !newest.IsZero() {
 			return &policy.Refusal{Code: policy.Backdated, Message: fmt.Sprintf("it claims %s, and a reconciler of %[3]s wrote at %[2]s what stands before it in the history",
 				created.Format(time.RFC3339), newest.Format(time.RFC3339), g.Resource)}
 		}
 	}
 	return nil
+}
+
+// floor gives the newest time that a reconciler which still may has written for one of
+// some resources; zero for none.
+func (s *state) floor(p *policy.Policy, resources ...string) (newest time.Time) {
+	for _, resource := range resources {
+		for by, at := range s.floors[resource] {
+			if p.Reconciles(by, resource) {
+				newest = later(newest, at)
+			}
+		}
+	}
+	return newest
 }
 
 // voids adds what is known of a key to a case's voids.
@@ -331,11 +357,10 @@ func (f *fold) beside(v record.Verified, c candidate, headAt int) error {
 		return err
 	}
 	p, by := f.policies.Latest(), v.Head().By
-	acting, err := f.actingAt(v.Head())
+	who, acting, err := f.standingAt(v.Head(), kase.Request.Record)
 	if err != nil {
 		return err
 	}
-	who := revoke.Who{By: by, At: v.Head().Created.Time, Acting: acting}
 	switch v.Head().Kind {
 	case record.KindApproval:
 		err = add(f, v, headAt, &kase, &kase.Approvals, approve.DecodeApproval, func(x approve.Placed[approve.Approval]) error {
@@ -349,6 +374,7 @@ func (f *fold) beside(v record.Verified, c candidate, headAt int) error {
 		})
 		if err == nil && len(acting) > 0 {
 			kase.Acting = withActing(kase.Acting, v.Head().ID, acting)
+			err = f.act(kase.Request.Record.ID, acting)
 		}
 	case record.KindDenial:
 		err = add(f, v, headAt, &kase, &kase.Denials, approve.DecodeDenial, func(x approve.Placed[approve.Denial]) error {
@@ -372,7 +398,7 @@ func (f *fold) beside(v record.Verified, c candidate, headAt int) error {
 		})
 	case record.KindAcknowledgement:
 		err = add(f, v, headAt, &kase, &kase.Acks, approve.DecodeAcknowledgement, func(x approve.Placed[approve.Acknowledgement]) error {
-			return errors.Join(kase.Names(x.Record.Request, x.Record.RequestDigest), kase.MayAcknowledge(p, x))
+			return errors.Join(kase.Names(x.Record.Request, x.Record.RequestDigest), kase.MayAcknowledge(f.policies, x))
 		})
 	case record.KindReceipt:
 		err = add(f, v, headAt, &kase, &kase.Receipts, receipt.Decode, func(x approve.Placed[receipt.Receipt]) error {
@@ -393,8 +419,8 @@ func (f *fold) beside(v record.Verified, c candidate, headAt int) error {
 
 // withActing gives a copy of the map with one entry more: cases that are read from
 // one another share it.
-func withActing(have map[record.ID][]string, id record.ID, names []string) map[record.ID][]string {
-	all := map[record.ID][]string{id: names}
+func withActing(have map[record.ID]approve.Acts, id record.ID, acts approve.Acts) map[record.ID]approve.Acts {
+	all := map[record.ID]approve.Acts{id: acts}
 	maps.Copy(all, have)
 	return all
 }
@@ -527,6 +553,9 @@ func (f *fold) voidKey(fpr record.Fingerprint, at time.Time) error {
 		if err := f.family(kase, func(c *approve.Case) { c.Void = f.voids(c.Void, fpr) }); err != nil {
 			return err
 		}
+	}
+	if err := f.dropAgreements(func(u revoke.Lift) bool { return u.Key == fpr }); err != nil {
+		return err
 	}
 	return f.voidDelegations(fpr, at)
 }

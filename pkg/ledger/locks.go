@@ -3,8 +3,6 @@ package ledger
 import (
 	"database/sql"
 	"encoding/json"
-	"errors"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -22,9 +20,13 @@ CREATE TABLE IF NOT EXISTS locks (
 	id BLOB PRIMARY KEY, position INTEGER NOT NULL, ord INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS delegations (
 	id BLOB PRIMARY KEY, giver TEXT NOT NULL, delegate TEXT NOT NULL, key BLOB NOT NULL,
-	until INTEGER NOT NULL, ended INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS delegations_delegate ON delegations (delegate, until);
-CREATE INDEX IF NOT EXISTS delegations_giver ON delegations (giver);
+	begins INTEGER NOT NULL, until INTEGER NOT NULL, ended INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS delegations_delegate ON delegations (delegate, ended, until, begins);
+CREATE INDEX IF NOT EXISTS delegations_going ON delegations (ended, giver, delegate, key);
+CREATE TABLE IF NOT EXISTS acts (
+	giver TEXT NOT NULL, key BLOB NOT NULL, request BLOB NOT NULL,
+	PRIMARY KEY (giver, key, request)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS acts_key ON acts (key);
 `
 
 // Locks gives all locks, those that were lifted too, in the order of the history.
@@ -40,15 +42,48 @@ func (l *Ledger) Agreed(lock record.ID) (names []string, of int) {
 	return l.locks.Agreed(i, p, l.compromised), p.Document().Admins.Threshold
 }
 
-// MayUnlock judges one admin's agreement to lift a lock, were it signed now.
-func (l *Ledger) MayUnlock(x revoke.Unlock) error {
-	return l.locks.MayUnlock(l.Policy(), x, l.compromised)
+// MayLock judges a lock, were it signed now.
+func (l *Ledger) MayLock(x revoke.Lock) error { return l.mayLock(l.Policy(), x) }
+
+func (s *state) mayLock(p *policy.Policy, x revoke.Lock) error {
+	// Whoever dates back does not let an admin seem able whose key has expired.
+	at := later(x.Created.Time, s.floor(p, p.Resources()...))
+	return s.locks.MayLock(p, x, revoke.Keys{
+		Known:       func(k record.Fingerprint) bool { return s.keyring.Lookup(k) != nil },
+		Signs:       func(k record.Fingerprint) bool { c := s.keyring.Lookup(k); return c != nil && c.CanSign(at) == nil },
+		Compromised: s.compromised,
+	})
+}
+
+// MayUnlock judges one admin's agreement, with a key, to lift a lock, were it signed
+// now.
+func (l *Ledger) MayUnlock(x revoke.Unlock, key record.Fingerprint) error {
+	return l.locks.MayUnlock(l.Policy(), x, key, l.compromised)
 }
 
 // Refuse says why nothing counts that a person signs with a key; nil where no lock
 // holds them back.
 func (l *Ledger) Refuse(person string, key record.Fingerprint) error {
 	return l.locks.Refuse(person, key)
+}
+
+// lockedOut gives the people of a policy none of whose keys signs what counts, since a
+// lock holds them back, in order.
+func (s *state) lockedOut(p *policy.Policy) (names []string) {
+	if p == nil {
+		return nil
+	}
+	for _, h := range s.locks {
+		name := h.Person
+		if h.Key != "" {
+			name, _ = p.OwnerOf(h.Key)
+		}
+		if _, ok := p.Person(name); ok && h.Lifted == 0 && !s.locks.Free(p, name) && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // compromised reports whether a key was revoked as compromised.
@@ -59,11 +94,16 @@ func (s *state) compromised(key record.Fingerprint) bool {
 
 // mayActHere refuses what is signed by one who is locked, but for the one thing
 // that only takes away from themselves.
-func (f *fold) mayActHere(h record.Head, key record.Fingerprint) error {
-	if h.Kind == record.KindCancellation {
+func (f *fold) mayActHere(v record.Verified) error {
+	switch h := v.Head(); h.Kind {
+	case record.KindCancellation:
 		return nil
+	case record.KindUnlock:
+		if x, err := revoke.DecodeUnlock(v); err == nil {
+			return f.locks.MaySignUnlock(x, v.Primary(), f.compromised)
+		}
 	}
-	return f.locks.Refuse(h.By, key)
+	return f.locks.Refuse(v.Head().By, v.Primary())
 }
 
 // lock takes a lock: what the locked have signed and is not decided loses it, what
@@ -74,10 +114,10 @@ func (f *fold) lock(v record.Verified) error {
 		return err
 	}
 	p := f.policies.Latest()
-	if err := f.locks.MayLock(p, x, func(k record.Fingerprint) bool { return f.keyring.Lookup(k) != nil }); err != nil {
+	if err := f.mayLock(p, x); err != nil {
 		return err
 	}
-	held := revoke.Held{ID: x.ID, Position: f.position, Order: f.order, At: x.Created.Time, By: x.By, Reason: x.Reason, Person: x.Person, Key: x.Key}
+	held := revoke.Held{ID: x.ID, Position: f.position, Order: f.order, At: x.Created.Time, By: x.By, Reason: x.Reason, Person: x.Person, Key: x.Key, Signed: v.Primary()}
 	if held.Key != "" {
 		held.Owner, _ = p.OwnerOf(held.Key)
 	}
@@ -87,21 +127,67 @@ func (f *fold) lock(v record.Verified) error {
 	}
 	names, keys := []string{x.Person}, []record.Fingerprint{x.Key}
 	l := approve.Locked{ID: x.ID, Position: f.position, Order: f.order, At: x.Created.Time, By: x.By, Reason: x.Reason, Person: x.Person, Key: x.Key}
-	l.For = x.Person
+	inPlaceOf := names
 	if x.Person != "" {
 		// What they signed under a name that they had before is theirs as well.
 		person, _ := p.Person(x.Person)
 		keys = person.Keys
 	} else {
-		names, l.For = nil, held.Owner
+		names, inPlaceOf = nil, []string{held.Owner}
 	}
 	if err := f.shutOut(l, names, keys); err != nil {
 		return err
 	}
+	if err := f.shutOutDelegates(l, inPlaceOf, keys); err != nil {
+		return err
+	}
+	if err := f.dropAgreements(func(u revoke.Lift) bool { return slices.Contains(names, u.By) || slices.Contains(keys, u.Key) }); err != nil {
+		return err
+	}
 	over := approve.DelegationEnded{By: x.By, Record: x.ID, Position: f.position, At: x.Created.Time, Reason: "locked: " + x.Reason}
-	return f.endDelegations(over, func(d approve.Delegated) bool {
-		return x.Person != "" && (d.Record.By == x.Person || slices.Contains(keys, d.Key)) || x.Key != "" && d.Key == x.Key
-	})
+	return f.endDelegations(over, names, keys)
+}
+
+// dropAgreements takes back what some have agreed to about locks that stand: it must
+// be given again.
+func (f *fold) dropAgreements(gone func(revoke.Lift) bool) error {
+	for i := range f.locks {
+		lost := func(u revoke.Lift) bool { return !u.Lost && gone(u) }
+		if f.locks[i].Lifted > 0 || !slices.ContainsFunc(f.locks[i].Unlocks, lost) {
+			continue
+		}
+		h := f.lockAt(i)
+		h.Unlocks = slices.Clone(h.Unlocks)
+		for j := range h.Unlocks {
+			h.Unlocks[j].Lost = h.Unlocks[j].Lost || gone(h.Unlocks[j])
+		}
+		if err := f.saveLock(*h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lockAt gives a lock to be changed. Others may hold the list as it was.
+func (f *fold) lockAt(i int) *revoke.Held {
+	f.locks = slices.Clone(f.locks)
+	return &f.locks[i]
+}
+
+// liftAgreed lifts the locks that enough have agreed to lift, under the policy in force.
+func (f *fold) liftAgreed() error {
+	p := f.policies.Latest()
+	for i := range f.locks {
+		if f.locks[i].Lifted > 0 || len(f.locks.Agreed(i, p, f.compromised)) < p.Document().Admins.Threshold {
+			continue
+		}
+		h := f.lockAt(i)
+		h.Lifted = f.position
+		if err := f.saveLock(*h); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // shutOut notes a lock at everything that those with the names or keys have signed.
@@ -124,8 +210,11 @@ func (f *fold) shutOut(l approve.Locked, names []string, keys []record.Fingerpri
 			return err
 		}
 	}
-	return f.shutOutDelegates(l)
+	return nil
 }
+
+// marks are so many places for values in a query.
+func marks(n int) string { return "(" + strings.TrimSuffix(strings.Repeat("?,", n), ",") + ")" }
 
 // signedBy gives the requests, approvals and policy versions by some names or keys,
 // in the order of the history.
@@ -137,7 +226,6 @@ func (f *fold) signedBy(names []string, keys []record.Fingerprint) ([]row, error
 	for _, k := range keys {
 		args = append(args, k.Bytes())
 	}
-	marks := func(n int) string { return "(" + strings.TrimSuffix(strings.Repeat("?,", n), ",") + ")" }
 	return f.rows(`WHERE r.kind IN (?, ?, ?) AND (r.signer IN `+marks(len(names))+` OR r.key IN `+marks(len(keys))+`)
 		ORDER BY r.position, r.ord`, args...)
 }
@@ -187,17 +275,15 @@ func (f *fold) unlock(v record.Verified) error {
 		return err
 	}
 	p := f.policies.Latest()
-	if err := f.locks.MayUnlock(p, x, f.compromised); err != nil {
+	if err := f.locks.MayUnlock(p, x, v.Primary(), f.compromised); err != nil {
 		return err
 	}
-	f.locks = slices.Clone(f.locks) // others may hold the list as it was
-	i := f.locks.Find(x.Lock)
-	h := &f.locks[i]
+	h := f.lockAt(f.locks.Find(x.Lock))
 	h.Unlocks = append(slices.Clip(h.Unlocks), revoke.Lift{ID: x.ID, Position: f.position, At: x.Created.Time, By: x.By, Reason: x.Reason, Key: v.Primary()})
-	if len(f.locks.Agreed(i, p, f.compromised)) >= p.Document().Admins.Threshold {
-		h.Lifted = f.position
+	if err := f.saveLock(*h); err != nil {
+		return err
 	}
-	return f.saveLock(*h)
+	return f.liftAgreed()
 }
 
 func (x index) saveLock(h revoke.Held) error {
@@ -224,58 +310,89 @@ func (x index) loadLocks(s *state) error {
 	})
 }
 
-// shutOutDelegates notes at the requests that others approved in the place of one
-// who is shut out that nobody acts in that place any more.
-func (f *fold) shutOutDelegates(l approve.Locked) error {
-	if l.For == "" {
-		return nil
+// act notes for whom an approval of a request was given, so that it is found again.
+func (f *fold) act(request record.ID, acting approve.Acts) error {
+	for _, x := range acting {
+		for _, k := range append([]record.Fingerprint{x.Signed}, x.Keys...) {
+			if _, err := f.Exec(`INSERT OR IGNORE INTO acts VALUES (?, ?, ?)`, x.Name, k.Bytes(), idBytes(request)); err != nil {
+				return err
+			}
+		}
 	}
-	all, err := f.delegations(`WHERE giver = ?`, l.For)
-	if err != nil {
+	return nil
+}
+
+// actedFor gives the requests that somebody approved in the place of those with some
+// names or keys, or under a delegation that one of the keys signed.
+func (f *fold) actedFor(names []string, keys []record.Fingerprint) (ids []record.ID, err error) {
+	var args []any
+	for _, name := range names {
+		args = append(args, name)
+	}
+	for _, k := range keys {
+		args = append(args, k.Bytes())
+	}
+	err = f.each(`SELECT DISTINCT request FROM acts WHERE giver IN `+marks(len(names))+` OR key IN `+marks(len(keys))+` ORDER BY request`, func(r *sql.Rows) error {
+		var id []byte
+		err := r.Scan(&id)
+		ids = append(ids, idOf(id))
 		return err
-	}
-	delegates := map[string]bool{}
-	for _, d := range all {
-		delegates[d.Record.To] = true
-	}
-	signed, err := f.signedBy(slices.Sorted(maps.Keys(delegates)), nil)
+	}, args...)
+	return ids, err
+}
+
+// shutOutDelegates notes at the requests that others approved in the place of those
+// who are shut out, under whatever name, that nobody acts in that place any more.
+func (f *fold) shutOutDelegates(l approve.Locked, names []string, keys []record.Fingerprint) error {
+	ids, err := f.actedFor(names, keys)
 	if err != nil {
 		return err
 	}
 	l.Person, l.Key = "", ""
-	for _, r := range signed {
-		if r.Kind != record.KindApproval || r.place.Policy {
-			continue
-		}
-		c, err := f.kase(r.Request)
+	for _, id := range ids {
+		c, err := f.kase(id)
 		if err != nil {
 			return err
 		}
-		if !slices.Contains(c.Acting[r.ID], l.For) {
-			continue
-		}
-		if err := f.lockCase(r.Request, l, false); err != nil {
-			return err
+		for _, a := range c.Approvals {
+			for _, x := range c.Acting[a.Record.ID] {
+				if !slices.Contains(names, x.Name) && !slices.ContainsFunc(append(x.Keys, x.Signed), func(k record.Fingerprint) bool { return slices.Contains(keys, k) }) {
+					continue
+				}
+				l.For = x.Name
+				if err := f.lockCase(id, l, false); err != nil {
+					return err
+				}
+			}
 		}
 	}
 	return nil
 }
 
 // voidDelegations ends the delegations that a compromised key has signed, and with
-// them what was approved under them and is not decided.
+// them what rests on them.
 func (f *fold) voidDelegations(fpr record.Fingerprint, at time.Time) error {
-	signed, err := f.delegations(`WHERE key = ?`, fpr.Bytes())
+	keys := []record.Fingerprint{fpr}
+	ids, err := f.actedFor(nil, keys)
 	if err != nil {
 		return err
 	}
-	givers := map[string]bool{}
-	for _, d := range signed {
-		givers[d.Record.By] = true
-	}
-	for _, name := range slices.Sorted(maps.Keys(givers)) {
-		l := approve.Locked{Position: f.position, Order: -1, At: at.UTC(), For: name, Reason: "key " + string(fpr) + " was revoked as compromised"}
-		err = errors.Join(err, f.shutOutDelegates(l))
+	for _, id := range ids {
+		c, err := f.kase(id)
+		if err != nil {
+			return err
+		}
+		rests := false
+		for _, acts := range c.Acting {
+			rests = rests || slices.ContainsFunc(acts, func(x approve.Acting) bool { return x.Signed == fpr })
+		}
+		if !rests {
+			continue // it is only one of the keys of one who signed with another
+		}
+		if err := f.family(c, func(c *approve.Case) { c.Void = f.voids(c.Void, fpr) }); err != nil {
+			return err
+		}
 	}
 	over := approve.DelegationEnded{Position: f.position, At: at.UTC(), Reason: "key " + string(fpr) + " was revoked as compromised"}
-	return errors.Join(err, f.endDelegations(over, func(d approve.Delegated) bool { return d.Key == fpr }))
+	return f.endDelegations(over, nil, keys)
 }

@@ -1,6 +1,7 @@
 package ledger_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -44,6 +45,13 @@ func (w *world) unlock(by string) []file {
 	}
 	w.Fatal("nothing is locked")
 	return nil
+}
+
+// unlockOf agrees to lift one lock.
+func (w *world) unlockOf(id record.ID, by string) []file {
+	w.Helper()
+	u := revoke.Unlock{Head: w.head(record.KindUnlock, by), Lock: id, Reason: "found again"}
+	return w.apart(u, u.Head)
 }
 
 // changed puts another policy in force, by alice and erin.
@@ -201,6 +209,194 @@ func TestUnlockOfTheLockedCountsNothing(t *testing.T) {
 	if w.l.Locks()[0].Lifted == 0 {
 		t.Error("not lifted")
 	}
+}
+
+// TestAgreementIsGivenAgain: what an admin agreed to before they were locked, or ceased
+// to be an admin, is lost, and they can agree again.
+func TestAgreementIsGivenAgain(t *testing.T) {
+	for name, gone := range map[string]func(w *world){
+		"locked and freed": func(w *world) {
+			w.counted(w.push(w.lock("erin", "alice")...), 1)
+			id := w.l.Locks()[1].ID
+			for _, by := range []string{"erin", "carol"} {
+				w.counted(w.push(w.unlockOf(id, by)...), 1)
+			}
+		},
+		"removed and back": func(w *world) {
+			for _, admins := range [][]string{{"erin", "carol"}, {"alice", "erin", "carol"}} {
+				doc, f := w.proposal("erin", func(d *policy.Document) { d.Admins.People = admins })
+				w.counted(w.push(f...), 1)
+				w.counted(w.push(w.policyApproval(doc, f[0], "carol")...), 1)
+				if w.l.Policy().ID() != doc.ID {
+					w.Fatal("the policy did not come into force")
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.threeAdmins()
+			w.counted(w.push(w.lock("erin", "bob")...), 1)
+			w.counted(w.push(w.unlock("alice")...), 1)
+			gone(w)
+			id := w.l.Locks()[0].ID
+			if names, _ := w.l.Agreed(id); len(names) != 0 || w.l.Locks()[0].Lifted != 0 {
+				t.Fatalf("%v agree, lifted at %d", names, w.l.Locks()[0].Lifted)
+			}
+			w.counted(w.push(w.unlockOf(id, "alice")...), 1)
+			w.counted(w.push(w.unlockOf(id, "erin")...), 1)
+			if w.l.Locks()[0].Lifted == 0 {
+				t.Error("not lifted")
+			}
+			w.same(2, 5)
+		})
+	}
+}
+
+// TestThresholdThatIsReachedByAPolicy: a lock is lifted when a version comes into force
+// under which enough have agreed.
+func TestThresholdThatIsReachedByAPolicy(t *testing.T) {
+	w := newWorld(t)
+	w.threeAdmins()
+	w.counted(w.push(w.lock("erin", "bob")...), 1)
+	w.counted(w.push(w.unlock("alice")...), 1)
+	w.changed(func(d *policy.Document) { d.Admins.Threshold = 1 })
+	if w.l.Locks()[0].Lifted == 0 {
+		t.Error("not lifted")
+	}
+	w.asked()
+	w.same(2, 5)
+}
+
+// TestLocksByAStolenKey: a thief of one admin's key who locks others leaves enough of
+// them to lift what the thief has locked, and no lock falls by itself.
+func TestLocksByAStolenKey(t *testing.T) {
+	w := newWorld(t)
+	w.threeAdmins() // alice, erin, carol; two must agree
+	w.counted(w.push(w.lock("carol", "erin")...), 1)
+	w.counted(w.push(w.lock("carol", "bob")...), 1)
+	erins, bobs := w.l.Locks()[0].ID, w.l.Locks()[1].ID
+	w.refused(w.push(w.unlockOf(erins, "erin")...), string(policy.Locked))
+	w.push(w.revoked("carol", record.RevokedHard))
+	if w.l.Locks()[0].Lifted != 0 {
+		t.Fatal("a lock fell with the key that signed it")
+	}
+	_, f := w.proposal("erin", nil)
+	w.refused(w.push(f...), string(policy.Locked))
+	w.counted(w.push(w.unlockOf(erins, "alice")...), 1)
+	w.counted(w.push(w.unlockOf(erins, "erin")...), 1)
+	if w.l.Locks()[0].Lifted == 0 {
+		t.Fatal("erin is locked still")
+	}
+	w.counted(w.push(w.unlockOf(bobs, "erin")...), 1)
+	w.counted(w.push(w.unlockOf(bobs, "alice")...), 1)
+	w.asked()
+	w.same(2, 4, 6)
+}
+
+// TestLockedByAThiefAgreesToNothingElse: they can be locked again, and lift no lock that
+// an honest key has signed.
+func TestLockedByAThiefAgreesToNothingElse(t *testing.T) {
+	w := newWorld(t)
+	w.changed(func(d *policy.Document) { d.Admins.People = []string{"alice", "erin", "carol"} }) // one must agree
+	w.counted(w.push(w.lock("carol", "erin")...), 1)
+	w.push(w.revoked("carol", record.RevokedHard))
+	w.counted(w.push(w.lock("alice", "bob")...), 1)
+	w.refused(w.push(w.unlockOf(w.l.Locks()[1].ID, "erin")...), string(policy.Locked))
+	again := w.unlockOf(w.l.Locks()[0].ID, "erin")
+	w.counted(w.push(w.lock("alice", "erin")...), 1)
+	w.refused(w.push(again...), string(policy.Locked))
+	w.same(2, 4)
+}
+
+// TestLockLeavesAdminsWhoCanSign: one whose key is compromised, retired, expired or not
+// in the store is none of those who are left.
+func TestLockLeavesAdminsWhoCanSign(t *testing.T) {
+	for name, files := range map[string]func(w *world){
+		"compromised": func(w *world) { w.push(w.revoked("carol", record.RevokedHard)) },
+		"retired":     func(w *world) { w.push(w.revoked("carol", record.RevokedSoft)) },
+		"expired": func(w *world) {
+			key, err := record.GenerateKey("carol", "carol@example.com", noon.Add(-48*time.Hour), 50*time.Hour)
+			w.must(err)
+			w.push(certFile(key.Certificate().Armor()))
+			w.changed(func(d *policy.Document) {
+				d.People["carol"] = policy.Person{Keys: []record.Fingerprint{key.Certificate().Fingerprint()}}
+			})
+			w.later(3 * time.Hour)
+		},
+		"expired, and the lock dated back": func(w *world) {
+			key, err := record.GenerateKey("carol", "carol@example.com", noon.Add(-48*time.Hour), 50*time.Hour)
+			w.must(err)
+			w.push(certFile(key.Certificate().Armor()))
+			w.changed(func(d *policy.Document) {
+				d.People["carol"] = policy.Person{Keys: []record.Fingerprint{key.Certificate().Fingerprint()}}
+			})
+			w.later(3 * time.Hour)
+			w.counted(w.push(w.heartbeat("robot")...), 1)
+			w.now = noon
+		},
+		"unknown": func(w *world) {
+			w.changed(func(d *policy.Document) {
+				d.People["carol"] = policy.Person{Keys: []record.Fingerprint{record.Fingerprint(strings.Repeat("B", 40))}}
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.threeAdmins()
+			files(w)
+			w.refused(w.push(w.lock("alice", "erin")...), string(policy.LastAdmins))
+			w.counted(w.push(w.lock("alice", "bob")...), 1)
+			w.same(1, 3)
+		})
+	}
+}
+
+// TestLockedAreNotNamed: who is locked is not named as one who could decide, and where
+// nobody else could, a request is refused when it is made.
+func TestLockedAreNotNamed(t *testing.T) {
+	w := newWorld(t)
+	r, d := w.asked()
+	doc, f := w.proposal("erin", func(d *policy.Document) { d.Admins.Threshold = 2 })
+	w.counted(w.push(f...), 1)
+	waits := func(want ...string) {
+		t.Helper()
+		e, err := w.l.Request(r.ID, w.now)
+		w.must(err)
+		all, err := w.l.Requests(ledger.Filter{Open: true}, w.now)
+		w.must(err)
+		for _, e := range []ledger.Entry{e, all[0]} {
+			if s := e.Grants[0].Stages[0]; !slices.Equal(s.Who, want) || (len(want) == 0) != slices.ContainsFunc(e.Warnings, func(s string) bool { return strings.Contains(s, "locked") }) {
+				t.Errorf("waits for %v, want %v; %q", s.Who, want, e.Warnings)
+			}
+		}
+	}
+	waits("alice", "carol")
+	w.counted(w.push(w.lock("erin", "carol")...), 1)
+	waits("alice")
+	_, f = w.request()
+	w.counted(w.push(f...), 1)
+	w.changed(func(d *policy.Document) { d.Rules[0].Stages[0].Approvers = []string{"carol"} })
+	waits()
+	next, f := w.request()
+	before, err := w.l.Before(next)
+	w.must(err)
+	if err := next.Allowed(w.l.Policy(), before); policy.CodeOf(err) != policy.NobodyCanApprove || !strings.Contains(err.Error(), "locked") {
+		t.Errorf("%v", err)
+	}
+	w.refused(w.push(f...), string(policy.NobodyCanApprove))
+	w.counted(w.push(w.unlock("erin")...), 1)
+	waits("carol")
+	_, f = w.request()
+	w.counted(w.push(f...), 1)
+	w.counted(w.push(w.approval(r, d, "carol")...), 1)
+	w.counted(w.push(w.lock("erin", "alice")...), 1)
+	p, err := w.l.Proposal(doc.ID, w.now)
+	w.must(err)
+	if slices.Contains(p.New.Who, "alice") {
+		t.Errorf("%v could agree", p.New.Who)
+	}
+	w.same(2, 4, 6)
 }
 
 func TestLockedAdminAgreesToNoPolicy(t *testing.T) {

@@ -290,7 +290,7 @@ func (y *tally) enough(t *testing.T) {
 	}
 	for _, reason := range []string{ledger.ReasonForeignFile, ledger.ReasonWrongPlace, ledger.ReasonDuplicateID, ledger.ReasonWrongStore, ledger.ReasonUnknownHead,
 		ledger.ReasonNotInPolicy, ledger.ReasonWrongSigner, ledger.ReasonNotReconciler, ledger.ReasonNoSuchRequest, ledger.ReasonNoSignature,
-		string(record.ReasonSigMismatch), string(record.ReasonSigArmor), string(record.ReasonKeyRevoked), string(policy.Backdated), string(policy.AfterEnd), string(policy.Locked),
+		string(record.ReasonSigMismatch), string(record.ReasonIDTime), string(record.ReasonSigArmor), string(record.ReasonKeyRevoked), string(policy.Backdated), string(policy.AfterEnd), string(policy.Locked),
 		string(gitstore.Changed), string(gitstore.Deleted), string(gitstore.CaseTwin), string(gitstore.BadMode), string(gitstore.BadPath)} {
 		if y.aside[reason] == 0 {
 			t.Errorf("nothing was set aside as %q in %d stores", reason, y.stores)

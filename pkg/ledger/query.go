@@ -31,9 +31,48 @@ func (l *Ledger) Request(id record.ID, now time.Time) (Entry, error) {
 	return l.Decide(c, now), nil
 }
 
-// Decide says where a case stands at now.
+// Decide says where a case stands at now. Who is locked is not among those who could
+// still decide.
 func (l *Ledger) Decide(c approve.Case, now time.Time) Entry {
-	return Entry{c, approve.Decide(l.policies, c, now)}
+	e := Entry{c, approve.Decide(l.policies, c, now)}
+	locked := l.lockedOut(l.Policy())
+	if len(locked) == 0 {
+		return e
+	}
+	for i := range e.Grants {
+		for j := range e.Grants[i].Stages {
+			s := &e.Grants[i].Stages[j]
+			var barred []string
+			s.Who, barred = parted(s.Who, locked)
+			if s.Next != nil {
+				s.Next.To, _ = parted(s.Next.To, locked)
+			}
+			if len(barred) > 0 && len(s.Who) < s.Missing() {
+				if w := fmt.Sprintf("stage %d of rule %q waits for %s, who cannot decide: locked", j+1, e.Grants[i].Rule, strings.Join(barred, ", ")); !slices.Contains(e.Warnings, w) {
+					e.Warnings = append(e.Warnings, w)
+				}
+			}
+		}
+	}
+	if e.Debt != nil {
+		e.Debt.Who, _ = parted(e.Debt.Who, locked)
+	}
+	return e
+}
+
+// parted parts those who are among some others from those who are not.
+func parted(names, from []string) (not, among []string) {
+	if len(from) == 0 {
+		return names, nil
+	}
+	for _, name := range names {
+		if slices.Contains(from, name) {
+			among = append(among, name)
+		} else {
+			not = append(not, name)
+		}
+	}
+	return not, among
 }
 
 // Cases calls fn for every request, newest first, undecided, and stops with its
@@ -149,7 +188,7 @@ func (l *Ledger) Requests(f Filter, now time.Time) ([]Entry, error) {
 		if err := unpack(body, &e.Case); err != nil {
 			return err
 		}
-		e.Decision = approve.Decide(l.policies, e.Case, now)
+		e = l.Decide(e.Case, now)
 		if !known && quietAt(e.Case, e.Decision, now) {
 			settled = append(settled, e)
 		}
@@ -213,8 +252,8 @@ func (l *Ledger) remember(settled []Entry) {
 	defer func() { _ = tx.Rollback() }() // after Commit it does nothing
 	x := prepare(tx)
 	for _, e := range settled {
-		if _, err := x.Exec(`UPDATE requests SET state = ?, quiet = ? WHERE id = ? AND (SELECT value FROM meta WHERE key = 'head') = ?`,
-			string(e.State), quietFrom(e.Case, e.Decision), idBytes(e.Request.Record.ID), string(l.head)); err != nil {
+		if _, err := x.Exec(`UPDATE requests SET state = ?, quiet = ?, had = ? WHERE id = ? AND (SELECT value FROM meta WHERE key = 'head') = ?`,
+			string(e.State), quietFrom(e.Case, e.Decision), len(ended(e.Case, e.Decision)) > 0, idBytes(e.Request.Record.ID), string(l.head)); err != nil {
 			return
 		}
 	}
@@ -274,7 +313,11 @@ func (l *Ledger) decided(p approve.Proposal, now time.Time) ProposalEntry {
 	case doc.Expires != nil && !now.Before(doc.Expires.Time):
 		state = approve.TooLate
 	}
-	return ProposalEntry{Proposal: p, ProposalDecision: approve.DecidePolicy(before, p), State: state}
+	e := ProposalEntry{Proposal: p, ProposalDecision: approve.DecidePolicy(before, p), State: state}
+	locked := l.lockedOut(l.Policy())
+	e.Old.Who, _ = parted(e.Old.Who, locked)
+	e.New.Who, _ = parted(e.New.Who, locked)
+	return e
 }
 
 // Ref names a counted record.

@@ -13,6 +13,9 @@ import (
 func (r *reference) sights() []ledger.Sight {
 	found := map[record.Fingerprint]ledger.Sight{}
 	for _, c := range r.counted {
+		if c.locked {
+			continue
+		}
 		head := found[c.Primary()].Head
 		found[c.Primary()] = ledger.Sight{Key: c.Primary(), Head: max(head, c.headAt), Position: c.position, Created: c.Head().Created.UTC()}
 	}
@@ -24,16 +27,15 @@ func (r *reference) sights() []ledger.Sight {
 func (r *reference) evidence(s ledger.Sight) (seen int, e ledger.Evidence) {
 	now := r.inForce()
 	for _, c := range r.counted {
-		_, known := now.OwnerOf(c.Primary())
+		owner, known := now.OwnerOf(c.Primary())
 		_, void := r.void(c.Primary())
-		if c.Primary() != s.Key && known && !void {
+		if c.Primary() != s.Key && known && !void && !c.locked && !r.isLocked(owner, c.Primary()) {
 			seen = max(seen, c.headAt)
 		}
 	}
 	for _, c := range r.counted {
 		at := c.Head().Created.UTC()
-		// An id is looked for by the time that its record claims.
-		if c.Primary() != s.Key || at.After(s.Created) || c.ID.Time().Unix() > s.Created.Unix() {
+		if c.Primary() != s.Key || at.After(s.Created) {
 			continue
 		}
 		if at.After(e.Last) {

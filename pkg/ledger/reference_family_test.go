@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"slices"
+	"time"
 
 	"github.com/jitaccess/jit/pkg/approve"
 	"github.com/jitaccess/jit/pkg/policy"
@@ -22,16 +23,24 @@ func (r *reference) prolonged(id record.ID) (all []record.ID) {
 	return all
 }
 
-// withVoid adds to voids that of the key that signed a record on which access rests.
+// withVoid adds to voids those of the keys that signed a record on which access rests,
+// or the delegations under which it was signed.
 func (r *reference) withVoid(voids map[record.Fingerprint]approve.Void, x counted) map[record.Fingerprint]approve.Void {
-	void, ok := r.void(x.Primary())
-	if !ok || !slices.Contains([]record.Kind{record.KindRequest, record.KindApproval, record.KindAcknowledgement}, x.Kind) {
+	if !slices.Contains([]record.Kind{record.KindRequest, record.KindApproval, record.KindAcknowledgement}, x.Kind) {
 		return voids
 	}
-	if voids == nil {
-		voids = map[record.Fingerprint]approve.Void{}
+	keys := []record.Fingerprint{x.Primary()}
+	for _, a := range x.acting {
+		keys = append(keys, a.Signed)
 	}
-	voids[x.Primary()] = void
+	for _, k := range keys {
+		if void, ok := r.void(k); ok {
+			if voids == nil {
+				voids = map[record.Fingerprint]approve.Void{}
+			}
+			voids[k] = void
+		}
+	}
 	return voids
 }
 
@@ -55,8 +64,18 @@ func (r *reference) before(q request.Request) (b request.Before, err error) {
 			return b, err
 		}
 	}
-	if q.NeedsPast(r.inForce()) {
+	if needed, unread := q.NeedsPast(r.inForce()); needed {
 		b.Past = r.past(q)
+		b.Past.Unread = unread
+		if unread.InRole {
+			b.Past.InRole = nil
+		}
+		if unread.Recent {
+			b.Past.Recent = nil
+		}
+		if unread.Last {
+			b.Past.Last = nil
+		}
 	}
 	return b, nil
 }
@@ -72,18 +91,25 @@ func (r *reference) base(q request.Request) (*request.Base, error) {
 	case d.State != approve.Active:
 		return nil, &policy.Refusal{Code: policy.NotExtendable}
 	}
+	times := 0
 	for _, id := range r.ids(record.KindRequest) {
 		other, _ := r.request(id)
+		if other.Request.Record.Extends == q.Extends {
+			times++
+		}
 		if other.Request.Record.Extends == q.Extends && !approve.Decide(r.succession(), other, q.Created.Time).State.Settled() {
 			return nil, &policy.Refusal{Code: policy.ExtendsAlready}
 		}
 	}
-	b := &request.Base{Keys: d.Keys}
+	if times >= 50 {
+		return nil, &policy.Refusal{Code: policy.ExtendsTooOften}
+	}
+	b := &request.Base{Keys: d.Keys, Extensions: len(r.prolonged(q.Extends))}
 	for _, g := range d.Grants {
 		if g.State != approve.Active {
 			continue
 		}
-		part := request.BasePart{Grant: g.Grant, Opens: g.Opens, Ends: g.Ends}
+		part := request.BasePart{Grant: g.Grant, Opens: g.Opens, Ends: g.Ends, Meaning: g.Meaning.Digest()}
 		if earlier := first.Before.Base; earlier != nil {
 			for _, p := range earlier.Parts {
 				if p.Grant == g.Grant {
@@ -96,31 +122,39 @@ func (r *reference) base(q request.Request) (*request.Base, error) {
 	if earlier := first.Before.Base; earlier != nil {
 		b.Keys = slices.Concat(b.Keys, earlier.Keys)
 	}
+	slices.Sort(b.Keys)
+	b.Keys = slices.Compact(b.Keys)
 	return b, nil
 }
 
 // past gives what all have open when q is made, and its person had.
 func (r *reference) past(q request.Request) *policy.Past {
 	past := &policy.Past{InRole: map[string]int{}}
-	ids := r.ids(record.KindRequest) // newest first
-	settled := map[record.ID]bool{}
+	var ids []record.ID // in the order of the history
+	for _, x := range r.counted {
+		if x.Kind == record.KindRequest {
+			ids = append(ids, x.ID)
+		}
+	}
 	decided := map[record.ID]approve.Decision{}
 	for _, id := range ids {
 		c, _ := r.request(id)
 		decided[id] = approve.Decide(r.succession(), c, q.Created.Time)
-		settled[id] = decided[id].State.Settled()
 	}
-	for _, id := range slices.Backward(ids) {
+	for _, id := range ids {
 		c, _ := r.request(id)
 		x, d := c.Request.Record, decided[id]
+		if x.By != q.By && x.Created.After(q.Created.Add(time.Hour)) {
+			continue
+		}
 		if x.By == q.By && d.Debt != nil && d.Debt.By == "" {
 			past.Debts = append(past.Debts, id)
 		}
-		if over, there := settled[x.Extends]; there && !over {
+		if base, there := decided[x.Extends]; there && !base.State.Settled() {
 			continue
 		}
 		for _, g := range d.Grants {
-			if settled[id] || g.State.Settled() {
+			if g.State.Settled() {
 				continue
 			}
 			past.InRole[g.Grant.String()]++
@@ -129,21 +163,33 @@ func (r *reference) past(q request.Request) *policy.Past {
 			}
 		}
 	}
-	for _, id := range ids {
+	last := map[request.Grant]policy.Held{}
+	for _, id := range slices.Backward(ids) {
 		c, _ := r.request(id)
-		d := decided[id]
-		for _, g := range d.Grants {
-			if c.Request.Record.By != q.By || !settled[id] && !g.State.Settled() {
+		for _, g := range decided[id].Grants {
+			if c.Request.Record.By != q.By || !g.State.Settled() {
 				continue
 			}
-			h := policy.Held{Request: id, Resource: g.Resource, Role: g.Role, State: string(g.State), Since: g.Opens, Until: g.Ends}
-			if settled[id] && d.Closed.Before(h.Until) {
-				h.Until = d.Closed
+			h := policy.Held{Request: id, Resource: g.Resource, Role: g.Role, State: string(g.State)}
+			until := g.Ends
+			if g.Closed.Before(until) {
+				until = g.Closed
 			}
-			if !h.Since.Before(h.Until) {
-				h = policy.Held{Request: id, Resource: g.Resource, Role: g.Role, State: h.State}
+			opened := g.Opens.Before(until)
+			if opened {
+				h.Since, h.Until = g.Opens, until
 			}
-			past.Recent = append(past.Recent, h)
+			if opened || g.State != approve.Cancelled && g.State != approve.Lapsed {
+				past.Recent = append(past.Recent, h)
+			}
+			if was, ok := last[g.Grant]; opened && until.After(q.Created.AddDate(0, 0, -90)) && (!ok || !until.Before(was.Until)) {
+				last[g.Grant] = h // of two that ended at one time the older
+			}
+		}
+	}
+	for _, g := range q.Grants {
+		if h, ok := last[g]; ok {
+			past.Last = append(past.Last, h)
 		}
 	}
 	return past

@@ -99,30 +99,14 @@ func (r *reference) void(key record.Fingerprint) (approve.Void, bool) {
 // backdated reports whether a time lies more than an hour before the newest receipt for
 // a resource of a request, by a reconciler that may still write it.
 func (r *reference) backdated(q request.Request, created time.Time) bool {
-	now := r.inForce()
-	for _, c := range r.counted {
-		if h, ok := c.value.(receipt.Heartbeat); ok && h.Created.After(created.Add(time.Hour)) {
-			then := r.succession().At(c.position)
-			if slices.ContainsFunc(q.Grants, func(g request.Grant) bool {
-				return then.Reconciles(h.By, g.Resource) && now.Reconciles(h.By, g.Resource)
-			}) {
-				return true
-			}
-		}
-		rec, ok := c.value.(receipt.Receipt)
-		if !ok || !now.Reconciles(rec.By, rec.Resource) || !rec.Created.After(created.Add(time.Hour)) {
-			continue
-		}
-		if slices.ContainsFunc(q.Grants, func(g request.Grant) bool { return g.Resource == rec.Resource }) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(q.Grants, func(g request.Grant) bool { return r.floor([]string{g.Resource}).After(created.Add(time.Hour)) })
 }
 
 // request gathers what counts about a request.
 func (r *reference) request(id record.ID) (c approve.Case, ok bool) {
 	before := r.prolonged(id)
+	from := 0
+	var signed []approve.Placed[record.Head]
 	for i, x := range r.counted {
 		if inherited := ok && x.Kind.TakesAway() && slices.Contains(before, x.Request); x.Policy || x.Request != id && !inherited {
 			if slices.Contains(before, x.Request) {
@@ -133,13 +117,13 @@ func (r *reference) request(id record.ID) (c approve.Case, ok bool) {
 		switch v := x.value.(type) {
 		case request.Request:
 			c.Request, c.Digest, c.Before, ok = put(v, x), x.Digest(), x.before, true
-			c.Locks = slices.Concat(r.lockedBy(v.By, r.locksFrom(i), before), r.compromises())
+			from, signed = i, append(signed, put(v.Head, x))
 		case approve.Acknowledgement:
 			c.Acks = append(c.Acks, put(v, x))
 		case approve.Approval:
-			c.Approvals = append(c.Approvals, put(v, x))
+			c.Approvals, signed = append(c.Approvals, put(v, x)), append(signed, put(v.Head, x))
 			if c.Acting == nil {
-				c.Acting = map[record.ID][]string{}
+				c.Acting = map[record.ID]approve.Acts{}
 			}
 			c.Acting[x.ID] = x.acting
 		case approve.Denial:
@@ -152,6 +136,9 @@ func (r *reference) request(id record.ID) (c approve.Case, ok bool) {
 			c.Revocations = append(c.Revocations, put(v, x))
 		}
 		c.Void = r.withVoid(c.Void, x)
+	}
+	if ok {
+		c.Locks = r.lockedBy(c.Request.Record.By, r.locksFrom(from, signed, c.Acting), before)
 	}
 	return c, ok
 }
@@ -172,16 +159,16 @@ func (r *reference) proposal(id record.ID) (p approve.Proposal) {
 	}
 	upTo := *r
 	upTo.counted = r.counted[:lastRecord]
-	p.Locks = upTo.locksFrom(0)
+	var signed []approve.Placed[record.Head]
 	for _, x := range r.counted {
 		if !x.Policy || x.Request != id {
 			continue
 		}
 		switch v := x.value.(type) {
 		case policy.Document:
-			p.Policy, p.Digest = put(v, x), x.Digest()
+			p.Policy, p.Digest, signed = put(v, x), x.Digest(), append(signed, put(v.Head, x))
 		case approve.Approval:
-			p.Approvals = append(p.Approvals, put(v, x))
+			p.Approvals, signed = append(p.Approvals, put(v, x)), append(signed, put(v.Head, x))
 		}
 		if void, ok := r.void(x.Primary()); ok && void.Position <= last {
 			if p.Void == nil {
@@ -190,6 +177,7 @@ func (r *reference) proposal(id record.ID) (p approve.Proposal) {
 			p.Void[x.Primary()] = void
 		}
 	}
+	p.Locks = upTo.locksFrom(0, signed, nil)
 	return p
 }
 
@@ -204,7 +192,9 @@ func (r *reference) meaning(c *counted) (reason string) {
 			c.before, err = r.before(q)
 		}
 		if err == nil {
+			c.before.Locked = r.lockedOut()
 			err = q.Allowed(r.inForce(), c.before)
+			c.before.Locked = nil
 		}
 		if err == nil && r.backdated(q, q.Created.Time) {
 			return string(policy.Backdated)
@@ -230,6 +220,9 @@ func (r *reference) meaning(c *counted) (reason string) {
 }
 
 func (r *reference) policyVersion(c *counted) (reason string) {
+	if !r.inForce().IsAdmin(c.Head().By) {
+		return string(policy.NotAdmin)
+	}
 	if reason := decodePolicy(c); reason != "" {
 		return reason
 	}
@@ -286,6 +279,8 @@ func (r *reference) beside(c *counted, q approve.Case) (reason string) {
 		}
 	}
 	by, now := c.Head().By, r.inForce()
+	taking := revoke.Who{By: by, At: r.standsAt(c.Head().Created.Time, q.Request.Record)}
+	taking.Acting = r.acting(by, taking.At).Names()
 	switch c.Kind {
 	case record.KindApproval:
 		var v approve.Approval
@@ -303,7 +298,7 @@ func (r *reference) beside(c *counted, q approve.Case) (reason string) {
 		v, err = approve.DecodeDenial(c.Verified)
 		c.value = v
 		may(v.Request, v.RequestDigest, func() error {
-			return q.MayDeny(now, revoke.Who{By: by, At: c.Head().Created.Time, Acting: r.acting(by, c.Head().Created.Time)})
+			return q.MayDeny(now, taking)
 		})
 	case record.KindWithdrawal:
 		var v approve.Withdrawal
@@ -320,13 +315,13 @@ func (r *reference) beside(c *counted, q approve.Case) (reason string) {
 		v, err = revoke.DecodeRevocation(c.Verified)
 		c.value = v
 		may(v.Request, v.RequestDigest, func() error {
-			return revoke.MayRevoke(now, q.Request.Record, revoke.Who{By: by, At: c.Head().Created.Time, Acting: r.acting(by, c.Head().Created.Time)})
+			return revoke.MayRevoke(now, q.Request.Record, taking)
 		})
 	case record.KindAcknowledgement:
 		var v approve.Acknowledgement
 		v, err = approve.DecodeAcknowledgement(c.Verified)
 		c.value = v
-		may(v.Request, v.RequestDigest, func() error { return q.MayAcknowledge(now, put(v, *c)) })
+		may(v.Request, v.RequestDigest, func() error { return q.MayAcknowledge(r.succession(), put(v, *c)) })
 	case record.KindComment:
 		var v request.Comment
 		v, err = request.DecodeComment(c.Verified)

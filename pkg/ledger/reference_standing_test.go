@@ -1,14 +1,18 @@
 package ledger_test
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jitaccess/jit/pkg/approve"
 	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/receipt"
 	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/request"
 	"github.com/jitaccess/jit/pkg/revoke"
 )
 
@@ -17,27 +21,147 @@ import (
 
 // standing is what is decided about such a record at its place.
 type standing struct {
-	acting []string // of an approval
-	lifts  bool     // of an unlock
-	// of a lock: the keys of the person, or whose the key was
+	acting approve.Acts // of an approval
+	// of a lock: the keys of the person, or the key and whose it was
 	keys  []record.Fingerprint
 	owner string
 }
 
-// lifted reports whether a lock was lifted.
+// lifted reports whether a lock was lifted: at an unlock of it, or at a policy version,
+// up to which enough had agreed.
 func (r *reference) lifted(lock record.ID) bool {
-	return slices.ContainsFunc(r.counted, func(c counted) bool {
+	at := slices.IndexFunc(r.counted, func(c counted) bool { return c.Kind == record.KindLock && c.ID == lock })
+	h, versions := r.forced()
+	for i := at + 1; i < len(r.counted); i++ {
+		u, unlocks := r.counted[i].value.(revoke.Unlock)
+		if !(unlocks && u.Lock == lock) && !slices.Contains(versions, i) {
+			continue
+		}
+		then := h[0].Policy
+		for k, version := range versions {
+			if version <= i {
+				then = h[k].Policy
+			}
+		}
+		if len(r.agree(at, i, r.counted[i].position, then)) >= then.Document().Admins.Threshold {
+			return true
+		}
+	}
+	return false
+}
+
+// agree gives the admins of a policy who agree to lift the lock at a place in the list,
+// up to another: not those who were locked since, whose key was found to be compromised,
+// or who were no admins with that key meanwhile.
+func (r *reference) agree(lock, upTo, position int, p *policy.Policy) (names []string) {
+	h, versions := r.forced()
+	for i := lock + 1; i <= upTo; i++ {
+		c := r.counted[i]
 		u, ok := c.value.(revoke.Unlock)
-		return ok && c.lifts && u.Lock == lock
-	})
+		if !ok || u.Lock != r.counted[lock].ID || r.lockedSince(i, upTo, u.By, c.Primary()) || r.voidBy(c.Primary(), position) {
+			continue
+		}
+		stayed := true
+		for k, version := range versions {
+			if owner, _ := h[k].OwnerOf(c.Primary()); version > i && version <= upTo && (owner != u.By || !h[k].IsAdmin(u.By)) {
+				stayed = false
+			}
+		}
+		own := r.owns(lock, u.By, p) && !r.voidBy(r.counted[lock].Primary(), position)
+		if stayed && p.IsAdmin(u.By) && !own && !slices.Contains(names, u.By) {
+			names = append(names, u.By)
+		}
+	}
+	return names
+}
+
+// owns reports whether a lock is one of a person or of their key.
+func (r *reference) owns(lock int, name string, p *policy.Policy) bool {
+	c := r.counted[lock]
+	l := c.value.(revoke.Lock)
+	owner, owned := p.OwnerOf(l.Key)
+	return l.Person == name || l.Key != "" && (c.owner == name || owned && owner == name)
+}
+
+// voidBy reports whether a key was found to be compromised by a position.
+func (r *reference) voidBy(key record.Fingerprint, position int) bool {
+	v, ok := r.void(key)
+	return ok && v.Position <= position
 }
 
 // isLocked reports whether a person, or a key, is locked here.
 func (r *reference) isLocked(person string, key record.Fingerprint) bool {
-	return slices.ContainsFunc(r.counted, func(c counted) bool {
-		l, ok := c.value.(revoke.Lock)
-		return ok && (l.Person != "" && l.Person == person || l.Key != "" && l.Key == key) && !r.lifted(l.ID)
-	})
+	return slices.ContainsFunc(r.counted, func(c counted) bool { return r.locks(c, person, key) })
+}
+
+// isLockedByOwner is isLocked without the locks that a compromised key has signed.
+func (r *reference) isLockedByOwner(person string, key record.Fingerprint) bool {
+	return slices.ContainsFunc(r.counted, func(c counted) bool { return r.locks(c, person, key) && !r.voidBy(c.Primary(), r.position) })
+}
+
+func (r *reference) locks(c counted, person string, key record.Fingerprint) bool {
+	l, ok := c.value.(revoke.Lock)
+	return ok && (l.Person != "" && l.Person == person || l.Key != "" && l.Key == key) && !r.lifted(l.ID)
+}
+
+// lockedOut gives the people who can sign nothing that counts here.
+func (r *reference) lockedOut() (names []string) {
+	for _, name := range r.inForce().People() {
+		person, _ := r.inForce().Person(name)
+		if !slices.ContainsFunc(person.Keys, func(k record.Fingerprint) bool { return !r.isLocked(name, k) }) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// free parts those who are locked from others.
+func (r *reference) free(names []string) (free, locked []string) {
+	out := r.lockedOut()
+	if len(out) == 0 {
+		return names, nil
+	}
+	for _, name := range names {
+		if slices.Contains(out, name) {
+			locked = append(locked, name)
+		} else {
+			free = append(free, name)
+		}
+	}
+	return free, locked
+}
+
+// decide says where a case stands, and names none who are locked as one who could decide.
+func (r *reference) decide(c approve.Case, now time.Time) approve.Decision {
+	d := approve.Decide(r.succession(), c, now)
+	for _, g := range d.Grants {
+		for j := range g.Stages {
+			s := &g.Stages[j]
+			var locked []string
+			s.Who, locked = r.free(s.Who)
+			if s.Next != nil {
+				s.Next.To, _ = r.free(s.Next.To)
+			}
+			if lacks := s.Missing() - len(s.Who); lacks > 0 && len(locked) > 0 {
+				w := fmt.Sprintf("stage %d of rule %q waits for %s, who cannot decide: locked", j+1, g.Rule, strings.Join(locked, ", "))
+				if !slices.Contains(d.Warnings, w) {
+					d.Warnings = append(d.Warnings, w)
+				}
+			}
+		}
+	}
+	if d.Debt != nil {
+		d.Debt.Who, _ = r.free(d.Debt.Who)
+	}
+	return d
+}
+
+// decidePolicy does so for a policy version.
+func (r *reference) decidePolicy(old *policy.Policy, id record.ID) approve.ProposalDecision {
+	d := approve.DecidePolicy(old, r.proposal(id))
+	d.Old.Who, _ = r.free(d.Old.Who)
+	d.New.Who, _ = r.free(d.New.Who)
+	return d
 }
 
 // lockedSince reports whether a lock from a place in the list on, and up to another,
@@ -45,36 +169,76 @@ func (r *reference) isLocked(person string, key record.Fingerprint) bool {
 func (r *reference) lockedSince(from, upTo int, by string, key record.Fingerprint) bool {
 	return slices.ContainsFunc(r.counted[from+1:upTo+1], func(c counted) bool {
 		l, ok := c.value.(revoke.Lock)
-		return ok && (l.Person == by || l.Key == key)
+		return ok && (l.Person == by || slices.Contains(c.keys, key))
 	})
 }
 
 // locksFrom gives the locks from a place in the list on, as a case has them, whether
-// or not they concern it.
-func (r *reference) locksFrom(from int) (all []approve.Locked) {
+// or not they concern it: of what was signed by some, and in the place of others.
+func (r *reference) locksFrom(from int, signed []approve.Placed[record.Head], acting map[record.ID]approve.Acts) (all []approve.Locked) {
 	for _, c := range r.counted[from:] {
-		if l, ok := c.value.(revoke.Lock); ok {
-			x := approve.Locked{ID: l.ID, Position: c.position, Order: c.order, At: l.Created.Time, By: l.By, Reason: l.Reason, Person: l.Person, Key: l.Key, For: l.Person}
-			if l.Key != "" {
-				x.For = c.owner
+		l, ok := c.value.(revoke.Lock)
+		if !ok {
+			continue
+		}
+		x := approve.Locked{ID: l.ID, Position: c.position, Order: c.order, At: l.Created.Time, By: l.By, Reason: l.Reason}
+		mine := x
+		mine.Person, mine.Key = l.Person, l.Key
+		all = append(all, mine)
+		for _, s := range signed {
+			// They may have had another name then.
+			if l.Person != "" && slices.Contains(c.keys, s.Key) {
+				mine.Person = s.Record.By
+				all = append(all, mine)
 			}
-			all = append(all, x)
+		}
+		for _, acts := range acting {
+			for _, a := range acts {
+				if l.Person == a.Name || l.Key != "" && c.owner == a.Name || slices.ContainsFunc(append(slices.Clone(a.Keys), a.Signed), func(k record.Fingerprint) bool { return slices.Contains(c.keys, k) }) {
+					x.For = a.Name
+					all = append(all, x)
+				}
+			}
 		}
 	}
 	return all
 }
 
-// compromises gives, in the same form, from where nobody acts for one whose key was
-// compromised and had signed a delegation.
-func (r *reference) compromises() (all []approve.Locked) {
+// floor gives the newest time that a reconciler which still may has written for one of
+// some resources.
+func (r *reference) floor(resources []string) (newest time.Time) {
+	now := r.inForce()
 	for _, c := range r.counted {
-		if d, ok := c.value.(approve.Delegation); ok {
-			if v, ok := r.void(c.Primary()); ok {
-				all = append(all, approve.Locked{Position: v.Position, Order: -1, At: v.At, For: d.By})
+		var of []string
+		switch v := c.value.(type) {
+		case receipt.Receipt:
+			of = []string{v.Resource}
+		case receipt.Heartbeat:
+			if then, ok := r.succession().At(c.position).Reconciler(v.By); ok {
+				of = then.Resources
+			}
+		}
+		for _, resource := range of {
+			if at := c.Head().Created.Time; slices.Contains(resources, resource) && now.Reconciles(c.Head().By, resource) && at.After(newest) {
+				newest = at
 			}
 		}
 	}
-	return all
+	return newest
+}
+
+// standsAt gives the time by which the standing of one who takes something away is read.
+func (r *reference) standsAt(created time.Time, q request.Request) time.Time {
+	var resources []string
+	for _, g := range q.Grants {
+		resources = append(resources, g.Resource)
+	}
+	for _, known := range []time.Time{q.Created.Time, r.floor(resources)} {
+		if least := known.Add(-time.Hour); least.After(created) {
+			created = least
+		}
+	}
+	return created
 }
 
 // apart judges a record that belongs to no one request.
@@ -94,7 +258,7 @@ func (r *reference) apart(c *counted) (reason string) {
 		if err != nil {
 			return why(err)
 		}
-		return r.unlock(c, u, now)
+		return r.unlock(u, now)
 	case record.KindDelegation:
 		d, err := approve.DecodeDelegation(c.Verified)
 		c.value = d
@@ -135,15 +299,25 @@ func (r *reference) lock(c *counted, l revoke.Lock, now *policy.Policy) (reason 
 		return string(policy.UnknownPerson)
 	case l.Key != "" && !owned && r.ring.Lookup(l.Key) == nil:
 		return string(policy.NoSuchKey)
-	case l.Person != "" && r.isLocked(l.Person, ""), l.Key != "" && r.isLocked("", l.Key):
+	case l.Person != "" && r.isLockedByOwner(l.Person, ""), l.Key != "" && r.isLockedByOwner("", l.Key):
 		return string(policy.AlreadyLocked)
 	}
 	c.keys, c.owner = person.Keys, owner
+	if l.Key != "" {
+		c.keys = []record.Fingerprint{l.Key}
+	}
 	admins := now.Document().Admins
+	at := l.Created.Time
+	if floor := r.floor(now.Resources()); floor.After(at) {
+		at = floor
+	}
 	before, after := 0, 0
 	for _, name := range admins.People {
 		admin, _ := now.Person(name)
-		able := func(k record.Fingerprint) bool { return !r.isLocked(name, k) }
+		able := func(k record.Fingerprint) bool {
+			cert := r.ring.Lookup(k)
+			return cert != nil && cert.CanSign(at) == nil && !r.isLockedByOwner(name, k)
+		}
 		if slices.ContainsFunc(admin.Keys, able) {
 			before++
 		}
@@ -157,43 +331,30 @@ func (r *reference) lock(c *counted, l revoke.Lock, now *policy.Policy) (reason 
 	return ""
 }
 
-func (r *reference) unlock(c *counted, u revoke.Unlock, now *policy.Policy) (reason string) {
+// maySignUnlock reports whether one who signs an unlock is not locked, or only by what
+// the same thief of a key may have locked.
+func (r *reference) maySignUnlock(u revoke.Unlock, key record.Fingerprint) bool {
 	i := slices.IndexFunc(r.counted, func(c counted) bool { return c.Kind == record.KindLock && c.ID == u.Lock })
-	if !now.IsAdmin(u.By) {
-		return string(policy.NotAdmin)
+	if i >= 0 && r.voidBy(r.counted[i].Primary(), r.position) {
+		return !r.isLockedByOwner(u.By, key)
 	}
-	if i < 0 {
-		return string(policy.NoSuchRecord)
-	}
-	l := r.counted[i].value.(revoke.Lock)
-	owns := func(name string) bool {
-		owner, owned := now.OwnerOf(l.Key)
-		return l.Person == name || l.Key != "" && (r.counted[i].owner == name || owned && owner == name)
-	}
-	var agree []string
-	signed := func(by string, key record.Fingerprint) {
-		if _, void := r.void(key); !void && now.IsAdmin(by) && !owns(by) && !r.isLocked(by, key) && !slices.Contains(agree, by) {
-			agree = append(agree, by)
-		}
-	}
-	again := false
-	for _, x := range r.counted {
-		if v, ok := x.value.(revoke.Unlock); ok && v.Lock == u.Lock {
-			signed(v.By, x.Primary())
-			_, void := r.void(x.Primary())
-			again = again || v.By == u.By && !void
-		}
-	}
-	signed(u.By, c.Primary())
+	return !r.isLocked(u.By, key)
+}
+
+func (r *reference) unlock(u revoke.Unlock, now *policy.Policy) (reason string) {
+	i := slices.IndexFunc(r.counted, func(c counted) bool { return c.Kind == record.KindLock && c.ID == u.Lock })
 	switch {
-	case r.lifted(l.ID):
+	case !now.IsAdmin(u.By):
+		return string(policy.NotAdmin)
+	case i < 0:
+		return string(policy.NoSuchRecord)
+	case r.lifted(u.Lock):
 		return string(policy.NotLocked)
-	case owns(u.By):
+	case r.owns(i, u.By, now) && !r.voidBy(r.counted[i].Primary(), r.position):
 		return string(policy.OwnLock)
-	case again:
+	case slices.Contains(r.agree(i, len(r.counted)-1, r.position, now), u.By):
 		return string(policy.CountedOnce)
 	}
-	c.lifts = len(agree) >= now.Document().Admins.Threshold
 	return ""
 }
 
@@ -217,11 +378,16 @@ func (r *reference) delegation(d approve.Delegation, now *policy.Policy) (reason
 	if r.isLocked(d.To, "") {
 		return string(policy.Locked)
 	}
+	for i, c := range r.counted {
+		if x, ok := c.value.(approve.Delegation); ok && x.By == d.By && x.To == d.To && !r.over(i) && x.Begins().Before(d.Until.Time) && d.Begins().Before(x.Until.Time) {
+			return string(policy.AlreadyDelegated)
+		}
+	}
 	return ""
 }
 
 // over reports whether the delegation at a place in the list was ended: by a record,
-// by a lock of the one who gave it or of the key that signed it, by the compromise of
+// by a lock of one of the two or of the key that signed it, by the compromise of
 // that key, or by a policy without one of the two.
 func (r *reference) over(i int) bool {
 	x := r.counted[i]
@@ -233,7 +399,7 @@ func (r *reference) over(i int) bool {
 				return true
 			}
 		case revoke.Lock:
-			if v.Person == d.By || v.Key == x.Primary() || slices.Contains(c.keys, x.Primary()) {
+			if v.Person == d.By || v.Person == d.To || slices.Contains(c.keys, x.Primary()) {
 				return true
 			}
 		}
@@ -268,14 +434,15 @@ func (r *reference) delegationState(i int, now time.Time) approve.DelegationStat
 }
 
 // acting gives those in whose place a person acts here at a time.
-func (r *reference) acting(person string, at time.Time) (names []string) {
+func (r *reference) acting(person string, at time.Time) (acts approve.Acts) {
 	for i, c := range r.counted {
 		if d, ok := c.value.(approve.Delegation); ok && d.To == person && r.delegationState(i, at) == approve.DelegationActive {
-			names = append(names, d.By)
+			giver, _ := r.inForce().Person(d.By)
+			acts = append(acts, approve.Acting{Name: d.By, Keys: giver.Keys, Signed: c.Primary()})
 		}
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	slices.SortFunc(acts, func(a, b approve.Acting) int { return cmp.Compare(a.Name, b.Name) })
+	return acts
 }
 
 // renderStanding writes down who is locked, and who acts for whom at some times.
@@ -291,7 +458,7 @@ func (r *reference) renderStanding(times []time.Time) (lines []string) {
 		}
 	}
 	for _, now := range times {
-		for _, name := range []string{"alice", "bob", "carol", "dave"} {
+		for _, name := range []string{"alice", "bob", "carol", "carla", "dave"} {
 			lines = append(lines, fmt.Sprintf("at %s %s acts for %v", now.Format(time.RFC3339), name, r.acting(name, now)))
 		}
 	}
@@ -320,7 +487,7 @@ func renderLedgerStanding(l *ledger.Ledger, times []time.Time) (lines []string, 
 		for _, d := range all {
 			lines = append(lines, renderDelegation(d.Record.ID, now, d.State))
 		}
-		for _, name := range []string{"alice", "bob", "carol", "dave"} {
+		for _, name := range []string{"alice", "bob", "carol", "carla", "dave"} {
 			lines = append(lines, fmt.Sprintf("at %s %s acts for %v", now.Format(time.RFC3339), name, l.Acting(name, now)))
 		}
 	}

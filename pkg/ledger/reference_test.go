@@ -12,6 +12,7 @@ import (
 	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/record"
 	"github.com/jitaccess/jit/pkg/request"
+	"github.com/jitaccess/jit/pkg/revoke"
 )
 
 // reference is the ledger as docs/store-format.md tells it, made to be read and
@@ -54,6 +55,7 @@ type counted struct {
 	path                    string
 	blob, asc               gitstore.Hash
 	position, order, headAt int
+	locked                  bool // whoever signed it was, when it came
 	standing
 }
 
@@ -314,6 +316,7 @@ func (r *reference) common(c *counted) (reason string) {
 	}
 	owner, known := now.OwnerOf(c.Primary())
 	_, machine := now.Reconciler(owner)
+	c.locked = r.isLocked(owner, c.Primary())
 	switch {
 	case !known:
 		return ledger.ReasonNotInPolicy
@@ -321,7 +324,13 @@ func (r *reference) common(c *counted) (reason string) {
 		return ledger.ReasonWrongSigner
 	case machine != (head.Kind == record.KindReceipt || head.Kind == record.KindHeartbeat):
 		return ledger.ReasonNotReconciler
-	case head.Kind != record.KindCancellation && r.isLocked(owner, c.Primary()):
+	case head.Kind == record.KindCancellation:
+	case head.Kind == record.KindUnlock:
+		u, err := revoke.DecodeUnlock(c.Verified)
+		if err != nil && r.isLocked(owner, c.Primary()) || err == nil && !r.maySignUnlock(u, c.Primary()) {
+			return string(policy.Locked)
+		}
+	case r.isLocked(owner, c.Primary()):
 		return string(policy.Locked)
 	}
 	for i, commit := range r.commits[:r.position-1] {

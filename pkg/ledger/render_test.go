@@ -82,7 +82,7 @@ func (r *reference) render(times []time.Time) (lines []string) {
 		open := []record.ID{}
 		for _, id := range r.ids(record.KindRequest) {
 			c, _ := r.request(id)
-			d := approve.Decide(h, c, now)
+			d := r.decide(c, now)
 			lines = append(lines, renderRequest(id, now, d))
 			if !d.State.Settled() {
 				open = append(open, id)
@@ -91,7 +91,7 @@ func (r *reference) render(times []time.Time) (lines []string) {
 		lines = append(lines, renderOpen(open, now))
 		for _, id := range r.ids(record.KindPolicy) {
 			state, old := r.versionState(id, now)
-			lines = append(lines, renderVersion(id, now, state, approve.DecidePolicy(old, r.proposal(id))))
+			lines = append(lines, renderVersion(id, now, state, r.decidePolicy(old, id)))
 		}
 	}
 	return lines

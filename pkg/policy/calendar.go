@@ -63,8 +63,12 @@ func (c *Calendar) Contains(t time.Time) bool {
 // Open gives the first moment at or after t that lies in the schedule; ok is
 // false where none does within [MaxLookAhead].
 func (c *Calendar) Open(t time.Time) (from time.Time, ok bool) {
-	sec := t.Unix()
-	limit := sec + int64(MaxLookAhead/time.Second)
+	return c.OpenBy(t, t.Add(MaxLookAhead))
+}
+
+// OpenBy is Open for what opens by a time that is none later than [MaxLookAhead].
+func (c *Calendar) OpenBy(t, latest time.Time) (from time.Time, ok bool) {
+	sec, limit := t.Unix(), latest.Unix()
 	for at := sec; at <= limit; {
 		if later := c.thaw(at); later != at {
 			at = later
@@ -146,7 +150,12 @@ func (c *Calendar) next(sec, limit int64) (int64, bool) {
 // end; those that end by sec may be among the first.
 func (c *Calendar) from(sec int64) iter.Seq[interval] {
 	return func(yield func(interval) bool) {
-		_, offset := time.Unix(sec, 0).In(c.zone).Zone()
+		t := time.Unix(sec, 0).In(c.zone)
+		_, offset := t.Zone()
+		// Where no clock is changed around sec, a span's end is where it seems to be,
+		// and the many that are over need no closer look.
+		begin, end := t.ZoneBounds()
+		steady := (begin.IsZero() || begin.Unix() < sec-4*daySeconds) && (end.IsZero() || end.Unix() > sec+4*daySeconds)
 		// The span of a day can end on the next, and a clock that is put back
 		// over midnight makes that the day after.
 		for day := floorDiv(sec+int64(offset), daySeconds) - 2; ; day++ {
@@ -154,6 +163,9 @@ func (c *Calendar) from(sec int64) iter.Seq[interval] {
 				continue
 			}
 			for _, s := range c.spans {
+				if steady && day*daySeconds+int64(s.end)*60-int64(offset) <= sec {
+					continue
+				}
 				end := c.edge(day, s.end)
 				in := interval{c.edge(day, s.begin).first, end.last}
 				if s.end == dayMinutes {

@@ -72,12 +72,13 @@ func (f clockFunction) option() cel.EnvOption {
 // offsetForm is a distance from UTC.
 var offsetForm = regexp.MustCompile(`^([+-]?)([01]?[0-9]|2[0-3]):([0-5][0-9])$`)
 
-// conditionZone gives the zone that a condition names: a place of the database in this
-// program, or a distance from UTC.
+// conditionZone gives the zone that a condition names: one that a schedule could name,
+// or a distance from UTC.
 func conditionZone(name string) (*time.Location, bool) {
 	m := offsetForm.FindStringSubmatch(name)
 	if m == nil {
-		return loadZone(name)
+		zone := compileZone(name, func(string, string, string, ...any) {})
+		return zone, zone != nil
 	}
 	hours, _ := strconv.Atoi(m[2]) // the form has seen that both are numbers
 	minutes, _ := strconv.Atoi(m[3])

@@ -18,6 +18,10 @@ var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
 // MaxPending is the longest that a rule may let a request wait: ninety days.
 const MaxPending = 90 * 24 * time.Hour
 
+// MaxCoolingOff is the longest that a rule may want between two accesses: as far
+// back the ledger looks for the one before.
+const MaxCoolingOff = 90 * 24 * time.Hour
+
 // ParametersCheck judges a role's parameters for a driver, without reaching the
 // target. The drivers supply it; a nil check accepts everything.
 type ParametersCheck func(driver string, parameters map[string]string) error
@@ -27,33 +31,81 @@ type checker struct {
 	body     *Body
 	dir      *directory
 	problems []Problem
-	// guesses is how many names have been looked for among the known ones.
+	// guesses is with how many names others have been compared.
 	guesses int
-	// compiler is made for the first condition, and conditions are those of each
-	// rule by its place.
+	// What is compiled is kept for [Compile], so that nothing is compiled that was not
+	// checked, and nothing twice: patterns by what is written, conditions by the rule's
+	// place. compiler is made for the first condition.
+	patterns   map[string]pattern
+	work       patternWork
 	compiler   *compiler
 	conditions map[int][]cel.Program
+	calendars  map[string]*Calendar
+	owners     map[record.Fingerprint]string
+	// full are the limits of the whole policy of which it was said that they are passed.
+	full map[string]bool
+	// stuck is set by the first expression that is none. What refuses one may have
+	// taken long to find, so that no further ones are looked at.
+	stuck bool
 }
 
+// tooMany adds a problem with a limit of the whole policy, once.
+func (c *checker) tooMany(at, hint, format string, args ...any) {
+	if message := fmt.Sprintf(format, args...); !c.full[message] {
+		c.full[message] = true
+		c.add(ProblemTooMany, at, hint, "%s", message)
+	}
+}
+
+// MaxProblems is the most problems that are found at once. A file with more mistakes
+// than that has one that explains them.
+const MaxProblems = 100
+
+// add adds a problem. What a file says of itself is repeated in part only, and so
+// that it can be read.
 func (c *checker) add(code ProblemCode, path, hint, format string, args ...any) {
-	c.problems = append(c.problems, Problem{Path: path, Severity: SeverityError, Code: code, Message: fmt.Sprintf(format, args...), Hint: hint})
+	if len(c.problems) == MaxProblems {
+		c.problems = append(c.problems, Problem{Path: first(path, maxTold), Severity: SeverityError, Code: ProblemMore,
+			Message: fmt.Sprintf("there are more problems; these are the first %d", MaxProblems)})
+		panic(enough{})
+	}
+	for i, arg := range args {
+		if text, ok := arg.(string); ok {
+			args[i] = shortened(text)
+		}
+	}
+	c.problems = append(c.problems, Problem{Path: first(path, maxTold), Severity: SeverityError, Code: code,
+		Message: readable(fmt.Sprintf(format, args...)), Hint: readable(hint)})
 }
 
-// maxGuesses bounds the names for which a nearest one is looked for: each costs a
-// walk over all the known ones, and a file with more mistakes than that has one
-// that explains them.
-const maxGuesses = 100
+// enough ends a check with too many problems: to look for more of them takes time too.
+type enough struct{}
+
+// until runs a check to its end, or until there are enough problems.
+func (c *checker) until(check func()) {
+	defer func() {
+		if r := recover(); r != nil && r != (enough{}) {
+			panic(r)
+		}
+	}()
+	check()
+}
+
+// maxGuesses bounds how many names are compared to find the nearest ones: each costs
+// the product of the lengths.
+const maxGuesses = 40_000
 
 // guess gives a hint with the nearest of the keys of known; none after many.
 func guess[V any](c *checker, name string, known map[string]V) string {
-	if c.guesses++; c.guesses > maxGuesses {
+	if c.guesses += len(known); c.guesses > maxGuesses {
 		return ""
 	}
 	return nearest(name, slices.Sorted(maps.Keys(known)))
 }
 
-// Check gives everything that makes body unusable as a policy, in the order of
-// the document. An empty answer means that it can be compiled.
+// Check gives what makes body unusable as a policy, in the order of the document;
+// where names are, only those, and of expressions only the first. An empty answer
+// means that it can be compiled.
 //
 // The ledger refuses what Check refuses, whatever a command line allowed. What
 // drivers say of parameters is no part of it, since that differs between
@@ -62,32 +114,44 @@ func Check(body *Body) []Problem { return check(body).problems }
 
 // check is Check, and keeps what it compiled.
 func check(body *Body) *checker {
-	c := &checker{body: body, dir: newDirectory(body)}
-	c.admins()
-	c.people()
-	c.groups()
-	c.teams()
-	c.rosters()
-	c.schedules()
-	c.delegation()
-	c.reconcilers()
-	c.resources()
-	c.conflicts()
-	c.rules()
+	c := newChecker(body)
+	c.until(func() {
+		if !c.names() {
+			return
+		}
+		c.admins()
+		c.people()
+		c.groups()
+		c.teams()
+		c.rosters()
+		c.schedules()
+		c.delegation()
+		c.reconcilers()
+		c.resources()
+		c.conflicts()
+		c.rules()
+	})
 	return c
+}
+
+func newChecker(body *Body) *checker {
+	return &checker{body: body, dir: newDirectory(body), patterns: map[string]pattern{}, conditions: map[int][]cel.Program{},
+		calendars: map[string]*Calendar{}, owners: map[record.Fingerprint]string{}, full: map[string]bool{}}
 }
 
 // CheckParameters gives what the drivers refuse of the roles' parameters.
 func CheckParameters(body *Body, check ParametersCheck) []Problem {
 	c := &checker{body: body}
-	for _, name := range slices.Sorted(maps.Keys(body.Resources)) {
-		res := body.Resources[name]
-		for _, role := range slices.Sorted(maps.Keys(res.Roles)) {
-			if err := check(res.Driver, res.Roles[role].Parameters); err != nil {
-				c.add(ProblemParameters, "resources."+name+".roles."+role+".parameters", "", "%v", err)
+	c.until(func() {
+		for _, name := range slices.Sorted(maps.Keys(body.Resources)) {
+			res := body.Resources[name]
+			for _, role := range slices.Sorted(maps.Keys(res.Roles)) {
+				if err := check(res.Driver, res.Roles[role].Parameters); err != nil {
+					c.add(ProblemParameters, "resources."+name+".roles."+role+".parameters", "", "%v", err)
+				}
 			}
 		}
-	}
+	})
 	return c.problems
 }
 
@@ -104,8 +168,16 @@ func (c *checker) person(path, name string) {
 	}
 }
 
+// MaxAdmins is the most admins that a policy may have: all of them are gone through
+// for each agreement.
+const MaxAdmins = 100
+
 func (c *checker) admins() {
 	a := c.body.Admins
+	if len(a.People) > MaxAdmins {
+		c.tooMany("admins.people", fmt.Sprintf("at most %d", MaxAdmins), "there are %d admins", len(a.People))
+		return
+	}
 	seen := map[string]bool{}
 	for i, name := range a.People {
 		at := fmt.Sprintf("admins.people[%d]", i)
@@ -126,9 +198,9 @@ func (c *checker) admins() {
 }
 
 // keys checks that each fingerprint is well formed and stands under one owner.
-func (c *checker) keys(at, owner string, keys []record.Fingerprint, owners map[record.Fingerprint]string) {
+func (c *checker) keys(at, owner string, keys []record.Fingerprint) {
 	if len(keys) == 0 {
-		c.add(ProblemNoKey, at, "add the full fingerprint of a key", "%s has no key", owner)
+		c.add(ProblemNoKey, at, "add the full fingerprint of a key", "%s has no key", c.whose(owner))
 	}
 	for i, k := range keys {
 		at := fmt.Sprintf("%s[%d]", at, i)
@@ -136,41 +208,52 @@ func (c *checker) keys(at, owner string, keys []record.Fingerprint, owners map[r
 			c.add(ProblemFingerprint, at, "write all 40 digits, upper case, without spaces", "%v", err)
 			continue
 		}
-		if other, ok := owners[k]; ok {
-			c.add(ProblemKeyTwice, at, "one key belongs to one", "key %s of %s already belongs to %s", k, owner, other)
+		if other, ok := c.owners[k]; ok {
+			c.add(ProblemKeyTwice, at, "one key belongs to one", "key %s of %s already belongs to %s", k, c.whose(owner), c.whose(other))
 			continue
 		}
-		owners[k] = owner
+		c.owners[k] = owner
 	}
 }
 
+// whose says what a name is that of.
+func (c *checker) whose(name string) string {
+	if _, ok := c.body.People[name]; ok {
+		return "person " + name
+	}
+	return "reconciler " + name
+}
+
 func (c *checker) people() {
-	owners := map[record.Fingerprint]string{}
 	circles := inCircles(c.body.People)
 	for _, name := range slices.Sorted(maps.Keys(c.body.People)) {
 		p := c.body.People[name]
 		at := "people." + name
-		c.name(at, "person's", name)
 		if slices.Contains(concernedWords, name) {
 			c.add(ProblemName, at, "give the person another name", "%q means somebody else in every rule", name)
 		}
-		c.keys(at+".keys", "person "+name, p.Keys, owners)
+		c.keys(at+".keys", name, p.Keys)
 		if p.Department != "" {
 			c.name(at+".department", "department's", p.Department)
 		}
 		c.manager(at+".manager", name, circles)
+		seen := map[string]bool{}
 		for i, team := range p.Teams {
-			c.name(fmt.Sprintf("%s.teams[%d]", at, i), "team's", team)
+			at := fmt.Sprintf("%s.teams[%d]", at, i)
+			c.name(at, "team's", team)
+			if seen[team] {
+				c.add(ProblemTwice, at, "name each once", "team %q is named twice", team)
+			}
+			seen[team] = true
 		}
 		for _, driver := range slices.Sorted(maps.Keys(p.Accounts)) {
-			c.name(at+".accounts."+driver, "driver's", driver)
 			if strings.TrimSpace(p.Accounts[driver]) == "" {
 				c.add(ProblemBlank, at+".accounts."+driver, "leave the line out to use the person's own name", "the account is blank")
 			}
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.body.Reconcilers)) {
-		c.keys("reconcilers."+name+".keys", "reconciler "+name, c.body.Reconcilers[name].Keys, owners)
+		c.keys("reconcilers."+name+".keys", name, c.body.Reconcilers[name].Keys)
 	}
 }
 
@@ -183,10 +266,17 @@ func (c *checker) manager(at, person string, circles map[string]bool) {
 	if _, ok := c.body.People[boss]; !ok {
 		c.person(at, boss)
 	}
-	if circles[person] {
+	switch {
+	case circles[person]:
 		c.add(ProblemManagers, at, "let one of them report to somebody else", "%s reports to themselves in the end", person)
+	case len(circles) == 0 && c.dir.reportsThrough(person) > MaxManagers:
+		c.add(ProblemManagers, at, "let them report to somebody further up", "%s reports through more than %d people", person, MaxManagers)
 	}
 }
+
+// MaxManagers is the most people above one. Who reports to whom is gone through for
+// each person whom a rule may exclude.
+const MaxManagers = 100
 
 // inCircles gives those who report to themselves in the end. Each person is passed
 // once, however long the chains are.
@@ -212,7 +302,6 @@ func inCircles(people map[string]Person) map[string]bool {
 func (c *checker) teams() {
 	for _, name := range slices.Sorted(maps.Keys(c.body.Teams)) {
 		at := "teams." + name
-		c.name(at, "team's", name)
 		if len(c.dir.teams[name]) == 0 {
 			c.add(ProblemNoTeam, at, "teams are named under people", "nobody is in team %q", name)
 		}
@@ -228,7 +317,6 @@ func (c *checker) teams() {
 func (c *checker) rosters() {
 	for _, name := range slices.Sorted(maps.Keys(c.body.Rosters)) {
 		at := "rosters." + name
-		c.name(at, "roster's", name)
 		if len(c.body.Rosters[name]) == 0 {
 			c.add(ProblemEmpty, at, "write a shift, or remove the roster", "the roster has no shift")
 		}
@@ -288,7 +376,6 @@ func (c *checker) conflicts() {
 func (c *checker) groups() {
 	for _, name := range slices.Sorted(maps.Keys(c.body.Groups)) {
 		at := "groups." + name
-		c.name(at, "group's", name)
 		if len(c.body.Groups[name]) == 0 {
 			c.add(ProblemEmpty, at, "name people, or remove the group", "the group is empty")
 		}
@@ -301,7 +388,6 @@ func (c *checker) groups() {
 func (c *checker) reconcilers() {
 	for _, name := range slices.Sorted(maps.Keys(c.body.Reconcilers)) {
 		at := "reconcilers." + name
-		c.name(at, "reconciler's", name)
 		if _, ok := c.body.People[name]; ok {
 			c.add(ProblemTwice, at, "give it a name of its own", "%q is also one of the people", name)
 		}
@@ -322,10 +408,8 @@ func (c *checker) resources() {
 	for _, name := range slices.Sorted(maps.Keys(c.body.Resources)) {
 		at := "resources." + name
 		res := c.body.Resources[name]
-		c.name(at, "resource's", name)
 		c.name(at+".driver", "driver's", res.Driver)
 		for _, label := range slices.Sorted(maps.Keys(res.Labels)) {
-			c.name(at+".labels."+label, "label's", label)
 			c.name(at+".labels."+label, "label value's", res.Labels[label])
 		}
 		if len(res.Owners) > 0 {
@@ -336,9 +420,6 @@ func (c *checker) resources() {
 		}
 		if len(res.Roles) == 0 {
 			c.add(ProblemEmpty, at+".roles", "add a role", "the resource has no roles")
-		}
-		for _, role := range slices.Sorted(maps.Keys(res.Roles)) {
-			c.name(at+".roles."+role, "role's", role)
 		}
 	}
 }
@@ -360,8 +441,13 @@ func (c *checker) principals(at string, list []string, concerned bool) {
 	if len(list) == 0 {
 		c.add(ProblemEmpty, at, `name people, group:NAME, team:NAME, or "*" for everyone`, "the list is empty")
 	}
+	seen := map[string]bool{}
 	for i, s := range list {
 		at := fmt.Sprintf("%s[%d]", at, i)
+		if seen[s] {
+			c.add(ProblemTwice, at, "name each once", "%q is named twice", s)
+		}
+		seen[s] = true
 		switch kind, name, scoped := strings.Cut(s, ":"); {
 		case scoped && kind == "group":
 			if _, ok := c.body.Groups[name]; !ok {
@@ -395,33 +481,11 @@ func (c *checker) principals(at string, list []string, concerned bool) {
 	}
 }
 
-func (c *checker) pattern(at, expr string) {
-	if len(expr) > 1000 {
-		c.add(ProblemPattern, at, "at most 1000 characters", "the pattern is too long")
-	} else if _, err := patternSize(expr); err != nil {
-		c.add(ProblemPattern, at, "RE2 syntax", "%v", err)
-	} else if _, err := compilePattern(expr); err != nil {
-		c.add(ProblemPattern, at, "RE2 syntax", "%v", err)
-	}
-}
-
-// compilePattern gives nil for an empty expression.
-func compilePattern(expr string) (*regexp.Regexp, error) {
-	if expr == "" {
-		return nil, nil //nolint:nilnil // no expression, no pattern
-	}
-	// By itself first: "a)|(b" is no expression, and would undo the anchors.
-	if _, err := regexp.Compile(expr); err != nil {
-		return nil, err
-	}
-	return regexp.Compile(`^(?:` + expr + `)$`)
-}
-
 var globForm = regexp.MustCompile(`^[a-z0-9._*-]{1,128}$`)
 
 func checkGlob(g string) error {
 	if !globForm.MatchString(g) {
-		return fmt.Errorf("%q is not a name or glob", g)
+		return fmt.Errorf("%q is not a name or glob", shortened(g))
 	}
 	return nil
 }

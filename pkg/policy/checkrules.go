@@ -25,15 +25,14 @@ func (c *checker) rules() {
 		c.globs(at+".resources", r.Resources)
 		c.globs(at+".roles", r.Roles)
 		for _, label := range slices.Sorted(maps.Keys(r.Labels)) {
-			c.name(at+".labels."+label, "label's", label)
 			c.globs(at+".labels."+label, []string{r.Labels[label]})
 		}
 		c.principals(at+".requesters", r.Requesters, false)
-		c.asks(i, at, r)
 		if r.Approve == ApproveDeny {
 			c.denies(at, r)
 			continue
 		}
+		c.asks(i, at, r)
 		c.limits(at, r)
 		c.pattern(at+".requires.reason", r.Requires.Reason)
 		c.pattern(at+".requires.ticket", r.Requires.Ticket)
@@ -44,14 +43,35 @@ func (c *checker) rules() {
 	}
 }
 
-// denies checks a rule that refuses: all it has beside is a message.
+// denies checks a rule that refuses: all it has beside whom and what it matches is a
+// message. Nothing else of it is looked at.
 func (c *checker) denies(at string, r Rule) {
 	if strings.TrimSpace(r.Message) == "" {
 		c.add(ProblemDeny, at+".message", "say why, and what to do instead", "people are denied without a word")
 	}
-	if len(r.Stages) > 0 || r.Emergency != nil || !r.MaxDuration.IsZero() {
-		c.add(ProblemDeny, at, "leave out stages, emergency and maxDuration", "the rule denies, and has terms for what it does not give")
+	if terms := r.terms(); len(terms) > 0 {
+		c.add(ProblemDeny, at, "leave out "+inWords(terms), "the rule denies whatever a request says, and has terms for what it does not give")
 	}
+}
+
+// terms gives the keys of a rule that say how it gives something.
+func (r Rule) terms() []string {
+	var keys []string
+	for _, term := range []struct {
+		key   string
+		there bool
+	}{
+		{"maxDuration", !r.MaxDuration.IsZero()}, {"maxTotal", !r.MaxTotal.IsZero()}, {"maxAhead", !r.MaxAhead.IsZero()},
+		{"maxOpen", r.MaxOpen != 0}, {"maxOpenPerRole", r.MaxOpenPerRole != 0}, {"coolingOff", !r.CoolingOff.IsZero()}, {"pending", !r.Pending.IsZero()},
+		{"requires", r.Requires.Reason != "" || r.Requires.Ticket != "" || len(r.Requires.Inputs) > 0},
+		{"askDuring", r.AskDuring != ""}, {"useDuring", r.UseDuring != ""}, {"conditions", len(r.Conditions) > 0},
+		{"emergency", r.Emergency != nil}, {"partial", r.Partial}, {"exclude", len(r.Exclude) > 0}, {"stages", len(r.Stages) > 0},
+	} {
+		if term.there {
+			keys = append(keys, term.key)
+		}
+	}
+	return keys
 }
 
 func (c *checker) limits(at string, r Rule) {
@@ -70,7 +90,7 @@ func (c *checker) limits(at string, r Rule) {
 	if r.MaxAhead.Duration > MaxPending {
 		c.add(ProblemTooLong, at+".maxAhead", "at most 90d", "a start may not lie %s ahead", r.MaxAhead)
 	}
-	if r.CoolingOff.Duration > MaxPending {
+	if r.CoolingOff.Duration > MaxCoolingOff {
 		c.add(ProblemTooLong, at+".coolingOff", "at most 90d", "%s is too long to remember", r.CoolingOff)
 	}
 	for _, most := range []struct {

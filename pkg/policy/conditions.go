@@ -14,10 +14,12 @@ import (
 )
 
 // MaxConditions is the most conditions of a rule, MaxExpression the most
-// characters of one.
+// characters of one. MaxSaid is the most characters of what a condition or an input
+// says to people: each request that is refused repeats it.
 const (
 	MaxConditions = 20
 	MaxExpression = 1000
+	MaxSaid       = 1000
 )
 
 // terms are what a compiled rule wants a request to say: how its inputs and
@@ -28,15 +30,8 @@ type terms struct {
 	conditions []cel.Program             // in the order of Rule.Conditions
 }
 
-// asks checks a rule's inputs and conditions. What is compiled is kept for
-// [Compile], by the rule's place.
+// asks checks a rule's inputs and conditions.
 func (c *checker) asks(rule int, at string, r Rule) {
-	if r.Approve == ApproveDeny {
-		if len(r.Conditions) > 0 || len(r.Requires.Inputs) > 0 {
-			c.add(ProblemDeny, at, "leave out conditions and inputs", "the rule denies whatever a request says")
-		}
-		return
-	}
 	compilable := c.inputs(at+".requires.inputs", r.Requires.Inputs)
 	if len(r.Conditions) > MaxConditions {
 		c.add(ProblemCondition, at+".conditions", fmt.Sprintf("at most %d; join some by &&", MaxConditions), "the rule has %d conditions", len(r.Conditions))
@@ -47,29 +42,39 @@ func (c *checker) asks(rule int, at string, r Rule) {
 		if strings.TrimSpace(x.Message) == "" {
 			c.add(ProblemCondition, at+".message", "say what to do where it is not true", "people are refused without a word")
 		}
+		c.said(at+".message", ProblemCondition, x.Message)
 		switch {
 		case strings.TrimSpace(x.Expr) == "":
 			c.add(ProblemCondition, at+".expr", `write one, like request.duration <= duration("2h")`, "the condition has no expression")
 		case utf8.RuneCountInString(x.Expr) > MaxExpression:
 			c.add(ProblemCondition, at+".expr", fmt.Sprintf("at most %d characters; make it two conditions", MaxExpression), "the expression is too long")
-		case compilable: // else the inputs' types are not known
+		case compilable && !c.stuck: // else the inputs' types are not known
 			c.condition(rule, at+".expr", x.Expr, r.Requires.Inputs)
 		}
+	}
+}
+
+// said checks the length of what people are told.
+func (c *checker) said(at string, code ProblemCode, text string) {
+	if utf8.RuneCountInString(text) > MaxSaid {
+		c.add(code, at, fmt.Sprintf("at most %d characters", MaxSaid), "the text is too long")
 	}
 }
 
 // condition compiles one expression.
 func (c *checker) condition(rule int, at, expr string, inputs map[string]Input) {
 	if c.compiler == nil {
-		c.compiler = newCompiler()
+		c.compiler = newCompiler(&c.work)
 	}
 	program, err := c.compiler.compile(expr, inputs)
-	if err != nil {
+	switch {
+	case errors.Is(err, errConditionWork), errors.Is(err, errPatternWork):
+		c.tooMany(at, "write what is the same in more rules alike, with the same inputs, or ask for less", "%v", err)
+		return
+	case err != nil:
+		c.stuck = true
 		c.add(ProblemCondition, at, expressionHint(err, inputs), "%v", err)
 		return
-	}
-	if c.conditions == nil {
-		c.conditions = map[int][]cel.Program{}
 	}
 	c.conditions[rule] = append(c.conditions[rule], program)
 }
@@ -108,30 +113,26 @@ func (m Match) CheckConditions(s Scene) error {
 		return err
 	}
 	v := &view{dir: m.rule.terms.dir, scene: s, inputs: inputs, made: map[string]any{}}
+	var cost uint64
 	for i, program := range m.rule.terms.conditions {
 		x := m.Rule.Conditions[i]
-		switch out, _, err := program.Eval(v); {
+		out, details, err := program.Eval(v)
+		if spent := details.ActualCost(); spent != nil {
+			cost += *spent
+		}
+		if err == nil && cost > maxCost {
+			err = errors.New("it and those before it take too much work")
+		}
+		switch {
 		case err != nil:
-			return &Refusal{Code: ConditionError, Rule: m.Rule.Name, Hint: "ask an admin to correct it: " + oneLine(x.Expr),
-				Message: fmt.Sprintf("condition %d of rule %q could not be judged: %s", i+1, m.Rule.Name, shortened(oneLine(err.Error())))}
+			return &Refusal{Code: ConditionError, Rule: m.Rule.Name, Hint: "ask an admin to correct it: " + readable(x.Expr),
+				Message: fmt.Sprintf("condition %d of rule %q could not be judged: %s", i+1, m.Rule.Name, shortened(readable(err.Error())))}
 		case out != types.True:
-			return &Refusal{Code: ConditionFailed, Rule: m.Rule.Name, Hint: "ask so that this is true: " + oneLine(x.Expr),
+			return &Refusal{Code: ConditionFailed, Rule: m.Rule.Name, Hint: "ask so that this is true: " + readable(x.Expr),
 				Message: fmt.Sprintf("rule %q: %s", m.Rule.Name, x.Message)}
 		}
 	}
 	return nil
-}
-
-// oneLine writes an expression, or what is said of it, in one line.
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
-
-// shortened keeps a text that a requester wrote, and CEL repeats, from filling the
-// screen.
-func shortened(s string) string {
-	if runes := []rune(s); len(runes) > 200 {
-		return string(runes[:200]) + "..."
-	}
-	return s
 }
 
 // variableNames gives what an expression can ask about, in the order of the

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -105,7 +106,7 @@ func TestConditionVariables(t *testing.T) {
 		`open.all(o, o.state in ["active", "pending"]) && open.exists_one(o, o.state == "active")`,
 		`!recent.exists(r, r.role == role && has(r.until) && now - r.until < duration("3h"))`,
 		`recent.filter(r, r.role == role).map(r, r.request) == ["R3"]`,
-		`open[0] == open[0] && open[0] != open[1] && open[0] in open && !(recent[0] in open)`,
+		`open[0].request != open[1].request && open[0].request in open.map(o, o.request) && !(recent[0].request in open.map(o, o.request))`,
 		"request.duration\n  <= duration(\"2h\")\n  // a comment\n",
 		`request.emergency ? request.duration < duration("1h") : true`,
 		`size(open.filter(o, o.resource == resource.name)) + size(recent) <= 3`,
@@ -174,7 +175,7 @@ func TestConditionZonesAreThePrograms(t *testing.T) {
 			t.Errorf("%s: %v", expr, err)
 		}
 	}
-	if _, err := newCompiler().compile(`now.getHours("Here/Only") == 1`, nil); err == nil {
+	if _, err := newCompiler(&patternWork{}).compile(`now.getHours("Here/Only") == 1`, nil); err == nil {
 		t.Error("a zone that only this machine has is taken")
 	}
 }
@@ -183,42 +184,73 @@ func TestConditionProblems(t *testing.T) {
 	for name, c := range map[string]struct {
 		expr, text, hint string
 	}{
-		"a field nobody knows":     {`request.durration < duration("1h")`, `1:8: undefined field 'durration'`, "did you mean duration?"},
-		"a variable nobody knows":  {`requestr.name == "x"`, `undeclared reference to 'requestr'`, "did you mean request"},
-		"a function nobody knows":  {`role.startWith("r")`, `undeclared reference to 'startWith'`, "did you mean startsWith?"},
-		"a field of an item":       {`open.all(o, o.roll == "x")`, `undefined field 'roll'`, "did you mean role"},
-		"an input nobody defined":  {`inputs.row < 3`, `undefined field 'row'`, "did you mean rows?"},
-		"one in brackets":          {`inputs["row"] < 3`, `undefined field 'row'`, "did you mean rows?"},
-		"one by a name not known":  {`inputs[role] == "x"`, `no matching overload`, ""},
-		"an input of another type": {`inputs.rows == "3"`, `no matching overload for '_==_' applied to '(int, string)'`, ""},
-		"a text compared":          {`request.duration < "1h"`, `no matching overload`, ""},
-		"no truth":                 {`request.duration`, `1:1: it gives duration, not true or false`, "compare it"},
-		"a number":                 {`1 + 1`, `it gives int`, ""},
-		"the second line":          {"role == \"x\" &&\n  rol == 1", `2:3: undeclared reference to 'rol'`, "role"},
-		"no syntax":                {`role ==`, `Syntax error`, "it can ask about request, requester,"},
-		"unfinished text":          {`role == "x`, `Syntax error`, ""},
-		"a bad pattern":            {`role.matches("(")`, `1:13: error parsing regexp: missing closing )`, "RE2"},
-		"a large pattern":          {`role.matches("((a{30}){33}){1}((b{30}){33}){1}((c{30}){33}){1}((d{30}){33}){1}((e{30}){33}){1}")`, `1:13: the pattern has `, ""},
-		"a pattern from elsewhere": {`role.matches(request.reason)`, `1:13: a pattern must be written out`, "in quotes"},
-		"a pattern put together":   {`matches(role, "a" + "b")`, `a pattern must be written out`, ""},
-		"a bad duration":           {`request.duration < duration("1 hour")`, `invalid duration argument`, ""},
-		"a bad time":               {`now < timestamp("2026-13-01T00:00:00Z")`, `invalid timestamp argument`, ""},
-		"a zone nobody knows":      {`now.getHours("Europe/Berlim") > 8`, `this is no time zone`, "IANA"},
-		"the machine's zone":       {`now.getHours("Local") > 8`, `this is no time zone`, ""},
-		"an offset too large":      {`now.getHours("+25:00") > 8`, `this is no time zone`, ""},
-		"a zone from elsewhere":    {`now.getHours(request.reason) > 8`, `this is no time zone`, ""},
-		"a clock":                  {`now() > now`, `undeclared reference to 'now'`, ""},
-		"a map":                    {`{"a": 1}["a"] == 1`, `1:1: maps and objects cannot be written`, "compare with each"},
-		"a message":                {`google.protobuf.Value{number_value: 1.0} == 1.0`, `maps and objects cannot be written`, ""},
-		"going through a map":      {`resource.labels.all(k, k != "x")`, `only a list can be gone through`, "resource.labels"},
-		"mixed list":               {`role in ["a", 1]`, `expected type 'string' but found 'int'`, ""},
-		"joined lists":             {`(open + recent).all(o, o.role == role)`, `lists cannot be joined`, "one list after the other"},
-		"lists in lists":           {`[open, recent].all(l, size(l) < 3)`, `a list of lists is not allowed`, ""},
-		"doubled types":            {`[1].map(a, {a: a}).map(b, {b: b}).map(c, {c: c}).map(d, {d: d}) == []`, `maps and objects cannot be written`, ""},
-		"dyn":                      {`dyn(role) == 1`, `undeclared reference to 'dyn'`, ""},
-		"a type":                   {`type(role) == string`, `undeclared reference to 'type'`, ""},
-		"too deep":                 {strings.Repeat("(", 200) + "true" + strings.Repeat(")", 200), `recursion limit`, ""},
-		"only an input's name":     {`inputs.rows > 1 || inputs`, `expected type 'bool' but found 'inputs'`, ""},
+		"a field nobody knows":      {`request.durration < duration("1h")`, `1:8: undefined field 'durration'`, "did you mean duration?"},
+		"a variable nobody knows":   {`requestr.name == "x"`, `undeclared reference to 'requestr'`, "did you mean request"},
+		"a function nobody knows":   {`role.startWith("r")`, `undeclared reference to 'startWith'`, "did you mean startsWith?"},
+		"a field of an item":        {`open.all(o, o.roll == "x")`, `undefined field 'roll'`, "did you mean role"},
+		"an input nobody defined":   {`inputs.row < 3`, `undefined field 'row'`, "did you mean rows?"},
+		"one in brackets":           {`inputs["row"] < 3`, `undefined field 'row'`, "did you mean rows?"},
+		"one by a name not known":   {`inputs[role] == "x"`, `no matching overload`, ""},
+		"an input of another type":  {`inputs.rows == "3"`, `no matching overload for '_==_' applied to '(int, string)'`, ""},
+		"a text compared":           {`request.duration < "1h"`, `no matching overload`, ""},
+		"no truth":                  {`request.duration`, `1:1: it gives duration, not true or false`, "compare it"},
+		"a number":                  {`1 + 1`, `it gives int`, ""},
+		"the second line":           {"role == \"x\" &&\n  rol == 1", `2:3: undeclared reference to 'rol'`, "role"},
+		"no syntax":                 {`role ==`, `Syntax error`, "it can ask about request, requester,"},
+		"unfinished text":           {`role == "x`, `Syntax error`, ""},
+		"a bad pattern":             {`role.matches("(")`, `1:13: error parsing regexp: missing closing )`, "RE2"},
+		"a large pattern":           {`role.matches("((a{30}){33}){1}((b{30}){33}){1}((c{30}){33}){1}((d{30}){33}){1}((e{30}){33}){1}")`, `1:13: the pattern has `, ""},
+		"a pattern from elsewhere":  {`role.matches(request.reason)`, `1:13: a pattern must be written out`, "in quotes"},
+		"a pattern put together":    {`matches(role, "a" + "b")`, `a pattern must be written out`, ""},
+		"a pattern by another name": {`.matches(role, request.reason)`, `1:9: a pattern must be written out`, "in quotes"},
+		"and put together":          {`.matches(role, "a" + "b")`, `a pattern must be written out`, ""},
+		"and large":                 {`.matches(role, "((a{30}){33}){1}((b{30}){33}){1}((c{30}){33}){1}((d{30}){33}){1}((e{30}){33}){1}")`, `the pattern has `, ""},
+		"a pattern that is chosen":  {`role.matches(request.emergency ? "a" : "b")`, `a pattern must be written out`, ""},
+		"one of a list":             {`["a", "b"].all(p, role.matches(p))`, `a pattern must be written out`, ""},
+		"one that is converted":     {`role.matches(string(1))`, `a pattern must be written out`, ""},
+		"one of no known type":      {`role.matches([].map(a, a.b)[0])`, `a pattern must be written out`, ""},
+		"a text of no known type":   {`[].map(a, a.b)[0].matches("x")`, `of no use here`, ""},
+		"a zone by another name":    {`.getHours(now, request.reason) > 8`, `no matching overload`, ""},
+		"objects compared":          {`open[0] == open[1]`, `1:9: objects and maps cannot be compared`, "open.exists("},
+		"objects told apart":        {`resource != resource`, `objects and maps cannot be compared`, ""},
+		"an object in a list":       {`open[0] in open`, `objects and maps cannot be compared`, ""},
+		"lists of objects":          {`open == recent`, `objects and maps cannot be compared`, ""},
+		"labels compared":           {`resource.labels == resource.labels`, `objects and maps cannot be compared`, ""},
+		"objects of no known type":  {`(request.emergency ? resource : [].map(a, a.b)[0]) == [].map(a, a.b)[0]`, `a value of type dyn is of no use here`, "has(x)"},
+		"lists of no known type":    {`[resource, [].map(a, a.b)[0]] == [[].map(a, a.b)[0], resource]`, `expected type`, ""},
+		"objects that may be null":  {`(request.emergency ? null : resource) == (request.emergency ? null : resource)`, `of no use here`, ""},
+		"a list with nothing in it": {`[null, resource] == [null, resource]`, `expected type`, ""},
+		"nothing":                   {`open[0] == null`, `objects and maps cannot be compared`, ""},
+		"no time":                   {`request.start == null`, `a value of type null_type is of no use here`, "has(x)"},
+		"bytes":                     {`b"a" == b"a"`, `a value of type bytes is of no use here`, ""},
+		"lists in lists in lists":   {"[[[[[[[[[[[1]]]]]]]]]]]" + strings.Repeat(".map(a,[[[[[[a]]]]]])", 44) + " == []", `the expression makes more than 40 lists`, "two conditions"},
+		"lists that macros make":    {"[1]" + strings.Repeat(".map(a,[a])", 40) + " == []", `the expression makes more than 40 lists`, ""},
+		"a control character":       {`resource.labels == "\u001b[2J" || inputs["\u001b[2J\u202e"] == "x"`, `undefined field '\x1b[2J\u202e'`, ""},
+		"a bad duration":            {`request.duration < duration("1 hour")`, `invalid duration argument`, ""},
+		"a bad time":                {`now < timestamp("2026-13-01T00:00:00Z")`, `invalid timestamp argument`, ""},
+		"a zone nobody knows":       {`now.getHours("Europe/Berlim") > 8`, `this is no time zone`, "IANA"},
+		"the machine's zone":        {`now.getHours("Local") > 8`, `this is no time zone`, ""},
+		"the zone of the files":     {`now.getHours("localtime") > 8`, `this is no time zone`, ""},
+		"a zone of some machines":   {`now.getHours("right/Europe/Berlin") > 8`, `this is no time zone`, ""},
+		"the rules of POSIX":        {`now.getHours("posixrules") > 8`, `this is no time zone`, ""},
+		"the zone of nowhere":       {`now.getHours("Factory") > 8`, `this is no time zone`, ""},
+		"a zone without summer":     {`now.getHours("EST") > 8`, `this is no time zone`, ""},
+		"a zone of the sea":         {`now.getHours("Etc/GMT+5") > 8`, `this is no time zone`, ""},
+		"no zone":                   {`now.getHours("") > 8`, `this is no time zone`, ""},
+		"an offset too large":       {`now.getHours("+25:00") > 8`, `this is no time zone`, ""},
+		"a zone from elsewhere":     {`now.getHours(request.reason) > 8`, `this is no time zone`, ""},
+		"a clock":                   {`now() > now`, `undeclared reference to 'now'`, ""},
+		"a map":                     {`{"a": 1}["a"] == 1`, `1:1: maps and objects cannot be written`, "compare with each"},
+		"a message":                 {`google.protobuf.Value{number_value: 1.0} == 1.0`, `maps and objects cannot be written`, ""},
+		"going through a map":       {`resource.labels.all(k, k != "x")`, `only a list can be gone through`, "resource.labels"},
+		"mixed list":                {`role in ["a", 1]`, `expected type 'string' but found 'int'`, ""},
+		"joined lists":              {`(open + recent).all(o, o.role == role)`, `lists cannot be joined`, "one list after the other"},
+		"lists in lists":            {`[open, recent].all(l, size(l) < 3)`, `a list of lists is not allowed`, ""},
+		"doubled types":             {`[1].map(a, {a: a}).map(b, {b: b}).map(c, {c: c}).map(d, {d: d}) == []`, `maps and objects cannot be written`, ""},
+		"dyn":                       {`dyn(role) == 1`, `undeclared reference to 'dyn'`, ""},
+		"a type":                    {`type(role) == string`, `undeclared reference to 'type'`, ""},
+		"too deep":                  {strings.Repeat("(", 200) + "true" + strings.Repeat(")", 200), `recursion limit`, ""},
+		"only an input's name":      {`inputs.rows > 1 || inputs`, `expected type 'bool' but found 'inputs'`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := good()
@@ -246,7 +278,10 @@ func TestConditionDefinitions(t *testing.T) {
 		change     func(*Body)
 		path, text string
 	}{
-		"no message":    {func(b *Body) { b.Rules[0].Conditions = []Condition{{Expr: "true", Message: " "}} }, "rules[0].conditions[0].message", "without a word"},
+		"no message": {func(b *Body) { b.Rules[0].Conditions = []Condition{{Expr: "true", Message: " "}} }, "rules[0].conditions[0].message", "without a word"},
+		"a long message": {func(b *Body) {
+			b.Rules[0].Conditions = []Condition{{Expr: "true", Message: strings.Repeat("ü", MaxSaid+1)}}
+		}, "rules[0].conditions[0].message", "too long"},
 		"no expression": {func(b *Body) { b.Rules[0].Conditions = []Condition{{Expr: " \n", Message: "m"}} }, "rules[0].conditions[0].expr", "no expression"},
 		"too long": {func(b *Body) {
 			b.Rules[0].Conditions = []Condition{{Expr: `role != "` + strings.Repeat("x", MaxExpression) + `"`, Message: "m"}}
@@ -278,6 +313,9 @@ func TestConditionRefusals(t *testing.T) {
 	none.Start = nil
 	wordy := scene()
 	wordy.Reason = strings.Repeat("w", 2000)
+	longWordy := long
+	longWordy.Reason = wordy.Reason
+	const loops = `[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20].all(x, recent.all(r, r.request != ""))`
 	for name, c := range map[string]struct {
 		scene      Scene
 		exprs      []string
@@ -298,13 +336,20 @@ func TestConditionRefusals(t *testing.T) {
 		"a long text":             {wordy, []string{`resource.labels[request.reason] == role`}, ConditionError, strings.Repeat("w", 100), ""},
 		"characters of long texts": {wordy, []string{`open.all(a, open.all(b, recent.all(c, recent.all(d, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].all(e, [0, 1, 2, 3].all(f, size(request.reason) > 0))))))`},
 			ConditionError, "cost limit exceeded", ""},
-		"lists compared":   {long, []string{`recent.all(a, [0, 1, 2].all(b, recent == recent))`}, ConditionError, "cost limit exceeded", ""},
+		"lists compared":   {long, []string{`recent.all(a, [0, 1, 2].all(b, recent.map(r, r.role) == recent.map(r, r.role)))`}, ConditionError, "cost limit exceeded", ""},
 		"nested loops":     {long, []string{`recent.all(a, recent.all(b, a.role == b.role || a.request != b.request))`}, ConditionError, "cost limit exceeded", ""},
 		"one loop is fine": {long, []string{`recent.all(a, a.role in ["read", "write"] && a.resource == resource.name)`}, "", "", ""},
 		"two lists, twenty open": {func() Scene { s := long; s.Open = long.Recent[2:22]; return s }(),
 			[]string{`open.all(o, recent.all(r, o.resource == r.resource))`}, "", "", ""},
-		"texts that grow": {scene(), []string{`[request.reason]` + strings.Repeat(`.map(a, a + a)`, 40) + `.all(a, a != "")`}, ConditionError, "cost limit exceeded", ""},
-		"zones in a loop": {long, []string{strings.Repeat(`recent.all(a, now.getHours("Europe/Berlin") == 10) && `, 10) + "true"}, ConditionError, "cost limit exceeded", ""},
+		"long texts compared": {longWordy, []string{`[request.reason, "x" + request.reason].all(x, recent.all(a, open.all(b, "x" + request.reason == x || true)))`}, ConditionError, "cost limit exceeded", ""},
+		"long texts in lists": {longWordy, []string{`[request.reason + "x"].all(x, recent.all(a, recent.all(b, [x] == [request.reason + "y"] || true)))`}, ConditionError, "cost limit exceeded", ""},
+		"long texts read":     {longWordy, []string{`[request.reason + "x"].all(x, recent.all(a, recent.all(b, duration(x) > duration("1s") || true)))`}, ConditionError, "cost limit exceeded", ""},
+		"long texts sought":   {longWordy, []string{`[request.reason + "x"].all(x, recent.all(a, recent.all(b, role.contains(x) || true)))`}, ConditionError, "cost limit exceeded", ""},
+		"a control character": {scene(), []string{`resource.labels["\u001b[2J"] == "x"`}, ConditionError, `no such key: \x1b[2J`, ""},
+		"much":                {long, []string{loops}, "", "", ""},
+		"too much together":   {long, slices.Repeat([]string{loops}, MaxConditions), ConditionError, "it and those before it take too much work", ""},
+		"texts that grow":     {scene(), []string{`[request.reason]` + strings.Repeat(`.map(a, a + a)`, 18) + `.all(a, a != "")`}, ConditionError, "cost limit exceeded", ""},
+		"zones in a loop":     {long, []string{strings.Repeat(`recent.all(a, now.getHours("Europe/Berlin") == 10) && `, 10) + "true"}, ConditionError, "cost limit exceeded", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := asking(t, sceneInputs(), c.exprs...)
@@ -374,7 +419,7 @@ approve: auto
 // TestCompilerFault shows that a fault inside of the library refuses an expression,
 // and does not end the program.
 func TestCompilerFault(t *testing.T) {
-	c := newCompiler()
+	c := newCompiler(&patternWork{})
 	c.environments[""] = nil
 	if _, err := c.compile("true", nil); err == nil || !strings.Contains(err.Error(), "the expression could not be checked: ") {
 		t.Errorf("%v", err)

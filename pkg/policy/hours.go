@@ -1,17 +1,33 @@
 package policy
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
-// maxSpans bounds the search for a time that lies in several calendars.
-const maxSpans = 1000
+// maxTurns bounds the search for a time that lies in several calendars: how often
+// all of them are asked anew. Hours of the week that have anything in common have it
+// within seven days; each further turn is a day that is frozen in one of them.
+const maxTurns = 100
 
-// Within gives the first span at or after t that lies in all calendars; ok is false
-// where there is none.
+// Within gives the first span that lies in all calendars and opens at t or later, by
+// [MaxLookAhead] at most, however often the search moves on; ok is false where there
+// is none.
 func Within(hours []*Calendar, t time.Time) (opens, closes time.Time, ok bool) {
-	for range maxSpans {
+	if len(hours) == 0 {
+		return t, t, false
+	}
+	var each []*Calendar
+	for _, h := range hours {
+		if !slices.Contains(each, h) {
+			each = append(each, h)
+		}
+	}
+	latest := t.Add(MaxLookAhead)
+	for range maxTurns {
 		moved := false
-		for _, h := range hours {
-			next, ok := h.Open(t)
+		for _, h := range each {
+			next, ok := h.OpenBy(t, latest)
 			if !ok {
 				return t, t, false
 			}
@@ -22,8 +38,8 @@ func Within(hours []*Calendar, t time.Time) (opens, closes time.Time, ok bool) {
 		if moved {
 			continue
 		}
-		closes = hours[0].Close(t)
-		for _, h := range hours[1:] {
+		closes = each[0].Close(t)
+		for _, h := range each[1:] {
 			if end := h.Close(t); end.Before(closes) {
 				closes = end
 			}

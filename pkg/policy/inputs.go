@@ -23,10 +23,12 @@ const (
 )
 
 // MaxInputs is the most inputs that a rule may ask for, MaxInput the most
-// characters of one value. A request can carry no more.
+// characters of one value. A request can carry no more. MaxChoices is the most that
+// one may choose between: a person reads all of them.
 const (
-	MaxInputs = 20
-	MaxInput  = 200
+	MaxInputs  = 20
+	MaxInput   = 200
+	MaxChoices = 100
 )
 
 // check judges one value by its type, and gives it as a condition sees it.
@@ -112,7 +114,6 @@ func (c *checker) inputs(at string, m map[string]Input) bool {
 	}
 	for _, name := range slices.Sorted(maps.Keys(m)) {
 		at, i := at+"."+name, m[name]
-		c.name(at, "input's", name)
 		for _, only := range []struct {
 			key, kind string
 			there     bool
@@ -126,6 +127,7 @@ func (c *checker) inputs(at string, m map[string]Input) bool {
 				c.add(ProblemInput, at+"."+only.key, "leave it out, or write type: "+only.kind, "%s belongs to inputs of type %s", only.key, only.kind)
 			}
 		}
+		c.said(at+".description", ProblemInput, i.Description)
 		switch i.Type {
 		case InputText:
 			c.pattern(at+".pattern", i.Pattern)
@@ -144,8 +146,12 @@ func (c *checker) inputs(at string, m map[string]Input) bool {
 }
 
 func (c *checker) choices(at string, choices []string) {
-	if len(choices) == 0 {
+	switch {
+	case len(choices) == 0:
 		c.add(ProblemInput, at, "write what one may choose", "there is nothing to choose from")
+	case len(choices) > MaxChoices:
+		c.add(ProblemInput, at, fmt.Sprintf("at most %d, or a text with a pattern", MaxChoices), "there are %d choices", len(choices))
+		return
 	}
 	for j, choice := range choices {
 		at := fmt.Sprintf("%s[%d]", at, j)
@@ -160,13 +166,12 @@ func (c *checker) choices(at string, choices []string) {
 	}
 }
 
-// inputPatterns compiles the patterns of text inputs, by name. Check has compiled
-// each already.
-func inputPatterns(m map[string]Input) map[string]*regexp.Regexp {
+// inputPatterns gives the patterns of text inputs, by name.
+func (c *checker) inputPatterns(m map[string]Input) map[string]*regexp.Regexp {
 	patterns := map[string]*regexp.Regexp{}
 	for name, i := range m {
-		if p, err := compilePattern(i.Pattern); err == nil && p != nil {
-			patterns[name] = p
+		if p := c.patterns[i.Pattern]; p.Regexp != nil {
+			patterns[name] = p.Regexp
 		}
 	}
 	return patterns
@@ -182,7 +187,7 @@ func (m Match) CheckInputs(values map[string]string) error {
 			if len(defined) > 0 {
 				hint = nearest(name, slices.Sorted(maps.Keys(defined)))
 			}
-			return m.refuseInput(InputUnknown, hint, "rule %q asks for no input %q", m.Rule.Name, name)
+			return m.refuse(InputUnknown, hint, "rule %q asks for no input %q", m.Rule.Name, name)
 		}
 	}
 	var missing, add []string
@@ -192,7 +197,7 @@ func (m Match) CheckInputs(values map[string]string) error {
 		}
 	}
 	if len(missing) > 0 {
-		return m.refuseInput(InputMissing, "add: "+strings.Join(add, "; "),
+		return m.refuse(InputMissing, "add: "+strings.Join(add, "; "),
 			"rule %q asks for more: %s", m.Rule.Name, strings.Join(missing, ", "))
 	}
 	_, err := m.inputs(values)
@@ -209,15 +214,11 @@ func (m Match) inputs(values map[string]string) (map[string]ref.Val, error) {
 		}
 		v, err := i.check(m.rule.terms.patterns[name], values[name])
 		if err != nil {
-			return nil, m.refuseInput(InputBad, "write: "+inputFlag(name, i), "input %q is not what rule %q asks for: %v", name, m.Rule.Name, err)
+			return nil, m.refuse(InputBad, "write: "+inputFlag(name, i), "input %q is not what rule %q asks for: %v", name, m.Rule.Name, err)
 		}
 		parsed[name] = v
 	}
 	return parsed, nil
-}
-
-func (m Match) refuseInput(code Code, hint, format string, args ...any) error {
-	return &Refusal{Code: code, Rule: m.Rule.Name, Message: fmt.Sprintf(format, args...), Hint: hint}
 }
 
 // inputFlag shows how an input is given: --input rows=NUMBER (a whole number from

@@ -36,6 +36,10 @@ func TestInputDefinitions(t *testing.T) {
 		"a blank choice":         {map[string]Input{"n": {Type: InputChoice, Choices: []string{"a", ""}}}, ".n.choices[1]", "blank", ""},
 		"a choice with a space":  {map[string]Input{"n": {Type: InputChoice, Choices: []string{"a "}}}, ".n.choices[0]", "space", ""},
 		"a choice beyond values": {map[string]Input{"n": {Type: InputChoice, Choices: []string{strings.Repeat("ü", MaxInput+1)}}}, ".n.choices[0]", "too long", ""},
+		"too many choices":       {map[string]Input{"n": {Type: InputChoice, Choices: make([]string, MaxChoices+1)}}, ".n.choices", "101 choices", "at most 100"},
+		"many choices":           {map[string]Input{"n": {Type: InputChoice, Choices: make([]string, MaxChoices+1)}}, ".n.choices", "there are 101 choices", "at most 100"},
+		"a long description":     {map[string]Input{"n": {Type: InputBoolean, Description: strings.Repeat("ü", MaxSaid+1)}}, ".n.description", "too long", "at most 1000"},
+		"the longest one":        {map[string]Input{"n": {Type: InputBoolean, Description: strings.Repeat("ü", MaxSaid)}}, "", "", ""},
 		"too many":               {many, "", "asks for 21 inputs", "at most 20"},
 	} {
 		t.Run(name, func(t *testing.T) {

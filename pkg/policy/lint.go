@@ -166,6 +166,7 @@ func (l *linter) unfillable(i int, chains map[string]*chain) {
 			chains[key] = ch
 		}
 		if ch == nil {
+			l.add(SeverityInfo, ProblemNotJudged, fmt.Sprintf("rules[%d].stages", i), "ask fewer groups of people", "rule %q: its stages are too many to find out whether they can be met", r.Name)
 			return
 		}
 		if all.or(d.kinds); !owned && d.kinds.within(bad) {

@@ -93,6 +93,22 @@ func TestLint(t *testing.T) {
 		"nobody reaches a role": {func(b *Body) { b.Rules[1].Roles[0] = "read" }, SeverityInfo, ProblemUnreachedRole, "resources.db.roles.write", "db:write"},
 		"nobody is meant": {func(b *Body) { b.Rules[2].Requesters[0] = "z*" }, SeverityWarning, ProblemUnreached, "resources.web",
 			"no rule lets anybody ask for web"},
+		"all else is denied to all": {func(b *Body) {
+			b.Rules[2] = Rule{Name: "no", Resources: []string{"*"}, Roles: []string{"*"}, Requesters: []string{"*"}, Approve: ApproveDeny, Message: "no"}
+		}, SeverityWarning, ProblemUnreached, "resources.web", "no rule lets anybody ask for web"},
+		"a role is denied with all else": {func(b *Body) {
+			b.Rules[1].Roles[0] = "read"
+			b.Rules[1].Resources[0] = "d*"
+			b.Rules[0].Requesters[0] = "dora"
+			b.Rules = append(b.Rules, Rule{Name: "no", Resources: []string{"*"}, Roles: []string{"*"}, Requesters: []string{"*"}, Approve: ApproveDeny, Message: "no"})
+		}, SeverityInfo, ProblemUnreachedRole, "resources.db.roles.write", "no rule lets anybody ask for db:write"},
+		"more quorums than are looked at": {func(b *Body) {
+			q := make([]Quorum, maxQuorums+1)
+			for i := range q {
+				q[i] = Quorum{Approvers: []string{"group:dba"}, Count: 1}
+			}
+			b.Rules[2].Stages = []Stage{{AnyOf: q}}
+		}, SeverityInfo, ProblemNotJudged, "rules[2].stages", `rule "web"`},
 		"it is denied to all": {func(b *Body) {
 			b.Rules[2] = Rule{Name: "no", Resources: []string{"web"}, Roles: []string{"*"}, Requesters: []string{"*"}, Approve: ApproveDeny, Message: "no"}
 		}, "", "", "", ""},

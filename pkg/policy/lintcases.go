@@ -187,7 +187,7 @@ func (x *cases) unmatched() []Problem {
 		roles := slices.Sorted(maps.Keys(x.body.Resources[resource].Roles))
 		for _, role := range roles {
 			rules := x.groups[x.group[entitlement{resource, role}]].rules
-			if !slices.ContainsFunc(rules, func(i int) bool { return !x.rules[i].may.empty() }) {
+			if !slices.ContainsFunc(rules, func(i int) bool { return x.answers(i, resource) }) {
 				without = append(without, role)
 			}
 		}
@@ -203,6 +203,13 @@ func (x *cases) unmatched() []Problem {
 		}
 	}
 	return problems
+}
+
+// answers reports whether rule i, which matches a resource, is an answer to whoever asks
+// for it. That everything else is denied is none.
+func (x *cases) answers(i int, resource string) bool {
+	r := x.body.Rules[i]
+	return !x.rules[i].may.empty() && (r.Approve != ApproveDeny || slices.Contains(r.Resources, resource))
 }
 
 // idle gives a problem where rule i decides nothing.

@@ -150,9 +150,11 @@ func (c *crowd) sortOut(class []int) {
 	var key []byte
 	for p := range c.dir.names {
 		key = binary.AppendUvarint(key[:0], uint64(class[p]))
+		alone := 0
 		if used.reports && len(c.reports[p]) > 0 {
-			key = binary.AppendUvarint(key, uint64(p)) // nobody else has the same reports
+			alone = p + 1 // nobody else has the same reports
 		}
+		key = binary.AppendUvarint(key, uint64(alone))
 		relatives, seen := c.relatives(p, used), map[int]int{p: 1}
 		for _, r := range relatives {
 			if seen[r.person] == 0 {

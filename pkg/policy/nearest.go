@@ -4,17 +4,15 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/jitaccess/jit/pkg/record"
 )
 
-// longestGuess is the most bytes of a name for which a nearest one is sought: no
-// name that a policy can hold is longer than half of it, and the search costs
-// the product of the lengths.
-const longestGuess = 128
-
 // Nearest gives those of known that look most like name, closest first, at most
-// three: for saying "did you mean". The answer may be empty.
+// three: for saying "did you mean". The answer may be empty. What is too long for a
+// name is near to nothing: the search costs the product of the lengths.
 func Nearest(name string, known []string) []string {
-	if len(name) > longestGuess {
+	if len(name) > record.MaxName {
 		return nil
 	}
 	type scored struct {
@@ -22,12 +20,20 @@ func Nearest(name string, known []string) []string {
 		score int
 	}
 	var near []scored
+	most := max(1, len(name)/3)
 	for _, k := range known {
+		if len(k) > record.MaxName {
+			continue
+		}
+		begins := strings.HasPrefix(k, name) && name != "" || strings.HasPrefix(name, k)
+		if !begins && max(len(k)-len(name), len(name)-len(k)) > most {
+			continue // as many edits at least
+		}
 		d := distance(name, k)
 		switch {
-		case strings.HasPrefix(k, name) && name != "", strings.HasPrefix(name, k):
+		case begins:
 			d = min(d, 1)
-		case d > max(1, len(name)/3):
+		case d > most:
 			continue
 		}
 		near = append(near, scored{k, d})

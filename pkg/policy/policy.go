@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -42,7 +43,8 @@ type compiledRule struct {
 // Compile checks doc, whose signed bytes have the given digest. The error is a
 // [Refusal] that names every problem.
 func Compile(doc Document, digest record.Digest) (*Policy, error) {
-	c := check(&doc.Body)
+	p := &Policy{doc: doc, digest: digest}
+	c := check(&p.doc.Body)
 	if len(c.problems) > 0 {
 		var lines []string
 		for _, p := range c.problems {
@@ -50,59 +52,71 @@ func Compile(doc Document, digest record.Digest) (*Policy, error) {
 		}
 		return nil, &Refusal{Code: BadPolicy, Message: "the policy cannot be used: " + strings.Join(lines, "; ")}
 	}
-	p := &Policy{doc: doc, digest: digest, owners: map[record.Fingerprint]string{}, calendars: map[string]*Calendar{}}
-	for name, s := range doc.Schedules {
-		p.calendars[name], _ = s.Calendar() // Check has made it already
+	p.dir, p.owners, p.calendars = c.dir, c.owners, c.calendars
+	schedules := map[string]record.Digest{}
+	for name, s := range p.doc.Schedules {
+		schedules[name] = digestOf(s)
 	}
-	p.dir = newDirectory(&p.doc.Body)
-	for name, person := range doc.People {
-		for _, k := range person.Keys {
-			p.owners[k] = name
-		}
-	}
-	for name, r := range doc.Reconcilers {
-		for _, k := range r.Keys {
-			p.owners[k] = name
-		}
-	}
-	for i := range doc.Rules {
+	for i := range p.doc.Rules {
 		r := compiledRule{Rule: &p.doc.Rules[i]}
-		r.digest = p.ruleDigest(r.Rule)
-		// Check has compiled both already.
-		r.reason, _ = compilePattern(r.Requires.Reason)
-		r.ticket, _ = compilePattern(r.Requires.Ticket)
-		r.terms = &terms{dir: p.dir, patterns: inputPatterns(r.Requires.Inputs), conditions: c.conditions[i]}
+		// A rule is another one when a schedule that it names is.
+		r.digest = digestOf([]any{r.Rule, schedules[r.AskDuring], schedules[r.UseDuring]})
+		r.reason, r.ticket = c.patterns[r.Requires.Reason].Regexp, c.patterns[r.Requires.Ticket].Regexp
+		r.terms = &terms{dir: p.dir, patterns: c.inputPatterns(r.Requires.Inputs), conditions: c.conditions[i]}
 		r.ask, r.use = p.calendars[r.AskDuring], p.calendars[r.UseDuring]
 		p.rules = append(p.rules, r)
 	}
 	return p, nil
 }
 
-// digestOf gives a digest of v's fields. encoding/json orders maps, so equal
-// values have equal digests.
+// digestOf gives a digest of v's fields. Equal values have equal digests: maps are
+// ordered, and an empty list or map means what none means, since either may come of
+// writing the other.
 func digestOf(v any) record.Digest {
-	data, err := json.Marshal(v)
+	data, err := json.Marshal(withoutEmpty(reflect.ValueOf(v)))
 	if err != nil {
 		panic(fmt.Sprintf("policy: %T cannot be digested: %v", v, err)) // plain data only
 	}
 	return record.Sum(data)
 }
 
-// ruleDigest tells one rule from another, with the schedules that it names. An
-// empty list means what none means, and either may come of writing the other.
-func (p *Policy) ruleDigest(rule *Rule) record.Digest {
-	r := *rule
-	if len(r.Stages) == 0 {
-		r.Stages = nil
+// withoutEmpty gives the same value in maps and lists, without what is empty in it.
+func withoutEmpty(v reflect.Value) any {
+	if _, ok := v.Interface().(json.Marshaler); ok {
+		return v.Interface() // a time
 	}
-	return digestOf([]any{r, p.schedule(r.AskDuring), p.schedule(r.UseDuring)})
-}
-
-func (p *Policy) schedule(name string) *Schedule {
-	if s, ok := p.doc.Schedules[name]; ok {
-		return &s
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		if v.IsNil() {
+			return nil
+		}
+		return withoutEmpty(v.Elem())
+	case reflect.Struct:
+		m := make(map[string]any, v.NumField())
+		for f, x := range v.Fields() {
+			switch x.Kind() {
+			case reflect.Slice, reflect.Map:
+				if x.Len() == 0 {
+					continue
+				}
+			}
+			m[f.Name] = withoutEmpty(x)
+		}
+		return m
+	case reflect.Map:
+		m := make(map[string]any, v.Len())
+		for name, x := range v.Seq2() {
+			m[name.String()] = withoutEmpty(x)
+		}
+		return m
+	case reflect.Slice:
+		list := make([]any, v.Len())
+		for i := range list {
+			list[i] = withoutEmpty(v.Index(i))
+		}
+		return list
 	}
-	return nil
+	return v.Interface()
 }
 
 // Document gives the version as signed. It must not be changed.
@@ -176,14 +190,8 @@ type Meaning struct {
 	Account string
 }
 
-// Digest tells one meaning from another. No parameters are no parameters,
-// whether they were left out or empty.
-func (m Meaning) Digest() record.Digest {
-	if len(m.Parameters) == 0 {
-		m.Parameters = nil
-	}
-	return digestOf(m)
-}
+// Digest tells one meaning from another.
+func (m Meaning) Digest() record.Digest { return digestOf(m) }
 
 // Meaning gives what role of resource means for person.
 func (p *Policy) Meaning(person, resource, role string) (Meaning, error) {

@@ -1,5 +1,12 @@
 package policy
 
+import (
+	"strconv"
+	"strings"
+
+	"github.com/jitaccess/jit/pkg/record"
+)
+
 // Severity is how much a [Problem] matters.
 type Severity string
 
@@ -41,7 +48,7 @@ const (
 	ProblemNoKey        ProblemCode = "no-key"             // a person or reconciler without one
 	ProblemFingerprint  ProblemCode = "bad-fingerprint"    // not the full one
 	ProblemKeyTwice     ProblemCode = "key-twice"          // one key under two names
-	ProblemManagers     ProblemCode = "managers-in-circle" // somebody reports to themselves in the end
+	ProblemManagers     ProblemCode = "managers-in-circle" // somebody reports to themselves in the end, or through too many
 	ProblemShift        ProblemCode = "bad-shift"          // it ends before it begins
 	ProblemZone         ProblemCode = "bad-zone"           // of a schedule: none, or not that of a place
 	ProblemSchedule     ProblemCode = "bad-schedule"       // days, hours or dates that are none
@@ -50,6 +57,7 @@ const (
 	ProblemConflict     ProblemCode = "bad-conflict"       // not between two entitlements
 	ProblemNoLimit      ProblemCode = "no-limit"           // a time that must be said is not
 	ProblemTooLong      ProblemCode = "too-long"           // a time beyond what is allowed anywhere
+	ProblemTooMany      ProblemCode = "too-many"           // more than a policy may have of something in all
 	ProblemLimit        ProblemCode = "bad-limit"          // a limit that contradicts another, or is none
 	ProblemDeny         ProblemCode = "bad-deny"           // a rule that denies and gives, or says no word
 	ProblemApproval     ProblemCode = "bad-approval"       // nobody, or two ways, to agree
@@ -58,6 +66,7 @@ const (
 	ProblemEscalation   ProblemCode = "bad-escalation"     // steps out of order
 	ProblemEmergency    ProblemCode = "bad-emergency"      // nobody could acknowledge it
 	ProblemParameters   ProblemCode = "bad-parameters"     // the driver is not known, or refuses them
+	ProblemMore         ProblemCode = "more-problems"      // than are told
 )
 
 // What [Lint] finds in a policy that can be used.
@@ -66,6 +75,7 @@ const (
 	ProblemAdminsSpare     ProblemCode = "no-spare-admin"              // one lost key, and the policy can never change
 	ProblemStageSpare      ProblemCode = "no-spare-approver"           // one lost key, and a stage can never be met
 	ProblemUnfillable      ProblemCode = "unfillable-stage"            // some requester could never get it approved
+	ProblemNotJudged       ProblemCode = "stages-not-judged"           // too many quorums to look for that
 	ProblemNeverDecides    ProblemCode = "rule-never-decides"          // earlier rules take all its cases
 	ProblemMatchesNothing  ProblemCode = "rule-matches-nothing"        // nothing that is in the policy
 	ProblemOverlap         ProblemCode = "rules-overlap"               // two rules with different outcomes cross
@@ -91,4 +101,47 @@ func (p Problem) String() string {
 		return p.Path + ": " + p.Message
 	}
 	return p.Path + ": " + p.Message + " (" + p.Hint + ")"
+}
+
+// maxShown is how many characters of a text are repeated where it is wrong.
+const maxShown = 200
+
+// shortened keeps a text from filling the screen, and the memory.
+func shortened(s string) string { return first(s, maxShown) }
+
+// first gives the first n characters, and dots where there are more.
+func first(s string, n int) string {
+	for i := range s {
+		if n--; n < 0 {
+			return s[:i] + "..."
+		}
+	}
+	return s
+}
+
+// maxTold is the most characters of what is said of a problem.
+const maxTold = 1000
+
+// readable writes what is said of a problem in one line, without anything that could
+// hide or forge what is seen. An expression can name any character by its number, and
+// CEL repeats it as it is.
+func readable(s string) string {
+	var b strings.Builder
+	for _, r := range strings.Join(strings.Fields(first(s, maxTold)), " ") {
+		if record.CheckText(string(r)) == nil {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(ascii(string(r)))
+		}
+	}
+	if record.CheckText(b.String()) != nil { // marks that belong to the letter before
+		return ascii(b.String())
+	}
+	return b.String()
+}
+
+// ascii names all characters beyond ASCII by their numbers.
+func ascii(s string) string {
+	quoted := strconv.QuoteToASCII(s)
+	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
 }

@@ -34,6 +34,7 @@ const (
 	NotExtendable    Code = "not-extendable"
 	ExtendsTooLong   Code = "extends-too-long"
 	ExtendsAlready   Code = "extends-already"
+	ExtendsTooOften  Code = "extends-too-often"
 	PastUnknown      Code = "past-unknown"
 	InputMissing     Code = "input-missing"
 	InputUnknown     Code = "input-unknown"
@@ -78,6 +79,7 @@ const (
 	NotDelegate       Code = "not-delegate"
 	DelegationTooLong Code = "delegation-too-long"
 	DelegationEnded   Code = "delegation-ended"
+	AlreadyDelegated  Code = "already-delegated"
 
 	// What a policy version may be refused for.
 	BadPolicy      Code = "bad-policy"

@@ -35,15 +35,30 @@ type Held struct {
 // Past is what the history held when a request was made: judged once, at its
 // place.
 type Past struct {
-	// Open are the entitlements that the person had or waited for, Recent those
-	// that had ended, newest first.
-	Open   []Held `json:",omitempty"`
+	// Open are the entitlements that the person had or waited for, in the order of the
+	// history.
+	Open []Held `json:",omitempty"`
+	// Recent are those that had ended, newest first: what they had, and what was
+	// refused to them. What the person took back or let lapse before it opened is
+	// none: of that anybody could make as much as it takes to push out the rest.
 	Recent []Held `json:",omitempty"`
+	// Last is, for what the request asks for, the access to it that had ended last,
+	// however much came after it.
+	Last []Held `json:",omitempty"`
 	// InRole is how many requests of all people were open or waited, by
 	// RESOURCE:ROLE.
 	InRole map[string]int `json:",omitempty"`
 	// Debts are the person's emergencies that nobody had acknowledged.
 	Debts []record.ID `json:",omitempty"`
+	// Unread is what was not looked for, since no rule asked for it there.
+	Unread Unread `json:",omitzero"`
+}
+
+// Unread names parts of a [Past] that are not known.
+type Unread struct {
+	Recent bool `json:",omitempty"`
+	Last   bool `json:",omitempty"`
+	InRole bool `json:",omitempty"`
 }
 
 // MaxRecent is how many entitlements that ended are looked at, newest first.

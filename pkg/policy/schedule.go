@@ -38,12 +38,22 @@ func (s Schedule) Calendar() (*Calendar, error) {
 	return c, nil
 }
 
+// MaxSchedules is the most schedules of a policy: each is a week of minutes to fill.
+// MaxFreezes is the most freezes of one: all are gone through for a message.
+const (
+	MaxSchedules = 1000
+	MaxFreezes   = 1000
+)
+
 // schedules checks the schedules.
 func (c *checker) schedules() {
+	if n := len(c.body.Schedules); n > MaxSchedules {
+		c.tooMany("schedules", fmt.Sprintf("at most %d; rules can share one", MaxSchedules), "there are %d schedules", n)
+		return
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.body.Schedules)) {
 		at := "schedules." + name
-		c.name(at, "schedule's", name)
-		c.body.Schedules[name].compile(func(path, hint, format string, args ...any) {
+		c.calendars[name] = c.body.Schedules[name].compile(func(path, hint, format string, args ...any) {
 			code := ProblemSchedule
 			if path == "zone" {
 				code = ProblemZone
@@ -61,6 +71,10 @@ func (s Schedule) compile(add addProblem) *Calendar {
 	c := &Calendar{zone: compileZone(s.Zone, add)}
 	c.days = compileDays(s.Days, add)
 	c.spans, c.always = compileHours(s.Hours, c.days, add)
+	if len(s.Freeze) > MaxFreezes {
+		add("freeze", fmt.Sprintf("at most %d; take out those that are over", MaxFreezes), "the schedule has %d freezes", len(s.Freeze))
+		return c
+	}
 	for i, f := range s.Freeze {
 		if from, until, ok := f.compile(fmt.Sprintf("freeze[%d]", i), add); ok && c.zone != nil {
 			c.freeze(f, from, until)

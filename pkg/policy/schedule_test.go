@@ -68,9 +68,10 @@ func TestScheduleProblems(t *testing.T) {
 		"a freeze with a time":     {Schedule{Zone: "UTC", Freeze: []Freeze{{From: "2026-02-28", Until: "2026-03-01T10:00:00Z"}}}, "freeze[0].until", "is no date", ""},
 		"a short date":             {Schedule{Zone: "UTC", Freeze: []Freeze{{From: "2026-2-8", Until: "2026-03-01"}}}, "freeze[0].from", "is no date", ""},
 		"a freeze that is turned":  {Schedule{Zone: "UTC", Freeze: []Freeze{{From: "2026-01-01", Until: "2026-01-01"}, {From: "2026-03-02", Until: "2026-03-01"}}}, "freeze[1].until", "ends on 2026-03-01, before it begins", "first date"},
+		"freezes for ever":         {Schedule{Zone: "UTC", Freeze: make([]Freeze, MaxFreezes+1)}, "freeze", "1001 freezes", "at most 1000"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			check := &checker{body: &Body{Schedules: map[string]Schedule{"office": c.s}}}
+			check := newChecker(&Body{Schedules: map[string]Schedule{"office": c.s}})
 			check.schedules()
 			if len(check.problems) != 1 {
 				t.Fatalf("%d problems: %v", len(check.problems), check.problems)
@@ -90,17 +91,16 @@ func TestScheduleProblems(t *testing.T) {
 
 // TestScheduleProblemsAreAllNamed finds each problem, schedule by schedule.
 func TestScheduleProblemsAreAllNamed(t *testing.T) {
-	check := &checker{body: &Body{Schedules: map[string]Schedule{
-		"Odd":  {Zone: "UTC"},
+	check := newChecker(&Body{Schedules: map[string]Schedule{
 		"a":    {Days: []string{"x"}, Hours: []string{"y"}, Freeze: []Freeze{{From: "z", Until: "z"}}},
 		"good": {Zone: "UTC", Hours: []string{"18:00-06:00", "06:00-18:00"}, Freeze: []Freeze{{From: "2026-01-01", Until: "2026-01-01"}}},
-	}}}
+	}})
 	check.schedules()
 	var paths []string
 	for _, p := range check.problems {
 		paths = append(paths, p.Path)
 	}
-	want := []string{"schedules.Odd", "schedules.a.zone", "schedules.a.days[0]", "schedules.a.hours[0]", "schedules.a.freeze[0].from", "schedules.a.freeze[0].until"}
+	want := []string{"schedules.a.zone", "schedules.a.days[0]", "schedules.a.hours[0]", "schedules.a.freeze[0].from", "schedules.a.freeze[0].until"}
 	if !slices.Equal(paths, want) {
 		t.Errorf("problems at %q, want %q", paths, want)
 	}
@@ -165,7 +165,7 @@ func FuzzSchedule(f *testing.F) {
 		if from != "" || until != "" {
 			s.Freeze = []Freeze{{From: from, Until: until}}
 		}
-		check := &checker{body: &Body{Schedules: map[string]Schedule{"s": s}}}
+		check := newChecker(&Body{Schedules: map[string]Schedule{"s": s}})
 		check.schedules()
 		for _, p := range check.problems {
 			if p.Hint == "" || p.Message == "" || !strings.HasPrefix(p.Path, "schedules.s.") {

@@ -31,7 +31,7 @@ var (
 	formCount       = map[string]any{"minimum": 1}
 	formLimit       = map[string]any{"minimum": 0}
 	formText        = map[string]any{"minLength": 1}
-	formPattern     = map[string]any{"format": "regex", "maxLength": 1000}
+	formPattern     = map[string]any{"maxLength": maxPatternText} // of RE2: the format "regex" is that of JavaScript
 )
 
 func oneOfWords(words ...string) map[string]any {
@@ -167,8 +167,12 @@ var schemaRules = map[string]map[string]any{
 	"Rule": {
 		"if": with("approve", map[string]any{"const": ApproveDeny}),
 		"then": map[string]any{
-			"required":   []string{"message"},
-			"properties": map[string]any{"stages": map[string]any{"maxItems": 0}, "emergency": false, "maxDuration": false},
+			"required": []string{"message"},
+			"properties": map[string]any{
+				"stages": map[string]any{"maxItems": 0}, "conditions": map[string]any{"maxItems": 0}, "exclude": map[string]any{"maxItems": 0},
+				"emergency": false, "maxDuration": false, "maxTotal": false, "maxAhead": false, "coolingOff": false, "pending": false,
+				"requires": false, "askDuring": false, "useDuring": false,
+			},
 		},
 		"else": map[string]any{
 			"required":   []string{"maxDuration"},

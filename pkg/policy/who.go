@@ -142,6 +142,17 @@ func (d *directory) reportsTo(person, to string) bool {
 	return false
 }
 
+// reportsThrough counts the people above a person, as far as one more than the policy
+// may have.
+func (d *directory) reportsThrough(person string) int {
+	for n := range MaxManagers + 1 {
+		if person = d.body.People[person].Manager; person == "" {
+			return n
+		}
+	}
+	return MaxManagers + 1
+}
+
 // is reports whether person, who is one of the people, is meant by one of the
 // principals.
 func (d *directory) is(person string, principals []string, c Concern) bool {

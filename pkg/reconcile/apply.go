@@ -10,6 +10,7 @@ import (
 
 	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/receipt"
 	"github.com/jitaccess/jit/pkg/target"
 )
 
@@ -35,10 +36,12 @@ func (r *run) apply(ctx context.Context, tasks []task, after func(context.Contex
 			work[name] = append([]task{}, work[name]...)
 		}
 	}
-	// Grants that end in this run keep nothing alive.
+	// Grants that end in this run keep nothing alive; those that open now do.
 	ending := map[string]bool{}
+	r.opening = map[string]bool{}
 	for _, t := range tasks {
 		ending[t.Grant.ID] = ending[t.Grant.ID] || t.action == End
+		r.opening[t.Grant.ID] = t.action != End && t.action != Intend && t.held == nil && t.refused == nil
 	}
 	var all sync.WaitGroup
 	for _, name := range slices.Sorted(maps.Keys(work)) {
@@ -89,7 +92,7 @@ func (r *run) one(ctx context.Context, s *site, t task, ending map[string]bool) 
 		c.Outcome = Planned
 	case t.action == End:
 		if t.adopt {
-			r.adopt(t)
+			_ = r.adopt(t) // it ends all the same, and what keeps the journal from being written is told
 		}
 		c.Ending, c.Err = r.end(ctx, s, t, ending)
 	case t.action == Intend:
@@ -213,8 +216,8 @@ func (r *run) end(ctx context.Context, s *site, t task, ending map[string]bool) 
 }
 
 // remaining are the other grants of the resource that rest on the same access
-// rightly: those that the journal has open, and those that the ledger has,
-// which another reconciler may have opened.
+// rightly: those that the journal has open, and those of the ledger that are about to
+// open, or that another reconciler says it has opened. What is withheld keeps nothing.
 func (r *run) remaining(t task, ending map[string]bool) []target.Grant {
 	var others []target.Grant
 	taken := map[string]bool{t.Grant.ID: true}
@@ -234,12 +237,29 @@ func (r *run) remaining(t task, ending map[string]bool) []target.Grant {
 			}
 		}
 	})
+	for _, k := range r.recalled {
+		add(k.grant())
+	}
 	for _, e := range r.active {
 		for _, w := range wishes(e) {
-			add(w.Grant)
+			if r.opening[w.Grant.ID] || r.openElsewhere(e, w) {
+				add(w.Grant)
+			}
 		}
 	}
 	return others
+}
+
+// openElsewhere reports whether another reconciler's receipts have a grant open.
+func (r *run) openElsewhere(e ledger.Entry, w wish) bool {
+	last := map[string]receipt.Outcome{}
+	for _, p := range e.Receipts {
+		rec := p.Record
+		if rec.By != r.o.Config.Name && rec.Resource == w.Grant.Resource && rec.Role == w.Grant.Role && rec.Outcome != receipt.Failed {
+			last[rec.By] = rec.Outcome
+		}
+	}
+	return slices.Contains(slices.Collect(maps.Values(last)), receipt.Applied)
 }
 
 // remember writes a failure into the journal, once until it changes, so that
@@ -270,13 +290,18 @@ const maxDrift = 50
 // journal or the ledger knows to be over is ended; what nobody knows is told,
 // and left.
 func (r *run) look(ctx context.Context, s *site) {
+	if r.lost && !r.o.DryRun {
+		defer r.recognise(ctx, s)
+	}
 	for _, name := range r.driversOf(s) {
 		d, err := s.driver(ctx, name)
 		if err != nil {
+			r.unseen()
 			continue // told already, where it kept a task from being done
 		}
 		listed, err := ask(ctx, s, d.List)
 		if err != nil {
+			r.unseen()
 			r.drift(fmt.Sprintf("%s: what is open there could not be listed: %v", s.resource, err))
 			continue
 		}
@@ -284,6 +309,8 @@ func (r *run) look(ctx context.Context, s *site) {
 		for _, l := range listed {
 			t, stray := r.unknown(s, name, l)
 			switch {
+			case t != nil && t.action == "":
+				_ = r.adopt(*t) // what keeps the journal from being written is told
 			case t != nil && !r.wasTried(l.GrantID):
 				r.one(ctx, s, *t, nil)
 			case t != nil:
@@ -310,9 +337,9 @@ func (r *run) driversOf(s *site) []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-// unknown judges a listed grant: it is to be ended, or stray, or as it should
-// be.
-func (r *run) unknown(s *site, driver string, l target.Listed) (end *task, stray bool) {
+// unknown judges a listed grant: it is to be ended, or only written down (a task without
+// an action), or stray, or as it should be.
+func (r *run) unknown(s *site, driver string, l target.Listed) (t *task, stray bool) {
 	request, n, ok := requestOf(l.GrantID)
 	if !ok {
 		return nil, true
@@ -331,10 +358,14 @@ func (r *run) unknown(s *site, driver string, l target.Listed) (end *task, stray
 	case err != nil || n >= len(e.Grants):
 		return nil, err == nil
 	}
-	w := wishOf(e, n)
-	if cause := causeOf(e, l.GrantID); cause != "" && stateOf(e, l.GrantID).Settled() && w.Grant.Resource == s.resource && w.Driver == driver &&
-		r.reconciles(r.policy, s.resource) {
-		return &task{wish: w, action: End, cause: cause, adopt: true}, false
+	w, cause := wishOf(e, n), causeOf(e, l.GrantID)
+	if w.Grant.Resource == s.resource && w.Driver == driver && r.reconciles(r.policy, s.resource) {
+		switch {
+		case cause != "" && stateOf(e, l.GrantID).Settled():
+			return &task{wish: w, action: End, cause: cause, adopt: true}, false
+		case r.lost && !r.o.DryRun && cause == "" && r.untold(l.GrantID):
+			return &task{wish: w}, false
+		}
 	}
 	return nil, w.Grant.Resource != s.resource
 }
@@ -343,15 +374,16 @@ func (r *run) reconciles(p *policy.Policy, resource string) bool {
 	return p != nil && p.Reconciles(r.o.Config.Name, resource)
 }
 
-// adopt writes down a grant that is over and yet open, so that its ending is
-// tried until it succeeds: the journal did not know of it, or somebody brought
-// it back.
-func (r *run) adopt(t task) {
+// adopt writes down a grant that is, or may be, open, so that its ending is tried until
+// it succeeds: the journal did not know of it, or somebody brought it back.
+func (r *run) adopt(t task) error {
 	if k := r.kept(t.Grant.ID); k.stage == over {
 		r.drift(fmt.Sprintf("%s: grant %s had ended and was there again", t.Grant.Resource, t.Grant.ID))
 	}
 	w := t.wish
-	if err := r.record(event{Kind: intended, Grant: t.Grant.ID, Wish: &w, Standing: t.standing}); err != nil {
+	err := r.record(event{Kind: intended, Grant: t.Grant.ID, Wish: &w, Standing: t.standing})
+	if err != nil {
 		r.log.Warn("the grant is not in the journal", "grant", t.Grant.ID, "error", err)
 	}
+	return err
 }

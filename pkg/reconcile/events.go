@@ -102,9 +102,7 @@ type kept struct {
 	// troubles are the failures that were told already, by what failed.
 	troubles map[Action]string
 	// owed are the receipts not yet handed over, by the event they are for.
-	owed map[int]*owed
-	// told are the receipts that were handed over.
-	told   []record.ID
+	owed   map[int]*owed
 	events []event
 }
 
@@ -236,9 +234,6 @@ func (k *kept) apply(e event) {
 		}
 	case sent:
 		for _, n := range e.For {
-			if o := k.owed[n]; o != nil && o.prepared != nil {
-				k.told = append(k.told, o.prepared.ID)
-			}
 			delete(k.owed, n)
 		}
 	}

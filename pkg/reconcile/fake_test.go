@@ -262,6 +262,33 @@ type faultyBook struct {
 	before func()
 	// shown, where set, says what the store has shown.
 	shown func(int) int
+	// standing is said of every key; evidence of every question for it, until the index
+	// is made again where that heals it. rebuilt counts how often it is.
+	standing, evidence error
+	healed             bool
+	rebuilt            int
+}
+
+func (f *faultyBook) Standing(name string, key record.Fingerprint, now time.Time) error {
+	if f.standing != nil {
+		return f.standing
+	}
+	return f.book.Standing(name, key, now)
+}
+
+func (f *faultyBook) Evidence(key record.Fingerprint, from, to time.Time) (ledger.Evidence, error) {
+	if f.evidence != nil {
+		return ledger.Evidence{}, f.evidence
+	}
+	return f.book.Evidence(key, from, to)
+}
+
+func (f *faultyBook) Rebuild(ctx context.Context) error {
+	f.rebuilt++
+	if f.healed {
+		f.evidence = nil
+	}
+	return f.book.Rebuild(ctx)
 }
 
 func (f *faultyBook) Sync(ctx context.Context, h *replica.Healer) (replica.Report, error) {

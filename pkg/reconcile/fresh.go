@@ -5,7 +5,9 @@ import (
 	"maps"
 	"time"
 
+	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/record"
 )
 
 // What this machine signs is a question to everybody else: a record by another key
@@ -45,15 +47,45 @@ func (e *StaleError) Error() string {
 		e.Since.UTC().Format(timeForm), e.Limit)
 }
 
+// Stale says why nothing may open at now on a resource, a machine's newest record that
+// others have answered being of another time; nil where it may, or where the resource
+// asks for no evidence. It is of type [*StaleError].
+func Stale(res policy.Resource, answered, now time.Time) error {
+	fresh, lease, age := res.Freshness.Duration, res.Lease.Duration, now.Sub(answered)
+	if fresh > 0 && age > fresh || lease > 0 && age >= lease {
+		return &StaleError{Since: answered, Limit: res.Evidence()}
+	}
+	return nil
+}
+
+// remembered is how far back evidence is looked for beyond what the policy asks
+// for, so that people can be told how old it is.
+const remembered = 24 * time.Hour
+
+// evidencer is what tells of evidence: a ledger.
+type evidencer interface {
+	Evidence(key record.Fingerprint, from, to time.Time) (ledger.Evidence, error)
+}
+
+// Answered gives when the machine that signs with a key signed the newest of its
+// records that others have answered, as far back as is of use where the policy asks for
+// an answer within limit; zero where there is none.
+func Answered(of evidencer, key record.Fingerprint, limit time.Duration, now time.Time) (time.Time, error) {
+	e, err := of.Evidence(key, now.Add(-limit-remembered), now)
+	return e.Answered, err
+}
+
 // stale says why nothing may open on the resource for want of evidence, or is nil.
 func (s situation) stale(resource string) error {
 	if s.policy == nil {
 		return nil
 	}
 	res, _ := s.policy.Resource(resource)
-	fresh, lease, age := res.Freshness.Duration, res.Lease.Duration, s.now.Sub(s.answered)
-	if fresh > 0 && age > fresh || lease > 0 && age >= lease {
-		return &StaleError{Since: s.answered, Limit: res.Evidence()}
+	if err := Stale(res, s.answered, s.now); err != nil {
+		return err
+	}
+	if s.lapsed(resource) {
+		return &StaleError{Since: s.leases[resource].Since, Limit: res.Evidence()}
 	}
 	return nil
 }
@@ -63,10 +95,6 @@ func (s situation) lapsed(resource string) bool {
 	l, ok := s.leases[resource]
 	return ok && l.lapsed(s.now)
 }
-
-// rememberEvidence is how far back evidence is looked for beyond what the policy asks
-// for, so that people can be told how old it is.
-const rememberEvidence = 24 * time.Hour
 
 // reaches reports whether the configuration names the resource.
 func (r *run) reaches(resource string) bool {
@@ -85,31 +113,33 @@ func (r *run) evidence(now time.Time) (time.Time, error) {
 		res, _ := r.policy.Resource(name)
 		longest = max(longest, res.Freshness.Duration, res.Lease.Duration)
 	}
-	e, err := r.book.Evidence(r.signer.Fingerprint(), now.Add(-longest-rememberEvidence), now)
-	return e.Answered, err
+	return Answered(r.book, r.signer.Fingerprint(), longest, now)
 }
 
-// leases gives the leases as the policy and the evidence have them now. What was open
-// when its resource came under a lease has the length of one for the first evidence.
-func leases(p *policy.Policy, old map[string]lease, journal []*kept, reach map[string]bool, answered, now time.Time) map[string]lease {
+// renewedLeases gives the leases as the policy and the evidence have them now. What was
+// open when its resource came under a lease has the length of one for the first evidence,
+// unless the journal that would tell since when is lost. A time that is still to come
+// counts for nothing: the clock was wrong then.
+func (s situation) renewedLeases() map[string]lease {
 	all := map[string]lease{}
 	opened := map[string]bool{}
-	for _, k := range journal {
+	for _, k := range s.journal {
 		opened[k.Grant.Resource] = opened[k.Grant.Resource] || k.mayBeOpen()
 	}
-	for _, name := range p.Resources() {
-		res, _ := p.Resource(name)
-		if res.Lease.IsZero() || !opened[name] && !reach[name] {
+	for _, name := range s.policy.Resources() {
+		res, _ := s.policy.Resource(name)
+		if res.Lease.IsZero() || !opened[name] && !s.reach[name] {
 			continue
 		}
-		l := lease{Since: answered, For: res.Lease.Duration}
-		switch was, known := old[name]; {
-		case known && was.Since.After(answered):
+		l := lease{Since: s.answered, For: res.Lease.Duration}
+		was, known := s.leases[name]
+		switch {
+		case known && was.Since.After(s.answered) && !was.Since.After(s.now):
 			l.Since = was.Since
-		case !known && opened[name]:
-			l.Since = now
+		case !known && !s.lost && opened[name]:
+			l.Since = s.now
 		}
-		if !l.Since.IsZero() {
+		if known || s.lost || !l.Since.IsZero() {
 			all[name] = l
 		}
 	}
@@ -121,7 +151,7 @@ func (r *run) renew(s *situation) {
 	if r.policy == nil {
 		return
 	}
-	s.leases = leases(r.policy, s.leases, s.journal, s.reach, s.answered, s.now)
+	s.leases = s.renewedLeases()
 	if r.o.DryRun || maps.Equal(s.leases, r.leases()) {
 		return
 	}
@@ -149,7 +179,7 @@ func (r *run) noteWake() {
 				continue
 			}
 			soonest(k.Grant.Ends)
-			if l, ok := s.leases[k.Grant.Resource]; ok {
+			if l, ok := s.leases[k.Grant.Resource]; ok && !l.Since.IsZero() {
 				soonest(l.Since.Add(l.For))
 			}
 		}

@@ -16,7 +16,7 @@ import (
 // as well. A run makes at most one, and none while something waits to be sent: it
 // would only be one more.
 func (r *run) beat(ctx context.Context) error {
-	if r.o.DryRun || !r.synced || r.signer == nil || r.policy == nil || r.waiting || r.result.ReceiptsSpooled > 0 {
+	if r.o.DryRun || !r.synced || r.signer == nil || r.policy == nil || r.barred != nil || r.waiting || r.result.ReceiptsSpooled > 0 {
 		return nil
 	}
 	name, key := r.o.Config.Name, r.signer.Fingerprint()

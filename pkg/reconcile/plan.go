@@ -60,6 +60,10 @@ type situation struct {
 	answered time.Time
 	leases   map[string]lease
 	traces   map[string]trace
+	// unproven is why answered and traces are not known, or nil.
+	unproven error
+	// lost says that the journal did not tell all when it was read.
+	lost bool
 }
 
 // plan says what to do: what ends, in the order in which it was opened, then

@@ -21,9 +21,10 @@ type due struct {
 // writeReceipts signs what is owed and hands it over in one commit. A receipt
 // is signed once: the signed bytes are in the journal before they leave, so
 // that a run that is stopped hands over the same ones again, which changes
-// nothing, and none is lost.
+// nothing, and none is lost. None is signed or sent while a lock holds the reconciler
+// back, or its key is not good any more: they are kept.
 func (r *run) writeReceipts(ctx context.Context) error {
-	if r.o.DryRun || r.book == nil {
+	if r.o.DryRun || r.book == nil || r.barred != nil {
 		r.result.ReceiptsOwed = len(r.due())
 		return nil
 	}

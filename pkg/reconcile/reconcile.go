@@ -128,13 +128,16 @@ type run struct {
 	o       Options
 	log     *slog.Logger
 	journal *journal
-	// fresh says that there was no journal, lost that it does not tell all;
-	// recovered that the ledger was asked for what it does not tell.
-	fresh, lost, recovered bool
-	sites                  map[string]*site
-	signer                 record.Signer
-	book                   book // nil when it could not be opened
-	synced                 bool
+	// fresh says that there was no journal, damaged that lines of it could not be
+	// read, lost that one of the two is so, and it does not tell all;
+	// recovered that the ledger was asked for what it does not tell, and blind that a
+	// target could not be. recalled is what could not be written down.
+	fresh, damaged, lost, recovered, blind bool
+	recalled                               []*kept
+	sites                                  map[string]*site
+	signer                                 record.Signer
+	book                                   book // nil when it could not be opened
+	synced                                 bool
 	// shown is the position of the head that the store has shown in this run; waiting
 	// says that something was still to be sent when it had been asked.
 	shown   int
@@ -143,8 +146,11 @@ type run struct {
 	announced bool
 	policy    *policy.Policy
 	active    []ledger.Entry
-	// closed says why nothing new is opened.
-	closed error
+	// opening are the grants that are about to open.
+	opening map[string]bool
+	// closed says why nothing new is opened, and barred why nothing counts that this
+	// reconciler signs: its key is locked, or not good any more.
+	closed, barred error
 	// newest is the newest time that any run has seen.
 	newest  time.Time
 	cleanup []func() error
@@ -234,7 +240,8 @@ func (r *run) lock(context.Context) error {
 
 func (r *run) readJournal(context.Context) error {
 	j, fresh, damage := openJournal(filepath.Join(r.o.Config.State, "journal.jsonl"), r.o.DryRun)
-	r.journal, r.fresh, r.lost = j, fresh, fresh || len(damage) > 0
+	r.journal, r.fresh, r.damaged = j, fresh, len(damage) > 0
+	r.lost = r.fresh || r.damaged
 	r.cleanup = append(r.cleanup, j.close)
 	for _, err := range damage {
 		r.note(err)
@@ -347,19 +354,13 @@ func (r *run) change(ctx context.Context) error {
 	if r.book == nil {
 		return nil
 	}
-	s, err := r.situation()
+	s, forgotten, err := r.surveyed(ctx)
 	if err != nil {
 		r.closeOpenings(fmt.Errorf("the ledger cannot be read: %w", err))
 		return nil
 	}
 	tasks := r.planned(s)
-	var forgotten []task
-	if r.lost {
-		if forgotten, err = r.forgotten(); err != nil {
-			r.closeOpenings(fmt.Errorf("the ledger cannot be read: %w", err))
-		}
-	}
-	r.recovered = err == nil
+	r.recovered = s.unproven == nil
 	reach("planned")
 	for _, k := range s.journal {
 		if k.stage == open && k.standing {
@@ -370,16 +371,25 @@ func (r *run) change(ctx context.Context) error {
 	return nil
 }
 
-// checkStanding opens nothing for a reconciler whose receipts would not count.
+// checkStanding opens nothing for a reconciler whose receipts would not count. Where the
+// store was not read nothing opens anyway.
 func (r *run) checkStanding() {
 	name := r.o.Config.Name
+	refuse := func(err error) {
+		if r.synced {
+			r.closeOpenings(err)
+		}
+	}
 	switch {
 	case r.policy == nil:
-		r.closeOpenings(errors.New("the store has no policy in force"))
+		refuse(errors.New("the store has no policy in force"))
 	case r.signer == nil: // said already
 	default:
-		if owner, ok := r.policy.OwnerOf(r.signer.Fingerprint()); !ok || owner != name {
-			r.closeOpenings(fmt.Errorf("key %s is not reconciler %q's in the policy in force: have an admin add it under reconcilers", r.signer.Fingerprint(), name))
+		key := r.signer.Fingerprint()
+		if owner, ok := r.policy.OwnerOf(key); !ok || owner != name {
+			refuse(fmt.Errorf("key %s is not reconciler %q's in the policy in force: have an admin add it under reconcilers", key, name))
+		} else if r.barred = r.book.Standing(name, key, r.o.Now()); r.barred != nil {
+			refuse(fmt.Errorf("what this reconciler signs does not count: %w", r.barred))
 		}
 	}
 }

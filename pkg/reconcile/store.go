@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"time"
@@ -36,6 +37,11 @@ type book interface {
 	Has(id record.ID) (bool, error)
 	// Position gives where a record of the ledger stands; 0 for none.
 	Position(id record.ID) (int, error)
+	// Standing says why nothing counts that the reconciler signs with a key of its own;
+	// nil where it does.
+	Standing(name string, key record.Fingerprint, now time.Time) error
+	// Rebuild makes the ledger again from the copy of the history.
+	Rebuild(ctx context.Context) error
 	// Sights, Seen and Evidence are the ledger's.
 	Sights() ([]ledger.Sight, error)
 	Seen(by record.Fingerprint) (int, error)
@@ -133,6 +139,17 @@ func (b replicaBook) Position(id record.ID) (int, error) {
 		return 0, err
 	}
 	return found[0].Position, nil
+}
+
+func (b replicaBook) Standing(name string, key record.Fingerprint, now time.Time) error {
+	if err := b.Ledger().Refuse(name, key); err != nil {
+		return err
+	}
+	cert := b.Ledger().Keyring().Lookup(key)
+	if cert == nil {
+		return fmt.Errorf("the store has no certificate of key %s", key)
+	}
+	return cert.CanSign(now)
 }
 
 func (b replicaBook) Sights() ([]ledger.Sight, error) { return b.Ledger().Sights() }

@@ -17,6 +17,9 @@ import (
 const (
 	maxDepth = 32      // levels of nesting
 	maxNodes = 400_000 // keys, values, lists and maps together
+	// maxKey is the most bytes of a key. No name is half as long, and what is said of
+	// an entry repeats the keys above it.
+	maxKey = 128
 	// maxSmall is the most bytes of a record that is no policy.
 	maxSmall = 64 << 10
 )
@@ -46,8 +49,8 @@ func parseHead(data []byte) (*yaml.Node, Head, error) {
 //   - at most [MaxSize] bytes of UTF-8 without a byte order mark, of safe text
 //     (see [CheckText]; tabs and carriage returns are refused too), one
 //     document without markers (---, ...) or directives;
-//   - no anchors, aliases, merge keys or tags; no duplicate keys, no keys that
-//     into does not have; no empty values and no null;
+//   - no anchors, aliases, merge keys or tags; no duplicate keys, none of more
+//     than 128 bytes or that into does not have; no empty values and no null;
 //   - integers in plain decimal, no other numbers; true and false; what YAML
 //     1.1 reads as something else (yes, on, 0o7, 1:30) must be quoted;
 //   - a value's type is that of its field: a number is no text.
@@ -71,7 +74,7 @@ func decodeNode(root *yaml.Node, into any) (err error) {
 	if err := checkShape(root, reflect.TypeOf(into).Elem()); err != nil {
 		return err
 	}
-	if err := decodeParts(root, into); err != nil {
+	if err := fill(root, reflect.ValueOf(into).Elem()); err != nil {
 		var r *Refusal
 		if errors.As(err, &r) {
 			return r
@@ -303,6 +306,9 @@ func (w *walker) walk(n *yaml.Node, depth int) error {
 			}
 			if k.Kind != yaml.ScalarNode || k.ShortTag() != "!!str" || strings.Contains(k.Value, "\n") {
 				return refuse(ReasonBadValue, "a key must be text").at(k.Line, k.Column)
+			}
+			if len(k.Value) > maxKey {
+				return refuse(ReasonTooLarge, "a key of %d bytes is longer than %d", len(k.Value), maxKey).at(k.Line, k.Column)
 			}
 			if seen[k.Value] {
 				return refuse(ReasonDuplicateKey, "key %q is there twice", clip(k.Value)).at(k.Line, k.Column)

@@ -3,6 +3,7 @@ package record
 import (
 	"bytes"
 	"context"
+	"reflect"
 	"testing"
 	"time"
 )
@@ -55,6 +56,15 @@ func FuzzDecodeStrict(f *testing.F) {
 				t.Errorf("no reason: %v", err)
 			}
 			return
+		}
+		// What is read is what the YAML library reads.
+		root, err := parseStrict(data)
+		if err != nil {
+			t.Fatalf("read twice: %v", err)
+		}
+		var want testRecord
+		if err := root.Decode(&want); err != nil || !reflect.DeepEqual(r, want) {
+			t.Errorf("%+v was read, and by the library %+v, %v", r, want, err)
 		}
 		if err := CheckText(r.Text); err != nil {
 			t.Errorf("unsafe text came through: %v", err)

@@ -28,6 +28,7 @@ const (
 	ReasonBadVersion     Reason = "bad-version"
 	ReasonBadKind        Reason = "bad-kind"
 	ReasonBadID          Reason = "bad-id"
+	ReasonIDTime         Reason = "id-time" // an id of another time than created
 	ReasonBadFingerprint Reason = "bad-fingerprint"
 	ReasonUnsafeText     Reason = "unsafe-text" // see [CheckText]
 	ReasonBadPath        Reason = "bad-path"

@@ -27,7 +27,7 @@ func checkShape(n *yaml.Node, t reflect.Type) error {
 	if reflect.PointerTo(t).Implements(yamlUnmarshaler) {
 		return nil
 	}
-	if reflect.PointerTo(t).Implements(textUnmarshaler) || t == durationType {
+	if ownReader(t) {
 		return needScalar(n, "!!str", "text")
 	}
 	switch t.Kind() {
@@ -69,6 +69,13 @@ func checkShape(n *yaml.Node, t reflect.Type) error {
 	return refuse(ReasonBadValue, "a value of type %s cannot stand in a document", t).at(n.Line, n.Column)
 }
 
+// ownReader reports whether values of a type are read by the type itself, or, for
+// durations, by the library, from one value.
+func ownReader(t reflect.Type) bool {
+	p := reflect.PointerTo(t)
+	return p.Implements(yamlUnmarshaler) || p.Implements(textUnmarshaler) || t == durationType
+}
+
 func needScalar(n *yaml.Node, tag, what string) error {
 	if n.Kind != yaml.ScalarNode || n.ShortTag() != tag {
 		return refuse(ReasonBadValue, "%s is needed here", what).at(n.Line, n.Column)
@@ -80,51 +87,57 @@ func checkStruct(n *yaml.Node, t reflect.Type) error {
 	if n.Kind != yaml.MappingNode {
 		return refuse(ReasonBadValue, "keys with values are needed here").at(n.Line, n.Column)
 	}
-	fields, rest := fieldsOf(t)
+	s := shapeOf(t)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k, v := n.Content[i], n.Content[i+1]
-		ft, ok := fields[k.Value]
+		f, ok := s.fields[k.Value]
 		switch {
 		case ok:
-		case rest != nil:
-			ft = rest
+		case s.rest.kind != nil:
+			f = s.rest
 		default:
-			names := make([]string, 0, len(fields))
-			for name := range fields {
+			names := make([]string, 0, len(s.fields))
+			for name := range s.fields {
 				names = append(names, name)
 			}
 			slices.Sort(names)
 			return refuse(ReasonUnknownKey, "unknown key %q (known here: %s)", clip(k.Value), strings.Join(names, ", ")).
 				at(k.Line, k.Column)
 		}
-		if err := checkShape(v, ft); err != nil {
+		if err := checkShape(v, f.kind); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// shape is what collectFields finds; it is the same for a type always.
+// field is where a key's value goes, and of what type it is.
+type field struct {
+	kind  reflect.Type
+	index []int
+}
+
+// shape is the keys of a struct as the YAML library names them. rest is an inline
+// map, which takes all other keys, with the type of its values.
 type shape struct {
-	fields map[string]reflect.Type
-	rest   reflect.Type
+	fields map[string]field
+	rest   field
 }
 
-var shapes sync.Map // of reflect.Type to shape
+var shapes sync.Map // of reflect.Type to *shape; it is the same for a type always
 
-func fieldsOf(t reflect.Type) (fields map[string]reflect.Type, rest reflect.Type) {
+func shapeOf(t reflect.Type) *shape {
 	if s, ok := shapes.Load(t); ok {
-		return s.(shape).fields, s.(shape).rest
+		return s.(*shape)
 	}
-	fields = make(map[string]reflect.Type)
-	collectFields(t, fields, &rest)
-	shapes.Store(t, shape{fields, rest})
-	return fields, rest
+	s := &shape{fields: map[string]field{}}
+	s.collect(t, nil)
+	shapes.Store(t, s)
+	return s
 }
 
-// collectFields gathers the keys of t as the YAML library names them. rest is
-// the element type of an inline map, which takes all other keys.
-func collectFields(t reflect.Type, fields map[string]reflect.Type, rest *reflect.Type) {
+// collect gathers the keys of t, which stands at an index.
+func (s *shape) collect(t reflect.Type, at []int) {
 	for f := range t.Fields() {
 		if !f.IsExported() && !f.Anonymous {
 			continue
@@ -133,6 +146,7 @@ func collectFields(t reflect.Type, fields map[string]reflect.Type, rest *reflect
 		if tag == "-" {
 			continue
 		}
+		index := slices.Concat(at, f.Index)
 		name, options, _ := strings.Cut(tag, ",")
 		if slices.Contains(strings.Split(options, ","), "inline") {
 			ft := f.Type
@@ -140,9 +154,9 @@ func collectFields(t reflect.Type, fields map[string]reflect.Type, rest *reflect
 				ft = ft.Elem()
 			}
 			if ft.Kind() == reflect.Map {
-				*rest = ft.Elem()
+				s.rest = field{ft.Elem(), index}
 			} else {
-				collectFields(ft, fields, rest)
+				s.collect(ft, index)
 			}
 			continue
 		}
@@ -152,7 +166,7 @@ func collectFields(t reflect.Type, fields map[string]reflect.Type, rest *reflect
 		if name == "" {
 			name = strings.ToLower(f.Name)
 		}
-		fields[name] = f.Type
+		s.fields[name] = field{f.Type, index}
 	}
 }
 

@@ -16,8 +16,17 @@ import (
 // makeRecord gives a comment record created at the time at.
 func makeRecord(t testing.TB, at time.Time) []byte {
 	t.Helper()
+	id, err := NewID(at, strings.NewReader("as good as random"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return makeRecordWith(t, at, id)
+}
+
+func makeRecordWith(t testing.TB, at time.Time, id ID) []byte {
+	t.Helper()
 	data, err := Encode(testRecord{
-		Head: Head{APIVersion: APIVersion, Kind: KindComment, ID: testID, Store: testStore, Created: At(at), By: "alice"}, Text: "a comment",
+		Head: Head{APIVersion: APIVersion, Kind: KindComment, ID: id, Store: testStore, Created: At(at), By: "alice"}, Text: "a comment",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -313,12 +322,21 @@ func TestVerify(t *testing.T) {
 		t.Error(err)
 	}
 	text := string(sig)
-	other := func(at time.Time) []byte {
-		b, err := s.Sign(ctx, makeRecord(t, at))
+	signed := func(data []byte) []byte {
+		b, err := s.Sign(ctx, data)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return b
+	}
+	other := func(at time.Time) []byte { return signed(makeRecord(t, at)) }
+	var foreign [][]byte // with ids of other times
+	for _, at := range []time.Time{time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), now.Add(2 * time.Minute)} {
+		id, err := NewID(at, strings.NewReader("as good as random"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		foreign = append(foreign, makeRecordWith(t, now, id))
 	}
 	for _, tt := range []struct {
 		name   string
@@ -330,6 +348,8 @@ func TestVerify(t *testing.T) {
 		{"one space more", append(bytes.Clone(data), ' '), text, ReasonSigMismatch},
 		{"other line ends", bytes.ReplaceAll(data, []byte("\n"), []byte("\r\n")), text, ReasonSigMismatch},
 		{"another record's signature", data, string(other(now.Add(time.Second))), ReasonSigMismatch},
+		{"an id of the year 9999", foreign[0], string(signed(foreign[0])), ReasonIDTime},
+		{"an id of two minutes later", foreign[1], string(signed(foreign[1])), ReasonIDTime},
 		{"two minutes apart", makeRecord(t, now.Add(2*time.Minute)), string(other(now.Add(2 * time.Minute))), ReasonSigTime},
 		{"text before", data, "hello\n" + text, ReasonSigArmor},
 		{"text after", data, text + "hello\n", ReasonSigArmor},

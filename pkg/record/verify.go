@@ -9,7 +9,8 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 )
 
-// MaxSkew is how far a signature's time may lie from its record's created.
+// MaxSkew is how far a signature's time, and that in an id, may lie from their
+// record's created.
 const MaxSkew = time.Minute
 
 // RulesVersion changes when a later version of this package judges the same
@@ -147,8 +148,8 @@ func (k *Keyring) All() []*Certificate {
 // every rule that needs no policy: the signature's strict form (see
 // [InspectSignature]); a key of this keyring that may sign at the signature's
 // time and is not revoked at all; the signature itself; the strict form of the
-// record's head (see [DecodeHead]); and a signature time within [MaxSkew] of
-// created. The document is not parsed before its signature is good. Every
+// record's head (see [DecodeHead]); and a signature time, and a time of the id,
+// within [MaxSkew] of created. The document is not parsed before its signature is good. Every
 // error is a [Refusal].
 func (k *Keyring) Verify(data, sig []byte) (v Verified, err error) {
 	defer contain(ReasonBadYAML, &err)
@@ -163,6 +164,11 @@ func (k *Keyring) Verify(data, sig []byte) (v Verified, err error) {
 	if d := by.Signed.Sub(head.Created.Time).Abs(); d > MaxSkew {
 		return Verified{}, refuse(ReasonSigTime, "the signature was made at %s, the record says %s",
 			by.Signed.Format(time.RFC3339), head.Created.Format(time.RFC3339))
+	}
+	// Whoever signs chooses the id. Records are sought, and shown, by the time in it.
+	if d := head.ID.Time().Sub(head.Created.Time).Abs(); d > MaxSkew {
+		return Verified{}, refuse(ReasonIDTime, "the id is one of %s, the record says %s",
+			head.ID.Time().Format(time.RFC3339), head.Created.Format(time.RFC3339))
 	}
 	return Verified{
 		head: head, root: root, data: slices.Clone(data), digest: Sum(data),

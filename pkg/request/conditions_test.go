@@ -79,7 +79,7 @@ func TestConditions(t *testing.T) {
 			r := good()
 			start := record.At(t0.Add(time.Hour))
 			r.Inputs, r.Start, r.Ticket = map[string]string{"rows": "7"}, &start, " T-1 "
-			if !r.NeedsPast(p) {
+			if needed, _ := r.NeedsPast(p); !needed {
 				t.Error("it needs no history")
 			}
 			if err := r.Fits(p, Before{Past: c.past}); policy.CodeOf(err) != c.code {

@@ -13,9 +13,16 @@ import (
 type Base struct {
 	// Parts are the entitlements that were open, in the order of the request.
 	Parts []BasePart
-	// Keys are those on which that access rests.
+	// Keys are those on which that access rests, in order.
 	Keys []record.Fingerprint `json:",omitempty"`
+	// Extensions is how many came one after the other before this one.
+	Extensions int `json:",omitempty"`
 }
+
+// MaxExtensions is how often access can be prolonged, and how many extensions of one
+// request can be asked for. Each is judged by all before it, and what ends the first
+// ends all; who needs more than fifty asks anew.
+const MaxExtensions = 50
 
 // BasePart is one entitlement that was open. Those of a bundle that opens in parts
 // may have windows of their own.
@@ -24,6 +31,8 @@ type BasePart struct {
 	// Opens is when access opened at first, before all extensions; Ends is when it
 	// ends without this one.
 	Opens, Ends time.Time
+	// Meaning is the digest of what was open.
+	Meaning record.Digest
 }
 
 // Of gives what was open of some entitlements.
@@ -31,7 +40,7 @@ func (b *Base) Of(grants []Grant) *Base {
 	if b == nil {
 		return nil
 	}
-	some := &Base{Keys: b.Keys}
+	some := &Base{Keys: b.Keys, Extensions: b.Extensions}
 	for _, p := range b.Parts {
 		if slices.Contains(grants, p.Grant) {
 			some.Parts = append(some.Parts, p)
@@ -80,6 +89,8 @@ func (f fit) extension() error {
 	part, rule := base.Parts[0], f.m.Rule
 	total := part.Ends.Sub(part.Opens)
 	switch {
+	case base.Extensions >= MaxExtensions:
+		return f.refuse(policy.ExtendsTooOften, "ask anew when it has ended", "it is extended %d times already", base.Extensions)
 	case rule.MaxTotal.IsZero():
 		return f.refuse(policy.NotExtendable, "ask anew when it has ended", "rule %q allows no extension", rule.Name)
 	case f.r.Expires.After(part.Ends):

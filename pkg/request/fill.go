@@ -61,8 +61,8 @@ const maxWays = 256
 
 // Unfillable gives the first stage, from 1, for which there are not enough
 // people, and how many are missing; zeros where there are. Those to whom a stage
-// escalates count: in the end they may decide.
-func Unfillable(p *policy.Policy, rule *policy.Rule, stages []policy.Stage, c policy.Concern) (stage, missing int) {
+// escalates count: in the end they may decide. Without counts nobody among those named.
+func Unfillable(p *policy.Policy, rule *policy.Rule, stages []policy.Stage, c policy.Concern, without ...string) (stage, missing int) {
 	tries := 0
 	var fill func(i int, s *Seats) (int, int)
 	fill = func(i int, s *Seats) (int, int) {
@@ -80,7 +80,8 @@ func Unfillable(p *policy.Policy, rule *policy.Rule, stages []policy.Stage, c po
 			}
 			with, short := s.Clone(), 0
 			for _, q := range way {
-				eligible := p.Eligible(rule, slices.Concat(q.Approvers, escalated), c)
+				eligible := slices.DeleteFunc(p.Eligible(rule, slices.Concat(q.Approvers, escalated), c),
+					func(name string) bool { return slices.Contains(without, name) })
 				// A count beyond all reason costs no more than the people there are.
 				possible := min(q.Count, len(eligible))
 				short += q.Count - possible

@@ -17,6 +17,9 @@ type Before struct {
 	Past *policy.Past `json:",omitempty"`
 	// Base is nil where nothing is extended.
 	Base *Base `json:",omitempty"`
+	// Locked are the people who can decide nothing there, since they are locked: for
+	// [Request.Allowed], and not kept.
+	Locked []string `json:"-"`
 }
 
 // Allowed judges the request by a policy: everything that can be said before
@@ -33,7 +36,7 @@ func (r Request) Allowed(p *policy.Policy, b Before) error {
 		if err != nil {
 			return err
 		}
-		if err := approvable(p, m, r.By, g, r.Created.Time, r.Emergency); err != nil {
+		if err := approvable(p, m, r.By, g, r.Created.Time, r.Emergency, b.Locked); err != nil {
 			return err
 		}
 	}
@@ -89,19 +92,28 @@ func MayAsk(p *policy.Policy, person string, g Grant, at time.Time) (policy.Matc
 	if err := f.kind(); err != nil {
 		return m, err
 	}
-	return m, approvable(p, m, person, g, at, false)
+	return m, approvable(p, m, person, g, at, false, nil)
 }
 
-// approvable refuses what nobody could approve, or afterwards acknowledge.
-func approvable(p *policy.Policy, m policy.Match, person string, g Grant, at time.Time, emergency bool) error {
+// approvable refuses what nobody could approve who is not locked. An emergency is
+// refused where nobody could acknowledge it, locked or not: else whoever locks those who
+// look at it afterwards would bar it.
+func approvable(p *policy.Policy, m policy.Match, person string, g Grant, at time.Time, emergency bool, locked []string) error {
 	stages := m.Rule.Stages
 	if emergency {
-		stages = []policy.Stage{{Approvers: m.Rule.Acknowledgers(), Count: 1}}
+		stages, locked = []policy.Stage{{Approvers: m.Rule.Acknowledgers(), Count: 1}}, nil
 	}
 	c := policy.Concern{Requester: person, Resource: g.Resource, At: at}
-	stage, missing := Unfillable(p, m.Rule, stages, c)
+	stage, missing := Unfillable(p, m.Rule, stages, c, locked...)
 	if missing == 0 {
 		return nil
+	}
+	if len(locked) > 0 {
+		lacks := missing
+		if _, missing = Unfillable(p, m.Rule, stages, c); missing == 0 {
+			return &policy.Refusal{Code: policy.NobodyCanApprove, Rule: m.Rule.Name, Hint: "the admins can lift a lock, or name others; see: jit status",
+				Message: fmt.Sprintf("nobody could approve %s now: stage %d of rule %q lacks %d, for some of those who could are locked", g, stage, m.Rule.Name, lacks)}
+		}
 	}
 	if emergency {
 		return &policy.Refusal{Code: policy.NobodyCanApprove, Rule: m.Rule.Name, Hint: "ask an admin to add acknowledgers to the rule",
@@ -114,8 +126,12 @@ func approvable(p *policy.Policy, m policy.Match, person string, g Grant, at tim
 // Fits judges the request by the rules of a policy, and leaves open whether
 // there are enough people to approve it: that is no question any more once some
 // have. The error is a [policy.Refusal].
-func (r Request) Fits(p *policy.Policy, b Before) error {
-	for _, g := range r.Grants {
+func (r Request) Fits(p *policy.Policy, b Before) error { return r.PartFits(p, b, r.Grants) }
+
+// PartFits is Fits for some of the entitlements, which are decided apart from the
+// others: each is judged as a part of all that is asked for.
+func (r Request) PartFits(p *policy.Policy, b Before, part []Grant) error {
+	for _, g := range part {
 		m, err := p.Match(r.By, g.Resource, g.Role, r.Created.Time)
 		if err != nil {
 			return err
@@ -131,8 +147,9 @@ func (r Request) Fits(p *policy.Policy, b Before) error {
 }
 
 // NeedsPast reports whether a rule of p, or a conflict, asks for what the history
-// held when the request was made.
-func (r Request) NeedsPast(p *policy.Policy) bool {
+// held when the request was made, and what of it none asks for.
+func (r Request) NeedsPast(p *policy.Policy) (needed bool, unread policy.Unread) {
+	unread = policy.Unread{Recent: true, Last: true, InRole: true}
 	for _, g := range r.Grants {
 		m, err := p.Match(r.By, g.Resource, g.Role, r.Created.Time)
 		if err != nil {
@@ -141,10 +158,13 @@ func (r Request) NeedsPast(p *policy.Policy) bool {
 		rule := m.Rule
 		if rule.MaxOpen > 0 || rule.MaxOpenPerRole > 0 || !rule.CoolingOff.IsZero() || len(rule.Conditions) > 0 ||
 			r.Emergency && rule.Emergency != nil && !rule.Emergency.Repeat || len(p.ConflictsOf(g.Resource, g.Role)) > 0 {
-			return true
+			needed = true
 		}
+		unread.Recent = unread.Recent && len(rule.Conditions) == 0
+		unread.Last = unread.Last && rule.CoolingOff.IsZero()
+		unread.InRole = unread.InRole && rule.MaxOpenPerRole == 0
 	}
-	return false
+	return needed, unread
 }
 
 // fit is the judging of one entitlement of a request by its rule.
@@ -241,6 +261,9 @@ func (f fit) limits() error {
 	if f.r.Extends != "" {
 		return nil
 	}
+	if past != nil && (past.Unread.InRole && rule.MaxOpenPerRole > 0 || past.Unread.Last && !rule.CoolingOff.IsZero()) {
+		return f.pastUnknown()
+	}
 	if past == nil {
 		if rule.MaxOpen > 0 || rule.MaxOpenPerRole > 0 || !rule.CoolingOff.IsZero() || f.r.Emergency && !rule.Emergency.Repeat {
 			return f.pastUnknown()
@@ -262,13 +285,28 @@ func (f fit) limits() error {
 	if rule.CoolingOff.IsZero() {
 		return nil
 	}
-	for _, h := range past.Recent {
-		if h.Resource != f.g.Resource || h.Role != f.g.Role || h.Since.IsZero() {
+	return f.coolingOff()
+}
+
+// coolingOff judges whether enough time has passed since the person had the same
+// last. What is open or scheduled has an end too, and what waits may open at any
+// time.
+func (f fit) coolingOff() error {
+	rule, past := f.m.Rule, f.b.Past
+	same := func(h policy.Held) bool { return h.Resource == f.g.Resource && h.Role == f.g.Role }
+	for _, h := range past.Open {
+		if same(h) && h.Since.IsZero() {
+			return f.refuse(policy.CoolingOff, "take it back first: jit cancel "+h.Request.Short(),
+				"request %s of %s for %s waits already, and rule %q wants %s between", h.Request.Short(), f.r.By, f.g, rule.Name, rule.CoolingOff)
+		}
+	}
+	for _, h := range slices.Concat(past.Open, past.Recent, past.Last) {
+		if !same(h) || h.Since.IsZero() {
 			continue
 		}
 		if again := h.Until.Add(rule.CoolingOff.Duration); f.r.Created.Before(again) {
 			return f.refuse(policy.CoolingOff, "ask again after "+again.UTC().Format(time.RFC3339),
-				"access of %s to %s ended at %s, and rule %q wants %s between", f.r.By, f.g, h.Until.UTC().Format(time.RFC3339), rule.Name, rule.CoolingOff)
+				"access of %s to %s ends at %s, and rule %q wants %s between", f.r.By, f.g, h.Until.UTC().Format(time.RFC3339), rule.Name, rule.CoolingOff)
 		}
 	}
 	return nil
@@ -321,7 +359,7 @@ func (f fit) conditions() error {
 	if len(f.m.Rule.Conditions) == 0 {
 		return nil
 	}
-	if f.b.Past == nil {
+	if f.b.Past == nil || f.b.Past.Unread.Recent {
 		return f.pastUnknown()
 	}
 	return f.m.CheckConditions(f.r.Scene(f.g, *f.b.Past))

@@ -145,7 +145,7 @@ func TestTerms(t *testing.T) {
 				t.Errorf("hint %q, want %q", refusal.Hint, c.hint)
 			}
 			// The history is asked for exactly where a rule looks at it.
-			if c.want == policy.PastUnknown && !r.NeedsPast(p) {
+			if needed, _ := r.NeedsPast(p); c.want == policy.PastUnknown && !needed {
 				t.Error("the past is wanted, and not asked for")
 			}
 		})
@@ -187,7 +187,7 @@ func TestBaseOfABundle(t *testing.T) {
 	if none.Of([]Grant{{"db", "read"}}) != nil {
 		t.Error("nothing has parts")
 	}
-	b := &Base{Parts: []BasePart{{Grant{"db", "read"}, t0, t0.Add(2 * time.Hour)}, {Grant{"db", "write"}, t0.Add(time.Hour), t0.Add(3 * time.Hour)}}}
+	b := &Base{Parts: []BasePart{{Grant{"db", "read"}, t0, t0.Add(2 * time.Hour), ""}, {Grant{"db", "write"}, t0.Add(time.Hour), t0.Add(3 * time.Hour), ""}}}
 	if opens, ends := b.Window(); !opens.Equal(t0.Add(time.Hour)) || !ends.Equal(t0.Add(2*time.Hour)) {
 		t.Errorf("from %s to %s", opens, ends)
 	}

@@ -55,7 +55,7 @@ func (r Request) Judged(p *policy.Policy, b Before, g Grant) (policy.Match, []St
 		}
 	}
 	all = append(all, Step{StepUse, r.everOpens(p, slices.Index(r.Grants, g)+1)})
-	return m, append(all, Step{StepApprovers, approvable(p, m, r.By, g, r.Created.Time, r.Emergency)}), nil
+	return m, append(all, Step{StepApprovers, approvable(p, m, r.By, g, r.Created.Time, r.Emergency, b.Locked)}), nil
 }
 
 // Lapse gives when the request lapses undecided where it says nothing else: as

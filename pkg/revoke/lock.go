@@ -49,6 +49,9 @@ func DecodeUnlock(v record.Verified) (Unlock, error) {
 	if err != nil {
 		return Unlock{}, err
 	}
+	if u.Lock == "" {
+		return Unlock{}, &record.Refusal{Reason: record.ReasonBadValue, Detail: "lock is missing"}
+	}
 	return u, request.CheckText("reason", u.Reason, true)
 }
 
@@ -62,7 +65,9 @@ type Held struct {
 	Person          string             `json:",omitempty"`
 	Key             record.Fingerprint `json:",omitempty"`
 	// Owner is whose Key it was in the policy in force there; empty for nobody's.
-	Owner   string `json:",omitempty"`
+	Owner string `json:",omitempty"`
+	// Signed is the certificate that signed the lock.
+	Signed  record.Fingerprint
 	Unlocks []Lift `json:",omitempty"`
 	// Lifted is the position from which it holds nobody any more; 0 while it does.
 	Lifted int `json:",omitempty"`
@@ -75,6 +80,9 @@ type Lift struct {
 	At         time.Time
 	By, Reason string
 	Key        record.Fingerprint
+	// Lost says that it counts no more, and can be given again: the admin was locked
+	// after it, ceased to be one or to have the key, or the key was compromised.
+	Lost bool `json:",omitempty"`
 }
 
 // Whom says in words what is locked.
@@ -98,12 +106,24 @@ type Locks []Held
 
 // On gives the lock that holds a person, or a key, back here; nil for none.
 func (l Locks) On(person string, key record.Fingerprint) *Held {
+	return l.on(person, key, func(record.Fingerprint) bool { return false })
+}
+
+// on gives the same, without the locks that a key signed of which but is true.
+func (l Locks) on(person string, key record.Fingerprint, but func(record.Fingerprint) bool) *Held {
 	for i := range l {
-		if l[i].holds(person, key) {
+		if l[i].holds(person, key) && !but(l[i].Signed) {
 			return &l[i]
 		}
 	}
 	return nil
+}
+
+// Free reports whether a person has a key under a policy with which what they sign
+// counts.
+func (l Locks) Free(p *policy.Policy, name string) bool {
+	person, ok := p.Person(name)
+	return ok && slices.ContainsFunc(person.Keys, func(k record.Fingerprint) bool { return l.On(name, k) == nil })
 }
 
 // Find gives the place of a lock in the list; -1 for none.
@@ -114,7 +134,10 @@ func (l Locks) Find(id record.ID) int {
 // Refuse says why nothing counts that a person signs with a key; nil where nothing
 // holds them back.
 func (l Locks) Refuse(person string, key record.Fingerprint) error {
-	h := l.On(person, key)
+	return l.On(person, key).refusal()
+}
+
+func (h *Held) refusal() error {
 	if h == nil {
 		return nil
 	}
@@ -122,21 +145,31 @@ func (l Locks) Refuse(person string, key record.Fingerprint) error {
 		Hint: "the admins can lift the lock: jit unlock " + h.ID.Short() + " -r REASON"}
 }
 
-// free counts the admins who could sign something that counts.
-func (l Locks) free(p *policy.Policy) int {
+// Keys is what a history knows of certificates.
+type Keys struct {
+	// Known reports whether the store has one, Signs whether it can sign what counts,
+	// and Compromised whether it was revoked as compromised.
+	Known, Signs, Compromised func(record.Fingerprint) bool
+}
+
+// free counts the admins who could agree to lift any lock: whom only locks hold that a
+// compromised key has signed can agree to lift those, and then the others.
+func (l Locks) free(p *policy.Policy, keys Keys) int {
 	n := 0
 	for _, name := range p.Document().Admins.People {
 		person, _ := p.Person(name)
-		if slices.ContainsFunc(person.Keys, func(k record.Fingerprint) bool { return l.On(name, k) == nil }) {
+		if slices.ContainsFunc(person.Keys, func(k record.Fingerprint) bool {
+			return keys.Signs(k) && l.on(name, k, keys.Compromised) == nil
+		}) {
 			n++
 		}
 	}
 	return n
 }
 
-// MayLock judges a lock under the policy in force at its place. known reports
-// whether the store has a certificate.
-func (l Locks) MayLock(p *policy.Policy, x Lock, known func(record.Fingerprint) bool) error {
+// MayLock judges a lock under the policy in force at its place. Where only a lock that
+// a compromised key has signed holds somebody, they can be locked again.
+func (l Locks) MayLock(p *policy.Policy, x Lock, keys Keys) error {
 	refuse := func(code policy.Code, hint, format string, args ...any) error {
 		return &policy.Refusal{Code: code, Message: fmt.Sprintf(format, args...), Hint: hint}
 	}
@@ -147,26 +180,41 @@ func (l Locks) MayLock(p *policy.Policy, x Lock, known func(record.Fingerprint) 
 		if _, ok := p.Person(x.Person); !ok {
 			return refuse(policy.UnknownPerson, "run: jit policy show", "%q is not one of the people in the policy", x.Person)
 		}
-	} else if _, ok := p.OwnerOf(x.Key); !ok && !known(x.Key) {
+	} else if _, ok := p.OwnerOf(x.Key); !ok && !keys.Known(x.Key) {
 		return refuse(policy.NoSuchKey, "give the full fingerprint, as shown by: jit whoami", "neither the policy nor the store has a key %s", x.Key)
 	}
-	if h := l.On(x.Person, x.Key); h != nil {
+	if h := l.on(x.Person, x.Key, keys.Compromised); h != nil {
 		return refuse(policy.AlreadyLocked, "see: jit status", "%s is locked already, by %s: %s", h.Whom(), h.By, h.Reason)
 	}
 	threshold := p.Document().Admins.Threshold
 	with := append(slices.Clone(l), Held{Person: x.Person, Key: x.Key})
-	if left := with.free(p); left < threshold && left < l.free(p) {
+	if left := with.free(p, keys); left < threshold && left < l.free(p, keys) {
 		return refuse(policy.LastAdmins, "let another admin be named first: jit policy edit",
-			"the lock would leave %d admins who are not locked, and %d must agree to lift one", left, threshold)
+			"the lock would leave %d admins who are not locked and have a key that counts, and %d must agree to lift one", left, threshold)
 	}
 	return nil
 }
 
-// MayUnlock judges one admin's agreement to lift a lock. void reports whether a
-// key was revoked as compromised.
-func (l Locks) MayUnlock(p *policy.Policy, x Unlock, void func(record.Fingerprint) bool) error {
+// MaySignUnlock refuses an agreement by one who is locked. A lock that a compromised key
+// has signed keeps nobody, also not the locked themselves, from agreeing to lift such a
+// lock: a thief of one admin's key could lock so many that the others, without that
+// admin, would be too few. The lock stands all the same until as many as ever agree: if
+// it fell with the key, the theft of one key would set free whom its owner had locked.
+func (l Locks) MaySignUnlock(x Unlock, key record.Fingerprint, void func(record.Fingerprint) bool) error {
+	if i := l.Find(x.Lock); i >= 0 && void(l[i].Signed) {
+		return l.on(x.By, key, void).refusal()
+	}
+	return l.Refuse(x.By, key)
+}
+
+// MayUnlock judges one admin's agreement, with a key, to lift a lock. void reports
+// whether a key was revoked as compromised.
+func (l Locks) MayUnlock(p *policy.Policy, x Unlock, key record.Fingerprint, void func(record.Fingerprint) bool) error {
 	refuse := func(code policy.Code, hint, format string, args ...any) error {
 		return &policy.Refusal{Code: code, Message: fmt.Sprintf(format, args...), Hint: hint}
+	}
+	if err := l.MaySignUnlock(x, key, void); err != nil {
+		return err
 	}
 	i := l.Find(x.Lock)
 	switch {
@@ -176,10 +224,10 @@ func (l Locks) MayUnlock(p *policy.Policy, x Unlock, void func(record.Fingerprin
 		return refuse(policy.NoSuchRecord, "see: jit status", "there is no lock %s", x.Lock)
 	case l[i].Lifted > 0:
 		return refuse(policy.NotLocked, "see: jit status", "the lock of %s is lifted already", l[i].Whom())
-	case l[i].isOf(p, x.By):
+	case l[i].isOf(p, x.By) && !void(l[i].Signed):
 		return refuse(policy.OwnLock, "another admin must lift it", "%s cannot lift the lock of %s", x.By, l[i].Whom())
 	}
-	if slices.ContainsFunc(l[i].Unlocks, func(u Lift) bool { return u.By == x.By && !void(u.Key) }) {
+	if slices.Contains(l.Agreed(i, p, void), x.By) {
 		return refuse(policy.CountedOnce, "others of the admins must agree; see: jit status", "%s has agreed already to lift the lock of %s", x.By, l[i].Whom())
 	}
 	return nil
@@ -191,12 +239,11 @@ func (h Held) isOf(p *policy.Policy, name string) bool {
 	return h.Person == name || h.Key != "" && (h.Owner == name || owned && owner == name)
 }
 
-// Agreed gives the admins of the policy in force who agree to lift the lock at i:
-// those who are not locked themselves, with keys that are not compromised.
+// Agreed gives the admins of the policy in force who agree to lift the lock at i.
 func (l Locks) Agreed(i int, p *policy.Policy, void func(record.Fingerprint) bool) []string {
 	var names []string
 	for _, u := range l[i].Unlocks {
-		if p.IsAdmin(u.By) && !l[i].isOf(p, u.By) && !void(u.Key) && l.On(u.By, u.Key) == nil && !slices.Contains(names, u.By) {
+		if !u.Lost && p.IsAdmin(u.By) && (void(l[i].Signed) || !l[i].isOf(p, u.By)) && !slices.Contains(names, u.By) {
 			names = append(names, u.By)
 		}
 	}

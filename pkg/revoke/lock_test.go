@@ -3,7 +3,9 @@ package revoke
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/record"
@@ -35,8 +37,17 @@ func ofKey(n int, owner string) Held {
 	return Held{ID: record.ID(fmt.Sprint("of ", n)), Key: lockKey(n), Owner: owner, By: "cat"}
 }
 
+// stolen is a lock that a key signed which was found to be compromised.
+func stolen(h Held) Held {
+	h.Signed = lockKey(66)
+	return h
+}
+
 func TestMayLock(t *testing.T) {
-	known := func(k record.Fingerprint) bool { return k == lockKey(9) }
+	keys := Keys{
+		Known:       func(k record.Fingerprint) bool { return k == lockKey(9) },
+		Compromised: func(k record.Fingerprint) bool { return k == lockKey(66) },
+	}
 	for _, c := range []struct {
 		name   string
 		have   Locks
@@ -44,30 +55,40 @@ func TestMayLock(t *testing.T) {
 		person string
 		key    int
 		want   policy.Code
+		cannot int // a key that cannot sign any more
 	}{
-		{"a person", nil, "ann", "dan", 0, ""},
-		{"an admin", nil, "ann", "ben", 0, ""},
-		{"oneself", nil, "ann", "ann", 0, ""},
-		{"a key of the policy", nil, "ann", "", 4, ""},
-		{"a key of the store", nil, "ann", "", 9, ""},
-		{"a key of nobody", nil, "ann", "", 8, policy.NoSuchKey},
-		{"a stranger", nil, "ann", "zoe", 0, policy.UnknownPerson},
-		{"by one who is no admin", nil, "dan", "ben", 0, policy.NotAdmin},
-		{"a person twice", Locks{ofPerson("dan")}, "ann", "dan", 0, policy.AlreadyLocked},
-		{"a key twice", Locks{ofKey(4, "dan")}, "ann", "", 4, policy.AlreadyLocked},
-		{"the key of one who is locked", Locks{ofPerson("dan")}, "ann", "", 4, ""},
-		{"one whose lock was lifted", Locks{{Person: "dan", Lifted: 7}}, "ann", "dan", 0, ""},
-		{"a second admin of three", Locks{ofPerson("ben")}, "ann", "cat", 0, policy.LastAdmins},
-		{"a second admin's only key", Locks{ofPerson("ben")}, "ann", "", 3, policy.LastAdmins},
-		{"one of a second admin's keys", Locks{ofPerson("ben")}, "cat", "", 11, ""},
-		{"the other of a second admin's keys", Locks{ofPerson("ben"), ofKey(11, "ann")}, "cat", "", 1, policy.LastAdmins},
-		{"one who is no admin, where few are left", Locks{ofPerson("ben"), ofPerson("cat")}, "ann", "dan", 0, ""},
+		{"a person", nil, "ann", "dan", 0, "", 0},
+		{"an admin", nil, "ann", "ben", 0, "", 0},
+		{"oneself", nil, "ann", "ann", 0, "", 0},
+		{"a key of the policy", nil, "ann", "", 4, "", 0},
+		{"a key of the store", nil, "ann", "", 9, "", 0},
+		{"a key of nobody", nil, "ann", "", 8, policy.NoSuchKey, 0},
+		{"a stranger", nil, "ann", "zoe", 0, policy.UnknownPerson, 0},
+		{"by one who is no admin", nil, "dan", "ben", 0, policy.NotAdmin, 0},
+		{"a person twice", Locks{ofPerson("dan")}, "ann", "dan", 0, policy.AlreadyLocked, 0},
+		{"a key twice", Locks{ofKey(4, "dan")}, "ann", "", 4, policy.AlreadyLocked, 0},
+		{"the key of one who is locked", Locks{ofPerson("dan")}, "ann", "", 4, "", 0},
+		{"one whose lock was lifted", Locks{{Person: "dan", Lifted: 7}}, "ann", "dan", 0, "", 0},
+		{"a second admin of three", Locks{ofPerson("ben")}, "ann", "cat", 0, policy.LastAdmins, 0},
+		{"a second admin's only key", Locks{ofPerson("ben")}, "ann", "", 3, policy.LastAdmins, 0},
+		{"one of a second admin's keys", Locks{ofPerson("ben")}, "cat", "", 11, "", 0},
+		{"the other of a second admin's keys", Locks{ofPerson("ben"), ofKey(11, "ann")}, "cat", "", 1, policy.LastAdmins, 0},
+		{"one who is no admin, where few are left", Locks{ofPerson("ben"), ofPerson("cat")}, "ann", "dan", 0, "", 0},
+		{"an admin, where another's key cannot sign", nil, "ann", "ben", 0, policy.LastAdmins, 3},
+		{"that other one", nil, "ann", "cat", 0, "", 3},
+		{"a key, where another's cannot sign", nil, "ann", "", 2, policy.LastAdmins, 3},
+		{"an admin, where one of another's keys cannot sign", nil, "cat", "ben", 0, "", 11},
+		{"one who is no admin, where a key cannot sign", nil, "ann", "dan", 0, "", 3},
+		{"a second admin, where a thief locked the first", Locks{stolen(ofPerson("ben"))}, "ann", "cat", 0, "", 0},
+		{"again whom a thief locked", Locks{stolen(ofPerson("ben"))}, "ann", "ben", 0, "", 0},
+		{"again whom a thief locked, where too few are left", Locks{stolen(ofPerson("ben")), ofPerson("cat")}, "ann", "ben", 0, policy.LastAdmins, 0},
 	} {
 		l := Lock{Head: record.Head{By: c.by}, Person: c.person}
 		if c.key > 0 {
 			l.Key = lockKey(c.key)
 		}
-		if err := c.have.MayLock(three(t), l, known); policy.CodeOf(err) != c.want {
+		keys.Signs = func(k record.Fingerprint) bool { return c.cannot == 0 || k != lockKey(c.cannot) }
+		if err := c.have.MayLock(three(t), l, keys); policy.CodeOf(err) != c.want {
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
 		}
 	}
@@ -80,7 +101,11 @@ func TestMayUnlock(t *testing.T) {
 		}
 		return h
 	}
-	void := func(k record.Fingerprint) bool { return k == lockKey(3) }
+	void := func(k record.Fingerprint) bool { return k == lockKey(66) }
+	lost := func(h Held) Held {
+		h.Unlocks[len(h.Unlocks)-1].Lost = true
+		return h
+	}
 	p := three(t)
 	for _, c := range []struct {
 		name string
@@ -92,18 +117,26 @@ func TestMayUnlock(t *testing.T) {
 		{"another", signed(ofPerson("dan"), "ann"), "ben", ""},
 		{"one who is no admin", ofPerson("cat"), "dan", policy.NotAdmin},
 		{"the same again", signed(ofPerson("dan"), "ann"), "ann", policy.CountedOnce},
-		{"the same again, whose key was compromised", signed(ofPerson("dan"), "cat"), "cat", ""},
-		{"one's own", ofPerson("ann"), "ann", policy.OwnLock},
+		{"the same again, who had lost it", lost(signed(ofPerson("dan"), "cat")), "cat", ""},
+		{"one's own", ofPerson("ann"), "ann", policy.Locked},
+		{"one's own, by a thief", stolen(ofPerson("ann")), "ann", ""},
+		{"that of one's key, by a thief", stolen(ofKey(1, "ann")), "ann", ""},
 		{"one's own other key", ofKey(11, "ann"), "ann", policy.OwnLock},
 		{"a key that is one's own by now", ofKey(11, ""), "ann", policy.OwnLock},
 		{"what is lifted", Held{ID: "of dan", Person: "dan", Lifted: 3}, "ann", policy.NotLocked},
 	} {
 		x := Unlock{Head: record.Head{By: c.by}, Lock: c.lock.ID}
-		if err := (Locks{c.lock}).MayUnlock(p, x, void); policy.CodeOf(err) != c.want {
+		if err := (Locks{c.lock}).MayUnlock(p, x, lockKey(slices.Index([]string{"", "ann", "ben", "cat", "dan"}, c.by)), void); policy.CodeOf(err) != c.want {
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
 		}
 	}
-	if err := (Locks{}).MayUnlock(p, Unlock{Head: record.Head{By: "ann"}, Lock: "x"}, void); policy.CodeOf(err) != policy.NoSuchRecord {
+	// Who is locked twice, or agrees to what no thief has locked, is locked.
+	for _, locks := range []Locks{{stolen(ofPerson("ann")), ofKey(1, "ann")}, {ofPerson("dan"), stolen(ofPerson("ann"))}} {
+		if err := locks.MayUnlock(p, Unlock{Head: record.Head{By: "ann"}, Lock: locks[0].ID}, lockKey(1), void); policy.CodeOf(err) != policy.Locked {
+			t.Errorf("%+v: %v", locks, err)
+		}
+	}
+	if err := (Locks{}).MayUnlock(p, Unlock{Head: record.Head{By: "ann"}, Lock: "x"}, lockKey(1), void); policy.CodeOf(err) != policy.NoSuchRecord {
 		t.Errorf("none: %v", err)
 	}
 	for _, c := range []struct {
@@ -111,10 +144,10 @@ func TestMayUnlock(t *testing.T) {
 		want  []string
 	}{
 		{Locks{signed(ofPerson("dan"), "ann", "ben")}, []string{"ann", "ben"}},
-		{Locks{signed(ofPerson("dan"), "ann", "ann", "cat")}, []string{"ann"}}, // cat's key is compromised
-		{Locks{signed(ofPerson("dan"), "ann", "ben"), ofPerson("ben")}, []string{"ann"}},
-		{Locks{signed(ofPerson("dan"), "ann", "ben"), ofKey(1, "ann")}, []string{"ben"}},
+		{Locks{lost(signed(ofPerson("dan"), "ann", "ann", "cat"))}, []string{"ann"}},
+		{Locks{signed(ofPerson("dan"), "ann", "dan")}, []string{"ann"}}, // dan is no admin
 		{Locks{signed(ofPerson("ann"), "ann", "ben")}, []string{"ben"}},
+		{Locks{stolen(signed(ofPerson("ann"), "ann", "ben"))}, []string{"ann", "ben"}},
 	} {
 		if got := c.locks.Agreed(0, p, void); !slices.Equal(got, c.want) {
 			t.Errorf("%v agree, want %v", got, c.want)
@@ -138,32 +171,66 @@ func TestRefuse(t *testing.T) {
 	}
 }
 
-// FuzzDecodeLock: whatever is read as a lock or as the lifting of one comes back as
-// it was when it is written.
+// FuzzDecodeLock: whatever is signed, what is taken for a lock names a person or a key,
+// one of the two, and one for the lifting of one names a lock; both say why, and come
+// back as they were when they are written; and what is refused has a reason.
 func FuzzDecodeLock(f *testing.F) {
-	const head = "apiVersion: jit/v1\nkind: lock\nid: 01M86CT8K00C000003000000R0\nhead: " + "0123456789012345678901234567890123456789\ncreated: 2026-11-24T09:00:00Z\nby: ann\n"
 	for _, s := range []string{
 		"person: dan\nreason: lost\n", "key: 0000000000000000000000000000000000000001\nreason: |\n  a\n  b\n",
-		"lock: 01M86CT8K00C000003000000R0\nreason: found\n", "person: [dan]\n", "key: \"\"\n", "lock: 1\n", "",
+		"lock: 01M86CT8K00C000003000000R0\nreason: found\n", "person: [dan]\n", "key: \"\"\n", "lock: 1\n", "", "reason: lost\n", "person: dan\n",
+		"person: dan\nkey: 0000000000000000000000000000000000000001\nreason: lost\n", "lock: 01M86CT8K00C000003000000R0\nreason: \" \"\n",
 	} {
-		f.Add([]byte(head + s))
+		f.Add(s)
 	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		var l Lock
-		var u Unlock
-		for _, v := range []any{&l, &u} {
-			if err := record.DecodeStrict(data, v); err != nil {
-				if record.ReasonOf(err) == "" {
-					t.Errorf("no reason: %v", err)
+	now := time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
+	k, err := record.GenerateKey("Ann", "ann@example.org", now.Add(-time.Hour), 0)
+	if err != nil {
+		f.Fatal(err)
+	}
+	ring, err := record.NewKeyring(k.Certificate())
+	if err != nil {
+		f.Fatal(err)
+	}
+	signer := k.Signer(func() time.Time { return now })
+	verified := func(t *testing.T, kind record.Kind, fields string) (record.Verified, error) {
+		data := []byte("apiVersion: jit/v1\nkind: " + string(kind) + "\nid: 01M86CT8K00C000003000000R0\ncreated: 2026-11-24T09:00:00Z\nby: ann\n" + fields)
+		sig, err := signer.Sign(t.Context(), data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ring.Verify(data, sig)
+	}
+	same := func(t *testing.T, x, again any, is func() bool) {
+		out, err := record.Encode(x)
+		if err == nil {
+			err = record.DecodeStrict(out, again)
+		}
+		if err != nil || !is() {
+			t.Errorf("%+v came back as %+v: %v", x, again, err)
+		}
+	}
+	f.Fuzz(func(t *testing.T, fields string) {
+		for _, kind := range []record.Kind{record.KindLock, record.KindUnlock} {
+			v, err := verified(t, kind, fields)
+			if err == nil && kind == record.KindLock {
+				var l, again Lock
+				if l, err = DecodeLock(v); err == nil {
+					if (l.Person == "") == (l.Key == "") || strings.TrimSpace(l.Reason) == "" {
+						t.Errorf("%q was taken: %+v", fields, l)
+					}
+					same(t, l, &again, func() bool { return l == again })
 				}
-				continue
+			} else if err == nil {
+				var u, again Unlock
+				if u, err = DecodeUnlock(v); err == nil {
+					if u.Lock == "" || strings.TrimSpace(u.Reason) == "" {
+						t.Errorf("%q was taken: %+v", fields, u)
+					}
+					same(t, u, &again, func() bool { return u == again })
+				}
 			}
-			out, err := record.Encode(v)
-			if err != nil {
-				continue // what cannot be written is refused
-			}
-			if l2, u2 := (Lock{}), (Unlock{}); record.DecodeStrict(out, &l2) == nil && v == any(&l) && l2 != l || record.DecodeStrict(out, &u2) == nil && v == any(&u) && u2 != u {
-				t.Errorf("%q came back as %q", data, out)
+			if err != nil && record.ReasonOf(err) == "" {
+				t.Errorf("no reason: %v", err)
 			}
 		}
 	})

@@ -59,7 +59,9 @@ func MayCancel(r request.Request, by string) error {
 	return nil
 }
 
-// Who is a person who takes something away, at a time, and those for whom they act.
+// Who is a person who takes something away, and those for whom they act. At is the time
+// by which rosters and delegations are read: in a store no earlier than what stands
+// before it there proves, for the signer chooses what a record claims.
 type Who struct {
 	By     string
 	At     time.Time
@@ -75,7 +77,7 @@ func MayRevoke(p *policy.Policy, r request.Request, w Who) error {
 	}
 	for _, g := range r.Grants {
 		m, err := p.Match(r.By, g.Resource, g.Role, r.Created.Time)
-		if err != nil {
+		if err != nil || p.Excludes(m.Rule, by, r.By) {
 			continue // what no rule covers any more, only an admin revokes
 		}
 		deciders := m.Rule.Acknowledgers()
@@ -84,7 +86,7 @@ func MayRevoke(p *policy.Policy, r request.Request, w Who) error {
 		}
 		c := policy.Concern{Requester: r.By, Resource: g.Resource, At: w.At}
 		for _, name := range append([]string{by}, w.Acting...) {
-			if by != r.By && p.MayApprove(m.Rule, deciders, name, c) {
+			if p.MayApprove(m.Rule, deciders, name, c) {
 				return nil
 			}
 		}

@@ -85,7 +85,7 @@ func (s *scene) key(person string) record.Fingerprint {
 func (s *scene) open(r request.Request, b request.Before) {
 	s.c = approve.Case{
 		Request: approve.Placed[request.Request]{Record: r, Position: atRequest, HeadAt: atPolicy, Key: s.key(r.By)},
-		Digest:  record.Sum([]byte(r.ID)), Before: b, Acting: map[record.ID][]string{},
+		Digest:  record.Sum([]byte(r.ID)), Before: b, Acting: map[record.ID]approve.Acts{},
 	}
 }
 
@@ -114,7 +114,7 @@ func (t Table) Run(p *policy.Policy, c Case) (o Outcome, err error) {
 	if err != nil {
 		return o, err
 	}
-	if o.Request.NeedsPast(p) {
+	if needed, _ := o.Request.NeedsPast(p); needed {
 		o.Before.Past = past
 	}
 	if o.Refusal = o.Request.Allowed(p, o.Before); o.Refusal != nil {
@@ -224,14 +224,15 @@ func (s *scene) past(c Case, asked time.Time) (*policy.Past, error) {
 // do places a deed where it counts. The refusal says why it does not.
 func (s *scene) do(d Deed, at time.Time) (id record.ID, refusal, err error) {
 	r := s.c.Request.Record
-	var acting []string
+	var acting approve.Acts
 	if d.As != "" {
 		if refusal, err := s.mayStandIn(d, at); refusal != nil || err != nil {
 			return "", refusal, err
 		}
-		acting = []string{d.As}
+		as, _ := s.p.Person(d.As)
+		acting = approve.Acts{{Name: d.As, Keys: as.Keys, Signed: as.Keys[0]}}
 	}
-	who := revoke.Who{By: d.By, At: at, Acting: acting}
+	who := revoke.Who{By: d.By, At: at, Acting: acting.Names()}
 	switch d.does() {
 	case DoesDeny:
 		refusal, err = place(s, &s.c.Denials, record.KindDenial, d, at, func(h record.Head) approve.Denial {
@@ -252,7 +253,7 @@ func (s *scene) do(d Deed, at time.Time) (id record.ID, refusal, err error) {
 	case DoesAcknowledge:
 		refusal, err = place(s, &s.c.Acks, record.KindAcknowledgement, d, at, func(h record.Head) approve.Acknowledgement {
 			return approve.Acknowledgement{Head: h, Request: r.ID, RequestDigest: s.c.Digest}
-		}, func(a approve.Placed[approve.Acknowledgement]) error { return s.c.MayAcknowledge(s.p, a) })
+		}, func(a approve.Placed[approve.Acknowledgement]) error { return s.c.MayAcknowledge(s.h, a) })
 	default:
 		return s.approve(d, at, acting)
 	}
@@ -273,7 +274,7 @@ func place[T any](s *scene, list *[]approve.Placed[T], kind record.Kind, d Deed,
 	return nil, nil
 }
 
-func (s *scene) approve(d Deed, at time.Time, acting []string) (id record.ID, refusal, err error) {
+func (s *scene) approve(d Deed, at time.Time, acting approve.Acts) (id record.ID, refusal, err error) {
 	refusal, err = place(s, &s.c.Approvals, record.KindApproval, d, at, func(h record.Head) approve.Approval {
 		id = h.ID
 		return approve.Approval{Head: h, Request: s.c.Request.Record.ID, RequestDigest: s.c.Digest, Duration: d.For}
