@@ -130,7 +130,10 @@ func (o *delegateOptions) run(ctx context.Context) error {
 		missing = append(missing, "--until TIME")
 	}
 	if len(missing) > 0 {
-		return usageErr("usage: jit delegate PERSON --until TIME", "%s is missing", strings.Join(missing, " and "))
+		if !o.yes && !o.app.IO.CanAsk() {
+			missing = append(missing, "--yes")
+		}
+		return missingErr(missing)
 	}
 	return o.runNew(ctx, o.args[0])
 }
