@@ -224,8 +224,10 @@ func (o *lockOptions) showEnds(d *desk, x revoke.Lock) error {
 			rows = append(rows, []string{"  " + r.ID.Short(), r.By, grantsText(r.Grants), a.when(e)})
 		}
 	}
-	a.Say("%s would end:", count(len(rows), "request"))
-	if len(rows) > 0 {
+	if len(rows) == 0 {
+		a.Say("nothing is open or waiting that it would end")
+	} else {
+		a.Say("%s would end:", count(len(rows), "request"))
 		a.Table(a.IO.Err, []string{"  id", "by", "grants", "when"}, rows)
 	}
 	if x.Person == d.me {

@@ -71,9 +71,9 @@ func (o *policyDiffOptions) run(ctx context.Context, args []string) (err error) 
 			return err
 		}
 	} else {
-		rep, _, err := a.known(ctx)
-		if err != nil {
-			return err
+		rep, _, openErr := a.known(ctx)
+		if openErr != nil {
+			return openErr
 		}
 		defer closing(rep, &err)
 		if c, err = o.versions(ctx, rep, args); err != nil {

@@ -55,7 +55,7 @@ yet, and leaves open what is.`,
 			return approve.Withdrawal{Head: h, Request: e.Request.Record.ID, RequestDigest: e.Digest, Comment: text}
 		},
 		deed: "withdraws an approval of",
-		done: func(e ledger.Entry) string {
+		done: func(_ *ledger.Ledger, e ledger.Entry) string {
 			text := "withdrew your approval of " + e.Request.Record.ID.Short() + "; it is " + string(e.State)
 			if open := openGrants(e); len(open) > 0 {
 				text += ": " + grantsText(open) + " stays open"
