@@ -97,7 +97,7 @@ func TestNoAdditionGoesByWithoutAWord(t *testing.T) {
 			}
 			for kind, n := range addable(t, text) {
 				if kind != "rules" {
-					n = min(n, 3)
+					n = min(n, 2)
 				}
 				for i := range n {
 					doc, path := withAdded(t, text, kind, i)
