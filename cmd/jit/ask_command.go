@@ -3,6 +3,7 @@ package main
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -25,6 +26,7 @@ func (o *requestOptions) agreed(d *desk, r *request.Request) error {
 		return err
 	}
 	a.Say("\nOnce signed: %s", clean(a.standingLine(e, o.now)))
+	o.ends(fields{a.IO.Err, a.IO.ErrStyle()}, e)
 	o.sayCommand()
 	ok, err := a.Confirm("\nAsk for this?")
 	switch {
@@ -33,7 +35,10 @@ func (o *requestOptions) agreed(d *desk, r *request.Request) error {
 	case !ok:
 		return errNotSigned()
 	}
-	d.refreshed(&r.Head)
+	if d.refreshed(&r.Head); r.Created.After(e.Request.Record.Created.Time) {
+		r.Expires = o.lapse(d.policy(), *r)
+		a.Say("expires is now %s", r.Expires.Format(time.RFC3339))
+	}
 	return nil
 }
 
@@ -46,6 +51,9 @@ func (o *requestOptions) sayCommand() {
 // commandLine is what a person could have typed instead of answering.
 func (o *requestOptions) commandLine() string {
 	words := []string{"jit", "request"}
+	if id := o.extends.Request.Record.ID; id != "" {
+		words = []string{"jit", "extend", string(id)}
+	}
 	add := func(flag, value string) {
 		if value != "" {
 			words = append(words, flag, shellWord(value))

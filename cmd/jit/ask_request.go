@@ -50,7 +50,11 @@ func (o *requestOptions) alsoMissing(ctx context.Context) []string {
 	if err != nil {
 		return nil
 	}
-	var missing []string
+	return o.lacks(ms)
+}
+
+// lacks names the flags that the rules ask for, and that are not given.
+func (o *requestOptions) lacks(ms []policy.Match) (missing []string) {
 	if o.lacksTicket(ms) {
 		missing = append(missing, "--ticket TICKET")
 	}
@@ -111,12 +115,12 @@ func (o *requestOptions) ask(p *policy.Policy, me string) error {
 	}
 	lacking := o.lacksInputs(ms)
 	if !a.asks(o.out) {
-		if len(lacking) == 0 {
+		missing := o.lacks(ms)
+		if len(missing) == 0 {
 			return nil
 		}
-		var missing []string
-		for _, w := range lacking {
-			missing = append(missing, w.flag())
+		if err := o.early(p, me, ms); err != nil {
+			return err
 		}
 		return missingErr(missing)
 	}

@@ -37,7 +37,7 @@ the person gets no other one unless the rule says so.`,
 			return approve.Acknowledgement{Head: h, Request: e.Request.Record.ID, RequestDigest: e.Digest, Comment: text}
 		},
 		deed: "acknowledges the emergency of",
-		done: func(e ledger.Entry) string {
+		done: func(_ *ledger.Ledger, e ledger.Entry) string {
 			s := "acknowledged " + e.Request.Record.ID.Short() + ": " + askedFor(e.Request.Record)
 			if e.State == approve.Active {
 				s += "; it is open until " + app.FormatTime(e.Ends) + ", and to end it: jit revoke " + e.Request.Record.ID.Short() + " -r REASON"

@@ -92,6 +92,9 @@ func (o *approveOptions) run(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
+		if ref.Request == "" {
+			return usageErr("see: jit inbox", "%q is a %s: requests and policy versions are approved", arg, ref.Kind)
+		}
 		refs = append(refs, ref)
 	}
 	for _, ref := range refs {
@@ -199,37 +202,38 @@ func (d *desk) mayApprove(e ledger.Entry, narrow record.Duration) (already strin
 }
 
 // inTurn refuses an approval that no stage would take as things stand: it would
-// be signed for nothing.
+// be signed for nothing. Where it would count, in whosever place, nothing is refused.
 func (d *desk) inTurn(e ledger.Entry, trial approve.Placed[approve.Approval]) error {
-	if slices.Contains(waitsFor(e.Decision), d.me) {
+	s := tried(d.rep.Ledger(), e, trial, d.acts(), d.app.Now())
+	if s.Counted {
 		return nil
 	}
+	short := e.Request.Record.ID.Short()
 	for _, n := range currentNeeds(needsOf(e.Decision)) {
 		if n.next != nil && slices.Contains(n.next.To, d.me) {
 			return &policy.Refusal{Code: policy.EscalationNotDue, Rule: n.Rule,
 				Message: fmt.Sprintf("it is not your turn: stage %d of rule %q escalates to you at %s, and waits for %s until then", n.Stage, n.Rule, d.app.clock(n.next.At), listText(n.Who, "or")),
-				Hint:    "approve it after that, if nobody else has; see: jit show " + e.Request.Record.ID.Short()}
+				Hint:    "approve it after that, if nobody else has; see: jit show " + short}
 		}
 	}
 	for _, n := range needsOf(e.Decision) {
-		if !slices.Contains(n.Who, d.me) {
+		if !slices.Contains(n.Who, d.me) || n.current {
 			continue
 		}
 		return &policy.Refusal{Code: policy.StageNotOpen, Rule: n.Rule,
 			Message: fmt.Sprintf("it is not your turn: you are asked in stage %d of rule %q, and an earlier one waits for %s", n.Stage, n.Rule, listText(waitsFor(e.Decision), "or")),
-			Hint:    "approve it after them; see: jit show " + e.Request.Record.ID.Short()}
+			Hint:    "approve it after them; see: jit show " + short}
 	}
-	return d.taken(e, trial)
+	return notTaken(s, short)
 }
 
-// taken refuses an approval that would not count where it would stand, with the
-// reason for which it would not.
-func (d *desk) taken(e ledger.Entry, trial approve.Placed[approve.Approval]) error {
-	s := tried(d.rep.Ledger(), e, trial, d.acts(), d.app.Now())
-	if s.Counted || s.Why == "" {
+// notTaken says why an approval would not count where it would stand; nil where it
+// would.
+func notTaken(s approve.Standing, short string) error {
+	if s.Why == "" {
 		return nil
 	}
-	refusal := &policy.Refusal{Code: s.Why, Message: "the approval would not count: " + string(s.Why), Hint: "see: jit show " + e.Request.Record.ID.Short()}
+	refusal := &policy.Refusal{Code: s.Why, Message: "the approval would not count: " + string(s.Why), Hint: "see: jit show " + short}
 	switch s.Why {
 	case policy.EscalationNotDue:
 		refusal.Message = "you are asked only when the stage has waited longer"

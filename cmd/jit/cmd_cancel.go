@@ -21,7 +21,7 @@ over. The next run of the reconciler takes it away.`,
 		},
 		record: newCancellation,
 		deed:   "cancels",
-		done:   func(e ledger.Entry) string { return cancelledText(e) },
+		done:   cancelledText,
 	})
 }
 
@@ -29,18 +29,22 @@ func newCancellation(h record.Head, e ledger.Entry, text string) any {
 	return revoke.Cancellation{Head: h, Request: e.Request.Record.ID, RequestDigest: e.Digest, Comment: text}
 }
 
-func cancelledText(e ledger.Entry) string {
+func cancelledText(l *ledger.Ledger, e ledger.Entry) string {
 	s := "cancelled " + e.Request.Record.ID.Short() + ": " + grantsText(e.Request.Record.Grants)
 	if len(e.Receipts) > 0 {
 		s += "; the next run of the reconciler takes the access away"
 	}
-	return s + alsoOver(e, "jit cancel")
+	return s + alsoOver(l, e, "jit cancel")
 }
 
 // alsoOver says what ends with e, and what e prolongs and so goes on.
-func alsoOver(e ledger.Entry, verb string) string {
+func alsoOver(l *ledger.Ledger, e ledger.Entry, verb string) string {
 	s := ""
 	for _, id := range e.Extended {
+		// What was over before does not end with it.
+		if x, err := l.Request(id, e.Closed); err != nil || x.EndedBy == nil || e.EndedBy == nil || x.EndedBy.Record != e.EndedBy.Record {
+			continue
+		}
 		s += "\n" + id.Short() + ", which prolongs it, ends with it"
 	}
 	if base := e.Before.Base; base != nil {

@@ -19,6 +19,6 @@ found out. A comment is signed like everything else and decides nothing.`,
 			return request.Comment{Head: h, Request: e.Request.Record.ID, RequestDigest: e.Digest, Comment: text}
 		},
 		deed: "comments on",
-		done: func(e ledger.Entry) string { return "commented on " + e.Request.Record.ID.Short() },
+		done: func(_ *ledger.Ledger, e ledger.Entry) string { return "commented on " + e.Request.Record.ID.Short() },
 	})
 }

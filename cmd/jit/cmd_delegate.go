@@ -131,7 +131,10 @@ func (o *delegateOptions) run(ctx context.Context) error {
 		missing = append(missing, "--until TIME")
 	}
 	if len(missing) > 0 {
-		return usageErr("usage: jit delegate PERSON --until TIME", "%s is missing", strings.Join(missing, " and "))
+		if !o.yes && !o.app.IO.CanAsk() {
+			missing = append(missing, "--yes")
+		}
+		return missingErr(missing)
 	}
 	return o.runNew(ctx, o.args[0])
 }
@@ -239,7 +242,11 @@ func (o *delegateOptions) runNew(ctx context.Context, to string) (err error) {
 	}
 	now := ledger.DelegationEntry{Delegated: approve.Delegated{Placed: approve.Placed[approve.Delegation]{Record: x}}}
 	now.State = now.Delegated.State(d.policy(), a.Now())
-	return o.answer(now, to+" acts for you until "+a.FormatTime(until)+" ("+x.ID.Short()+")\nto end it before, run: jit delegate --end "+x.ID.Short())
+	from := ""
+	if x.Start != nil {
+		from = "from " + a.FormatTime(x.Start.Time) + " "
+	}
+	return o.answer(now, to+" acts for you "+from+"until "+a.FormatTime(until)+" ("+x.ID.Short()+")\nto end it before, run: jit delegate --end "+x.ID.Short())
 }
 
 // runEnd ends one delegation.

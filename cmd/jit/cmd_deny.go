@@ -29,7 +29,7 @@ ends it. The reason is written into the store for everyone to read.`,
 			return approve.Denial{Head: h, Request: e.Request.Record.ID, RequestDigest: e.Digest, Reason: text}
 		},
 		deed: "denies",
-		done: func(e ledger.Entry) string {
+		done: func(_ *ledger.Ledger, e ledger.Entry) string {
 			return "denied " + e.Request.Record.ID.Short() + ": " + askedFor(e.Request.Record)
 		},
 	})

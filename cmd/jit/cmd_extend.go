@@ -28,7 +28,7 @@ would prolong. To end the first request ends what prolongs it too.` + pickHelp,
   jit extend f9k2qa --until 18:00 -r "the copy is still running"`,
 		GroupID: groupAsk, Args: atMost(1), ValidArgsFunction: app.completeRequests(approve.Active),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.args, o.reasonSet = args, cmd.Flags().Changed("reason")
+			o.args, o.reasonSet, o.flags = args, cmd.Flags().Changed("reason"), cmd.Flags()
 			return o.runExtend(cmd.Context())
 		},
 	}
@@ -158,6 +158,8 @@ func lastOf(l *ledger.Ledger, id record.ID, now time.Time) (ledger.Entry, error)
 // askExtend asks a person on a terminal for what the command line left out.
 func (o *requestOptions) askExtend() (err error) {
 	a := o.app
+	// What was put together by questions is shown whole before it is signed.
+	o.asked = len(o.args) == 0 || o.dur == "" && o.until == "" || !o.reasonSet
 	if o.dur == "" && o.until == "" {
 		if o.dur, err = a.Ask("For how much longer? (30m, 2h)", "--for TIME"); err != nil {
 			return err
@@ -170,6 +172,7 @@ func (o *requestOptions) askExtend() (err error) {
 	if o.reason, err = a.Text(o.reason, o.reasonSet, "reason", "Why do you need "+about+" for longer? Lines that begin with # are left out."); err != nil {
 		return err
 	}
+	o.now = a.Now() // answering took its time
 	o.ticket, err = tidyText(o.ticket, "ticket")
 	return err
 }

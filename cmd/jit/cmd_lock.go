@@ -100,9 +100,13 @@ lock is lifted, but the cancelling of their own requests.
 Lifting the lock takes as many admins as a change of the policy.`,
 		Example: `  jit lock bob -r "laptop stolen"
   jit lock 9434AB099A4DFC84EC73BF29326312269C1E1491 -r "token lost"`,
-		GroupID: groupAdmin, Args: exactly("PERSON or FINGERPRINT"), ValidArgsFunction: app.completeFirst(app.completePeople),
+		GroupID: groupAdmin, Args: atMost(1), ValidArgsFunction: app.completeFirst(app.completePeople),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.whom, o.set = args[0], cmd.Flags().Changed("reason")
+			o.set = cmd.Flags().Changed("reason")
+			if len(args) == 0 {
+				return missingErr(append([]string{"PERSON|FINGERPRINT"}, o.lacks()...))
+			}
+			o.whom = args[0]
 			return o.lock(cmd.Context())
 		},
 	}
@@ -118,14 +122,32 @@ func newUnlockCmd(app *App) *cobra.Command {
 		Long: `Agree, as an admin, to lift a lock. It is lifted when as many admins have agreed
 as a change of the policy takes; one whose own lock it is does not count. What
 the lock ended stays ended, and must be asked for again.`,
-		GroupID: groupAdmin, Args: exactly("PERSON, FINGERPRINT or ID"), ValidArgsFunction: app.completeLocked,
+		GroupID: groupAdmin, Args: atMost(1), ValidArgsFunction: app.completeLocked,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.whom, o.set = args[0], cmd.Flags().Changed("reason")
+			o.set = cmd.Flags().Changed("reason")
+			if len(args) == 0 {
+				return missingErr(append([]string{"PERSON|FINGERPRINT|ID"}, o.lacks()...))
+			}
+			o.whom = args[0]
 			return o.unlock(cmd.Context())
 		},
 	}
 	o.add(cmd)
 	return cmd
+}
+
+// lacks names what else is missing where nobody can be asked.
+func (o *lockOptions) lacks() (missing []string) {
+	if o.app.IO.CanAsk() {
+		return nil
+	}
+	if !o.set {
+		missing = append(missing, "-r REASON")
+	}
+	if !o.yes {
+		missing = append(missing, "--yes")
+	}
+	return missing
 }
 
 // fingerprintIn reads a fingerprint as people copy it, in any case and in groups.
@@ -136,6 +158,9 @@ func fingerprintIn(s string) (record.Fingerprint, bool) {
 
 // reason gives the text that the record holds.
 func (o *lockOptions) reason(about string) (string, error) {
+	if missing := o.lacks(); len(missing) > 1 {
+		return "", missingErr(missing)
+	}
 	text, err := o.app.Text(o.text, o.set, "reason", about)
 	if err == nil && strings.TrimSpace(text) == "" {
 		err = failure(exitUsage, "reason-missing", "add: -r REASON", "the reason is blank")
@@ -200,8 +225,10 @@ func (o *lockOptions) showEnds(d *desk, x revoke.Lock) error {
 			rows = append(rows, []string{"  " + r.ID.Short(), r.By, grantsText(r.Grants), a.when(e)})
 		}
 	}
-	a.Say("%s would end:", count(len(rows), "request"))
-	if len(rows) > 0 {
+	if len(rows) == 0 {
+		a.Say("nothing is open or waiting that it would end")
+	} else {
+		a.Say("%s would end:", count(len(rows), "request"))
 		a.Table(a.IO.Err, []string{"  id", "by", "grants", "when"}, rows)
 	}
 	if x.Person == d.me {
@@ -221,6 +248,11 @@ func (o *lockOptions) unlock(ctx context.Context) (err error) {
 	h, err := lockOf(l, o.whom)
 	if err != nil {
 		return err
+	}
+	if _, isKey := fingerprintIn(o.whom); o.yes && !isKey && o.whom != h.Person && o.whom != h.Owner {
+		if err := wholeID(o.whom); err != nil {
+			return err
+		}
 	}
 	x := revoke.Unlock{Head: record.Head{By: d.me}, Lock: h.ID}
 	agreed, _ := l.Agreed(h.ID)

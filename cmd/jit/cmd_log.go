@@ -81,14 +81,16 @@ func (o *logOptions) run(ctx context.Context) (err error) {
 // story gives all records of a request or policy version, and what was laid
 // beside them without effect.
 func story(rep *replica.Replica, ref ledger.Ref) ([]logView, error) {
-	refs, err := rep.Ledger().Records(ref.Request)
+	refs, err := recordsOf(rep.Ledger(), ref)
 	if err != nil {
 		return nil, err
 	}
 	views := []logView{}
 	folder := ""
 	for _, r := range refs {
-		folder = path.Dir(r.Path)
+		if ref.Request != "" { // else it is everybody's of that day
+			folder = path.Dir(r.Path)
+		}
 		data, sig, err := rep.ReadRecord(r.ID)
 		if err != nil {
 			return nil, err

@@ -71,9 +71,9 @@ func (o *policyDiffOptions) run(ctx context.Context, args []string) (err error) 
 			return err
 		}
 	} else {
-		rep, _, err := a.known(ctx)
-		if err != nil {
-			return err
+		rep, _, openErr := a.known(ctx)
+		if openErr != nil {
+			return openErr
 		}
 		defer closing(rep, &err)
 		if c, err = o.versions(ctx, rep, args); err != nil {
@@ -281,7 +281,7 @@ func (a *App) renderConsequences(w io.Writer, st *Style, c consequences) {
 		}
 		left(w, st, len(list))
 	}
-	notes("Means something else", c.Meanings)
+	notes("Means something else, or is new", c.Meanings)
 	notes("Beside that", c.Others)
 	endings := func(title string, list []trial.Ending) {
 		if len(list) == 0 {

@@ -78,9 +78,9 @@ func (o *policyExplainOptions) run(ctx context.Context, args []string) (err erro
 		}
 		o.longest(p, &r)
 	} else {
-		rep, _, err := a.known(ctx)
-		if err != nil {
-			return err
+		rep, _, openErr := a.known(ctx)
+		if openErr != nil {
+			return openErr
 		}
 		defer closing(rep, &err)
 		p = rep.Ledger().Policy()
@@ -113,7 +113,7 @@ func (o *policyExplainOptions) request() (r request.Request, err error) {
 		missing = append(missing, "--ask RESOURCE:ROLE")
 	}
 	if len(missing) > 0 {
-		return r, usageErr("add: "+strings.Join(missing, " "), "%s missing", listText(missing, "and")+" "+map[bool]string{true: "is", false: "are"}[len(missing) == 1])
+		return r, missingErr(missing)
 	}
 	for _, ask := range o.asks {
 		g, err := request.ParseGrant(ask)
@@ -141,15 +141,8 @@ func (o *policyExplainOptions) request() (r request.Request, err error) {
 		t := record.At(start)
 		r.Start = &t
 	}
-	for _, input := range o.inputs {
-		name, value, ok := strings.Cut(input, "=")
-		if !ok || name == "" {
-			return r, usageErr("write --input NAME=VALUE", "%q is no input", input)
-		}
-		if r.Inputs == nil {
-			r.Inputs = map[string]string{}
-		}
-		r.Inputs[name] = value
+	if r.Inputs, err = parseInputs(o.inputs); err != nil {
+		return r, err
 	}
 	r.By, r.Created, r.Reason, r.Ticket, r.Emergency = o.who, record.At(at), o.reason, o.ticket, o.emergency
 	return r, nil

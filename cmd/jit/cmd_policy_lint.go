@@ -27,7 +27,8 @@ what to do on the next.
 
 Errors make a policy unusable; then the exit code is 2. Warnings are what is most
 likely not meant, infos what is good to know; they are looked for once there are no
-errors, and leave the exit code 0. With --strict warnings fail too.
+errors, and leave the exit code 0. With --strict the exit code is 2 for warnings
+too.
 
 For editors: jit policy lint - -o json reads the policy from standard input; and
 jit policy schema prints a JSON Schema to complete from.`,

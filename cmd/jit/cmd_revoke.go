@@ -23,12 +23,12 @@ A reconciler takes the access away as soon as it learns of it.`,
 			return revoke.Revocation{Head: h, Request: e.Request.Record.ID, RequestDigest: e.Digest, Reason: text}
 		},
 		deed: "revokes",
-		done: func(e ledger.Entry) string {
+		done: func(l *ledger.Ledger, e ledger.Entry) string {
 			s := "revoked " + e.Request.Record.ID.Short() + ": " + askedFor(e.Request.Record)
 			if len(e.Receipts) > 0 {
 				s += "; the next run of the reconciler takes the access away"
 			}
-			return s + alsoOver(e, "jit revoke")
+			return s + alsoOver(l, e, "jit revoke")
 		},
 	})
 }

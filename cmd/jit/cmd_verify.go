@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -49,7 +50,8 @@ func newVerifyCmd(app *App) *cobra.Command {
 		Long: `Judges the whole history again from nothing and compares the result with what
 was known; what does not count is listed with its reason. With ID, one request or
 policy version with everything beside it, and the commands that check the same
-with nothing but git and gpg.
+with nothing but git and gpg. A lock, a delegation and what else belongs to no request
+is looked at by itself.
 
 The exit code is 4 where something that counted does not verify, or something is
 set aside. What is set aside never counted, and stays in the history for good: once
@@ -145,11 +147,11 @@ func (o *verifyOptions) one(rep *replica.Replica, s Settings, arg string) error 
 		}
 		return err
 	}
-	refs, err := l.Records(ref.Request)
+	refs, err := recordsOf(l, ref)
 	if err != nil {
 		return err
 	}
-	if aside, err = asideOf(l, string(ref.Request)); err != nil {
+	if aside, err = asideOf(l, string(refs[0].ID)); err != nil {
 		return err
 	}
 	head, _ := l.Head()
@@ -176,14 +178,30 @@ func (o *verifyOptions) one(rep *replica.Replica, s Settings, arg string) error 
 		for _, r := range v.Records {
 			fmt.Fprintf(w, "  gpg --verify %s %s\n", record.SignaturePath(r.Path), r.Path)
 		}
-		dir, _, _ := strings.Cut(v.Records[0].Path, v.Records[0].ID)
-		fmt.Fprintf(w, "  git log -- %s%s/\n", dir, v.Records[0].ID)
+		fmt.Fprintf(w, "  git log -- %s\n", storyPath(refs))
 		return nil
 	})
 	if err == nil && !o.counted && len(aside) > 0 {
 		return failure(exitUntrusted, "set-aside", "ask who pushed them: git log -- PATH; to judge only what counts: jit verify --counted", "%s set aside", count(len(aside), "record")+" "+are(len(aside)))
 	}
 	return err
+}
+
+// recordsOf gives a record and all that stand beside the same request, or it alone where
+// it belongs to none.
+func recordsOf(l *ledger.Ledger, ref ledger.Ref) ([]ledger.Ref, error) {
+	if ref.Request == "" {
+		return []ledger.Ref{ref}, nil
+	}
+	return l.Records(ref.Request)
+}
+
+// storyPath is what git log is given to tell of them.
+func storyPath(refs []ledger.Ref) string {
+	if refs[0].Request == "" {
+		return refs[0].Path + " " + record.SignaturePath(refs[0].Path)
+	}
+	return path.Dir(refs[0].Path) + "/"
 }
 
 // check verifies one record again from the bytes in the store. A key that was

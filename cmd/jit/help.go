@@ -86,7 +86,8 @@ const topicExitCodes = `The exit codes of jit. They are never renumbered; more m
     3  refused by the policy, or by where a request stands
     4  verification failed: tampering, a rewritten history, a bad signature
     5  the store could not be reached
-    6  reconcile failed for some target
+    6  reconcile: some change failed, or some access was not opened, and the
+       rest of the run was done
     7  the request was still pending when the wait ended
     8  the request was denied, cancelled or lapsed while waiting
     9  jit status: an emergency is not acknowledged
@@ -125,6 +126,7 @@ Files, without JIT_HOME:
   ~/.local/share/jit/keys/       secret keys made by: jit key generate
   ~/.local/state/jit/stores/     a copy of each store, which can be made again,
                                  and the last head that was verified
+  ~/.local/state/jit/drafts/     policies that were edited and not yet proposed
 `
 
 const topicFormatting = `Commands that print data do so on standard output, and talk on standard error.

@@ -62,22 +62,46 @@ func readExample(name, me string) (*example, error) {
 	if err := record.DecodeStrict([]byte(text.Policy), &body); err != nil {
 		return nil, err
 	}
-	swap := map[string]string{text.Admin: me}
-	if _, taken := body.People[me]; taken { // a word that is no person's name stays
-		swap[me] = text.Admin
+	if err := named(&text, me, body.People); err != nil {
+		return nil, err
 	}
-	text.Policy, text.Test = swapNames(text.Policy, swap), swapNames(text.Test, swap)
+	bad := func(err error) error {
+		return failure(exitUsage, "bad-name", "give another name: --as NAME", "the example cannot be %s's: %v", me, err)
+	}
 	e := &example{name: name, text: text, body: &policy.Body{}}
 	if err := record.DecodeStrict([]byte(text.Policy), e.body); err != nil {
-		return nil, err
+		return nil, bad(err)
 	}
 	whole, err := policy.Compile(policy.Document{Body: *e.body}, "")
 	if err != nil {
-		return nil, err
+		return nil, bad(err)
 	}
 	// What is left of it is cut out of a copy.
 	e.body, e.whole = &policy.Body{}, whole
 	return e, record.DecodeStrict([]byte(text.Policy), e.body)
+}
+
+// named gives an example to the person called me: the admin whose place they take has
+// their name, where there is one, and is nowhere else.
+func named(text *policies.Example, me string, people map[string]policy.Person) error {
+	// A name like 123 or on is quoted where it is a value, so it is put there as one:
+	// first each gives way to a word that stands nowhere.
+	words := map[string]string{text.Admin: "first-admin-of-the-example"}
+	names := map[string]string{words[text.Admin]: me}
+	if _, taken := people[me]; taken && me != text.Admin { // a word that is no person's name stays
+		words[me] = "namesake-in-the-example"
+		names[words[me]] = text.Admin
+	}
+	for _, word := range words {
+		if strings.Contains(text.Policy+text.Test, word) {
+			return fmt.Errorf("the example %q holds %q", text.Admin, word)
+		}
+	}
+	for _, part := range []*string{&text.Policy, &text.Test} {
+		*part = changedScalars(swapNames(*part, words), func(s string) string { return swapNames(s, names) })
+		*part = swapNames(*part, names) // in the comments
+	}
+	return nil
 }
 
 var nameWord = regexp.MustCompile(`[a-z0-9][a-z0-9._-]*`)
@@ -102,10 +126,15 @@ func (e *example) adopt(me string, person policy.Person) {
 	if called == "" {
 		called = me
 	}
-	e.text.Policy = strings.ReplaceAll(e.text.Policy, was.Name, called)
-	if person.Email != "" {
-		e.text.Policy = strings.ReplaceAll(e.text.Policy, was.Email, person.Email)
-	}
+	e.text.Policy = changedScalars(e.text.Policy, func(s string) string {
+		switch {
+		case s == was.Name:
+			return called
+		case s == was.Email && person.Email != "":
+			return person.Email
+		}
+		return s
+	})
 	person.Teams, person.Department, person.Accounts = was.Teams, was.Department, was.Accounts
 	e.alone(me, person)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/trial"
 	"github.com/jitaccess/jit/testdata/policies"
 )
 
@@ -17,7 +18,8 @@ import (
 func TestExamplesAlone(t *testing.T) {
 	at := time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
 	for _, name := range policies.Names {
-		for _, me := range []string{"alice", "tess", "ulrike", "keys", "jonas"} {
+		for me, called := range map[string]string{"alice": "Me Myself", "tess": "Ash, Ann", "ulrike": "Bob #1: the \"first\"", "keys": "'x", "jonas": "[a] {b}",
+			"123": "null", "on": "- on", "null": "1.5", "0x1f": "& *", "2026-11-24": "é \\ line", "1e3": "# one"} {
 			t.Run(name+" as "+me, func(t *testing.T) {
 				e, err := readExample(name, me)
 				if err != nil {
@@ -32,9 +34,29 @@ func TestExamplesAlone(t *testing.T) {
 				}
 				whole.People["newcomer"] = policy.Person{Keys: []record.Fingerprint{"0000000000000000000000000000000000000999"}}
 				fpr := record.Fingerprint("ABCDEFABCDEFABCDEFABCDEFABCDEFABCDEFABCD")
-				e.adopt(me, policy.Person{Name: "Me Myself", Email: "me@here.example", Keys: []record.Fingerprint{fpr}})
+				e.adopt(me, policy.Person{Name: called, Email: "me@here.example", Keys: []record.Fingerprint{fpr}})
 				if !strings.Contains(e.text.Policy, string(fpr)) || !strings.Contains(e.text.Policy, "me@here.example") {
 					t.Error("the text does not have the person's key and address")
+				}
+				var written policy.Body
+				if err := record.DecodeStrict([]byte(e.text.Policy), &written); err != nil {
+					t.Fatal(err)
+				}
+				if p := written.People[me]; p.Name != called || p.Email != "me@here.example" || len(written.People) != len(whole.People)-1 {
+					t.Errorf("written is %+v of %d people", p, len(written.People))
+				}
+				tb, err := trial.Parse([]byte(e.text.Test))
+				if err != nil {
+					t.Fatal(err)
+				}
+				results, err := tb.RunAll(compiled(t, written))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, r := range results {
+					if !r.OK() {
+						t.Errorf("%s: %v", r.Name, r.Failures)
+					}
 				}
 				if problems := checkedBody("", nil, e.body); len(problems) > 0 {
 					t.Fatalf("alone: %v", problems)

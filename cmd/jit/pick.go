@@ -48,7 +48,9 @@ func (a *App) Pick(question, flag string, items []item) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		if n, ok := numberIn(line); ok {
+		// A name of digits means itself, and not the place where another stands.
+		named := slices.ContainsFunc(items, func(it item) bool { return it.name == line })
+		if n, ok := numberIn(line); ok && !named {
 			if n >= 1 && n <= numbered {
 				return shown[n-1], nil
 			}

@@ -179,3 +179,15 @@ func TestMissingErr(t *testing.T) {
 		}
 	}
 }
+
+// TestPickDigits: a choice that is written in digits means itself, and not the place
+// at which another one stands.
+func TestPickDigits(t *testing.T) {
+	items := []item{{name: "10"}, {name: "5"}, {name: "1"}}
+	for typed, want := range map[string]int{"1\n": 2, "10\n": 0, "5\n": 1, "2\n": 1} {
+		a, seen := askedApp(typed)
+		if i, err := a.Pick("Which?", "THING", items); err != nil || i != want {
+			t.Errorf("%q: %d, %v; want %d\n%s", typed, i, err, want, seen)
+		}
+	}
+}

@@ -99,15 +99,7 @@ func (p *locator) keysOf(n *yaml.Node) map[string]int {
 func (p *locator) span(from, to *yaml.Node) place {
 	at := p.line(to.Line, to.Column)
 	text := p.text(to.Line, to.Column)
-	length := 0
-	switch {
-	case to.Style&yaml.DoubleQuotedStyle != 0:
-		length = quoted(text, '"')
-	case to.Style&yaml.SingleQuotedStyle != 0:
-		length = quoted(text, '\'')
-	case strings.HasPrefix(text, to.Value):
-		length = len(to.Value)
-	}
+	length := scalarLength(to, text)
 	if length > 0 {
 		at.EndColumn = to.Column + utf8.RuneCountInString(text[:length])
 	}

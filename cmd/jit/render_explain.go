@@ -54,16 +54,11 @@ type explainStep struct {
 }
 
 type explainStage struct {
-	Stage     int            `json:"stage"`
-	Text      string         `json:"text"`
-	Count     int            `json:"count"`
-	Who       []string       `json:"who"`
-	Escalates *escalatesView `json:"escalates"`
-}
-
-type escalatesView struct {
-	At string   `json:"at"`
-	To []string `json:"to"`
+	Stage     int             `json:"stage"`
+	Text      string          `json:"text"`
+	Count     int             `json:"count"`
+	Who       []string        `json:"who"`
+	Escalates *escalationView `json:"escalates"`
 }
 
 type explainRefusal struct {
@@ -119,7 +114,7 @@ func viewExplanation(e trial.Explanation) explainView {
 		for j, s := range stagesOf(e.Decision, i) {
 			st := explainStage{Stage: j + 1, Text: trial.StageText(g.Rule.Stages[j]), Count: s.Count, Who: notNull(s.Who)}
 			if s.Next != nil {
-				st.Escalates = &escalatesView{utc(s.Next.At), notNull(s.Next.To)}
+				st.Escalates = &escalationView{utc(s.Next.At), notNull(s.Next.To)}
 			}
 			x.Stages = append(x.Stages, st)
 		}
@@ -180,6 +175,8 @@ func wants(g trial.Explained, r request.Request, step string) string {
 		add(rule.MaxOpenPerRole > 0, "%d at once of all people", rule.MaxOpenPerRole)
 		add(!rule.CoolingOff.IsZero(), "%s between two", rule.CoolingOff)
 		add(r.Emergency && rule.Emergency != nil && !rule.Emergency.Repeat, "no emergency that waits to be acknowledged")
+	case request.StepUse:
+		add(rule.UseDuring != "" && !r.Emergency, "used in the hours %q", rule.UseDuring)
 	case request.StepApprovers:
 		add(len(rule.Stages) > 0 && !r.Emergency, "enough people can approve")
 	case request.StepConditions:

@@ -13,6 +13,7 @@ import (
 	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/receipt"
 	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/request"
 )
 
 // stateText colours the word for a state; the word alone says it all.
@@ -60,7 +61,7 @@ func (a *App) standingLine(e ledger.Entry, now time.Time) string {
 			rest = "; " + grantsText(pendingGrants(e)) + " waits for " + listText(waitsFor(e.Decision), "or") + " until " + a.FormatTime(lapsesAt(e.Decision))
 		}
 		if closed := unopened(e); len(closed) > 0 {
-			return "approved " + until + "; no reconciler has opened " + grantsText(closed) + " yet" + rest
+			return "approved " + until + closedText(e, closed) + rest
 		}
 		if rest != "" {
 			return grantsText(openGrants(e)) + " open " + until + rest
@@ -72,6 +73,26 @@ func (a *App) standingLine(e ledger.Entry, now time.Time) string {
 		return "nobody decided by " + a.FormatTime(lapsesAt(e.Decision))
 	}
 	return by(string(e.State))
+}
+
+// closedText says of grants that are to be open why they are not.
+func closedText(e ledger.Entry, closed []request.Grant) string {
+	var never, again []request.Grant
+	for _, g := range closed {
+		if r := lastReceipt(e, g); r != nil && r.Outcome == receipt.Ended {
+			again = append(again, g)
+		} else {
+			never = append(never, g)
+		}
+	}
+	text := ""
+	if len(never) > 0 {
+		text = "; no reconciler has opened " + grantsText(never) + " yet"
+	}
+	if len(again) > 0 {
+		text += "; " + grantsText(again) + " is closed again for now"
+	}
+	return text
 }
 
 // lineOf keeps the first line of a text for places that have one.
@@ -138,6 +159,9 @@ func (a *App) renderRequest(w io.Writer, h policy.History, e ledger.Entry, now t
 	}
 	f.add("reason", r.Reason)
 	f.add("ticket", r.Ticket)
+	for _, name := range sortedKeys(r.Inputs) {
+		f.add("input", name+": "+r.Inputs[name])
+	}
 	f.add("asked", a.FormatTime(r.Created.Time))
 	a.renderGrants(b, st, e)
 	a.renderApprovals(b, st, e)

@@ -40,7 +40,7 @@ type verb struct {
 	// deed says it in the words of a commit message: "denies".
 	deed string
 	// done says it to the person.
-	done func(e ledger.Entry) string
+	done func(l *ledger.Ledger, e ledger.Entry) string
 }
 
 type verbOptions struct {
@@ -140,7 +140,7 @@ func (o *verbOptions) run(ctx context.Context) (err error) {
 	if e, err = d.entry(id); err != nil {
 		return err
 	}
-	return o.answer(d, e, v.done(e))
+	return o.answer(d, e, v.done(d.rep.Ledger(), e))
 }
 
 // lacks names what else is missing where nobody can be asked.

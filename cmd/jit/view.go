@@ -13,6 +13,7 @@ import (
 	"github.com/jitaccess/jit/pkg/receipt"
 	"github.com/jitaccess/jit/pkg/record"
 	"github.com/jitaccess/jit/pkg/request"
+	"github.com/jitaccess/jit/pkg/trial"
 )
 
 // requestView is a request as JSON shows it. Its keys are never renamed and are
@@ -104,13 +105,13 @@ func viewRequest(h policy.History, e ledger.Entry, now time.Time) requestView {
 		Extends: orNull(string(r.Extends)), Debt: debtOf(e, now),
 		Opens: timeOrNull(e.Opens), Ends: timeOrNull(e.Ends),
 		Approvals: []approvalView{}, Needs: needsOf(e.Decision),
-		Rule: orNull(strings.Join(rulesOf(e.Decision), ", ")), Digest: string(e.Digest),
+		Rule: orNull(strings.Join(trial.Rules(e.Decision), ", ")), Digest: string(e.Digest),
 		Usable: usable(e), Receipts: receiptsOf(e), Comments: []commentView{}, Warnings: warningsOf(e),
 	}
 	if v.Duration == 0 { // nothing decides any more: what was asked for
 		v.Duration, v.DurationText = int64(r.Duration.Seconds()), r.Duration.String()
 	}
-	if e.State == approve.Pending || e.State == approve.Lapsed {
+	if undecided(e.Decision) || e.State == approve.Lapsed {
 		v.Lapses = timeOrNull(lapsesAt(e.Decision))
 	}
 	if p := judging(h, e); p != nil {
@@ -148,17 +149,6 @@ func judging(h policy.History, e ledger.Entry) *policy.Policy {
 		}
 	}
 	return h.At(position)
-}
-
-// rulesOf names the rules that decide, each once.
-func rulesOf(d approve.Decision) []string {
-	var names []string
-	for _, g := range d.Grants {
-		if g.Rule != "" && !slices.Contains(names, g.Rule) {
-			names = append(names, g.Rule)
-		}
-	}
-	return names
 }
 
 func notNull(s []string) []string {

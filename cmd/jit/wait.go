@@ -130,7 +130,7 @@ func (o *requestOptions) await(ctx context.Context, d *desk, e ledger.Entry) (le
 }
 
 // ready reports whether all that e asks for can be used, as far as it ever will.
-func ready(e ledger.Entry) bool { return usable(e) && !undecided(e.Decision) }
+func ready(e ledger.Entry) bool { return usable(e) && !comes(e.Decision) }
 
 var errPatience = errors.New("the time to wait is over")
 
@@ -164,7 +164,7 @@ func awaits(e ledger.Entry) string {
 			s += " (approved by " + strings.Join(have, ", ") + ")"
 		}
 		return s
-	case e.State == approve.Scheduled:
+	case e.State == approve.Scheduled, len(unopened(e)) == 0 && comes(e.Decision):
 		return "approved; waiting for the start of " + short
 	}
 	for _, g := range unopened(e) {
@@ -252,7 +252,7 @@ func (o *requestOptions) drop(ctx context.Context, d *desk, id record.ID, why er
 			return err
 		}
 		if e, err = d.entry(id); err == nil {
-			a.Say("%s", clean(cancelledText(e)))
+			a.Say("%s", clean(cancelledText(d.rep.Ledger(), e)))
 		}
 		return err
 	}()

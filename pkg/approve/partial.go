@@ -51,7 +51,8 @@ func (c Case) joined(parts []Decision) Decision {
 			all[g.Grant] = g
 		}
 		for i, s := range part.Approvals {
-			if s.Counted {
+			// What one part has no need of, another may refuse: that is told.
+			if s.Counted || !approvals[i].Counted && approvals[i].Why == "" {
 				approvals[i] = s
 			}
 		}

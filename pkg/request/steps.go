@@ -1,6 +1,8 @@
 package request
 
 import (
+	"slices"
+
 	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/record"
 )
@@ -16,6 +18,7 @@ const (
 	StepLimits     = "limits"     // what is open already
 	StepConflicts  = "conflicts"  // what nobody may have both of
 	StepConditions = "conditions" // what else the rule wants to be true
+	StepUse        = "use"        // whether the hours in which it may be used ever come
 	StepApprovers  = "approvers"  // whether there are enough people to approve
 )
 
@@ -51,6 +54,7 @@ func (r Request) Judged(p *policy.Policy, b Before, g Grant) (policy.Match, []St
 			return m, all, nil //nolint:nilerr // the refusal is in the step
 		}
 	}
+	all = append(all, Step{StepUse, r.everOpens(p, slices.Index(r.Grants, g)+1)})
 	return m, append(all, Step{StepApprovers, approvable(p, m, r.By, g, r.Created.Time, r.Emergency, b.Locked)}), nil
 }
 

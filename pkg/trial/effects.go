@@ -18,9 +18,10 @@ type Effects struct {
 	Gains []Change `json:"gains"`
 	Loses []Change `json:"loses"`
 	Terms []Change `json:"terms"`
-	// Meanings are the roles that mean something else.
+	// Meanings are the roles that mean something else or are new, what people are on
+	// targets, and those whom a target cannot tell apart.
 	Meanings []Note `json:"meanings"`
-	// Others are all other changes: of admins, people, resources and so on.
+	// Others are all other changes: of admins, people, resources, new rules and so on.
 	Others []Note `json:"others"`
 }
 

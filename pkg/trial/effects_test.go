@@ -61,7 +61,8 @@ func TestEffects(t *testing.T) {
 		"keys": {"keys: [\"0000000000000000000000000000000000000005\"]", "keys: [\"0000000000000000000000000000000000000006\"]",
 			[]string{"yuki keys: added 0000000000000000000000000000000000000006; removed 0000000000000000000000000000000000000005"}},
 		"a role goes": {"      deploy:\n        description: Log in as deploy, to put a new version there\n        parameters: {account: deploy}", "      root:\n        parameters: {account: root, allow-root: \"true\"}",
-			[]string{"loses: team:engineering: web:deploy: automatic → no rule: ", "resource web roles: added root; removed deploy"}},
+			[]string{"loses: team:engineering: web:deploy: automatic → no rule: ", "web:root: driver: none → authorized-keys", "web:root: account: none → root", "web:root: allow-root: none → true",
+				"resource web roles: added root; removed deploy"}},
 		"a denial": {"    approve: deny\n    message: orders are changed by engineering; write a ticket in SHOP", "    maxDuration: 1h\n    approve: auto",
 			[]string{"gains: yuki: shop-db:readwrite: denied: orders are changed by engineering; write a ticket in SHOP → automatic: ", "rules: changed support-asks-engineering"}},
 		"an emergency": {"      requesters: [team:engineering]\n      maxDuration: 30m", "      requesters: [tom]\n      maxDuration: 30m",
@@ -83,6 +84,32 @@ func TestEffects(t *testing.T) {
 				t.Errorf("said are:\n%s", strings.Join(lines, "\n"))
 			}
 		})
+	}
+}
+
+// TestEffectsOfWhatIsNew adds a person who is somebody else on a target, a role and a
+// rule, and wants all that they mean to be said.
+func TestEffectsOfWhatIsNew(t *testing.T) {
+	next, err := compileText(strings.NewReplacer(
+		"delegation:", "  log: {driver: postgres, roles: {x: {}}}\ndelegation:",
+		"\nresources:", "\n  dan: {keys: [\"0000000000000000000000000000000000000004\"], accounts: {postgres: ann}}\nresources:",
+		"{parameters: {grant: w}}", "{parameters: {grant: w}}, look: {parameters: {grant: pg_write_server_files}}",
+	).Replace(smallPolicy) + "  - {name: look, resources: [db], roles: [look], requesters: [dan], maxDuration: 2h, approve: auto}\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := told(Compare(small(t), next, t0))
+	for _, want := range []string{
+		"gains: dan: db:look: no rule → automatic: ", "db:look: driver: none → postgres", "db:look: grant: none → pg_write_server_files", "log:x: driver: none → postgres",
+		"dan: account of postgres: none → ann", "ann, dan: have one account of postgres: ann",
+		"people: added dan", "dan keys: added 0000000000000000000000000000000000000004", "rules: added look", "rule look: longest: 2h",
+	} {
+		if !slices.Contains(lines, want) {
+			t.Errorf("%q is not said:\n%s", want, strings.Join(lines, "\n"))
+		}
+	}
+	if e := Compare(next, next, t0); !e.Empty() {
+		t.Errorf("what was so before is said: %v", told(e))
 	}
 }
 

@@ -1,7 +1,6 @@
 package trial
 
 import (
-	"maps"
 	"slices"
 	"time"
 
@@ -18,7 +17,7 @@ type Explanation struct {
 	// Refusal is why the request is refused when it is asked, whatever is still
 	// left to say; nil where it is not.
 	Refusal error
-	// Left is what the request does not say and a rule asks for: reason, ticket, or
+	// Left is what the request does not say and a rule requires: reason, ticket, or
 	// an input by its name. All below is told as if it were said.
 	Left []string
 	// Decision is where the request stands when it is asked. It is zero where it
@@ -62,35 +61,41 @@ type Judged struct {
 // Refused gives the first refusal of the steps that is not for something left to
 // say, or why no rule is asked.
 func (e Explained) Refused() error {
+	for round := range rounds {
+		if err := e.refusedIn(round); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rounds are those in which [request.Request.Allowed] judges all entitlements: by
+// their rules, by the hours of all, and by who could approve.
+const rounds = 3
+
+func roundOf(step string) int {
+	return map[string]int{request.StepUse: 1, request.StepApprovers: 2}[step]
+}
+
+func (e Explained) refusedIn(round int) error {
 	if e.Refusal != nil {
 		return e.Refusal
 	}
 	for _, s := range e.Steps {
-		if s.Err != nil && !s.Left {
+		if s.Err != nil && !s.Left && roundOf(s.Name) == round {
 			return s.Err
 		}
 	}
 	return nil
 }
 
-// unsaid gives what a rule asks for that a request does not say.
-func unsaid(r request.Request, rule *policy.Rule) (left []string) {
-	if r.Reason == "" {
-		left = append(left, "reason")
-	}
-	if r.Ticket == "" && rule.Requires.Ticket != "" {
-		left = append(left, "ticket")
-	}
-	for _, name := range slices.Sorted(maps.Keys(rule.Requires.Inputs)) {
-		if _, said := r.Inputs[name]; !said && !rule.Requires.Inputs[name].Optional {
-			left = append(left, "input "+name)
-		}
-	}
-	return left
-}
+// toSay is how a text that is left to say stands in a request.
+const toSay = "(left to say)"
 
 // Explain says what p makes of r, of which the head may say no more than who and
-// when. What r does not say of reason, ticket and inputs is taken as left to say.
+// when. What r does not say of a reason, a ticket and inputs, and a rule requires, is
+// taken as left to say, and a condition about it as left open. All else is judged as
+// it stands, though it were an optional input.
 func Explain(p *policy.Policy, r request.Request, b request.Before) (Explanation, error) {
 	s := newScene(p)
 	if r.ID == "" {
@@ -103,28 +108,32 @@ func Explain(p *policy.Policy, r request.Request, b request.Before) (Explanation
 	if r.Expires.IsZero() {
 		r.Expires = r.Lapse(p)
 	}
-	e := Explanation{Request: r}
-	for _, g := range r.Grants {
-		e.Grants = append(e.Grants, e.grant(p, g, b))
+	l := unsaid(p, r)
+	e := Explanation{Request: r, Left: l.names()}
+	said := p
+	if len(e.Left) > 0 {
+		var err error
+		if said, err = l.waived(p); err != nil {
+			return e, err
+		}
+		if l.reason {
+			r.Reason = toSay
+		}
 	}
-	// Allowed judges all entitlements before it counts who could approve.
-	for _, approvers := range []bool{false, true} {
+	for _, g := range r.Grants {
+		e.Grants = append(e.Grants, e.grant(p, g, b, said, r))
+	}
+	for round := range rounds {
 		for _, g := range e.Grants {
-			if err := g.Refused(); e.Refusal == nil && err != nil && (approvers || !isApprovers(g, err)) {
-				e.Refusal = err
+			if e.Refusal == nil {
+				e.Refusal = g.refusedIn(round)
 			}
 		}
 	}
 	if e.Refusal != nil {
 		return e, nil //nolint:nilerr // the refusal is what is explained
 	}
-	if len(e.Left) > 0 {
-		said, err := waived(p, e)
-		if err != nil {
-			return e, err
-		}
-		s, r.Reason = newScene(said), "(left to say)"
-	}
+	s = newScene(said)
 	s.open(r, b)
 	e.Decision = approve.Decide(s.h, s.c, r.Created.Time)
 	if s.agree(r.Created.Time) {
@@ -134,12 +143,9 @@ func Explain(p *policy.Policy, r request.Request, b request.Before) (Explanation
 	return e, nil
 }
 
-func isApprovers(g Explained, err error) bool {
-	return slices.ContainsFunc(g.Steps, func(s Judged) bool { return s.Name == request.StepApprovers && s.Err == err }) //nolint:errorlint // the same value
-}
-
-// grant explains one entitlement, and notes what is left to say.
-func (e *Explanation) grant(p *policy.Policy, g request.Grant, b request.Before) Explained {
+// grant explains one entitlement. said is p, and saying the request, without what is
+// left to say.
+func (e *Explanation) grant(p *policy.Policy, g request.Grant, b request.Before, said *policy.Policy, saying request.Request) Explained {
 	x := Explained{Grant: g}
 	r := e.Request
 	if _, err := p.Meaning(r.By, g.Resource, g.Role); err != nil {
@@ -160,33 +166,20 @@ func (e *Explanation) grant(p *policy.Policy, g request.Grant, b request.Before)
 		return x
 	}
 	x.Rule, x.Match = m.Rule, m
-	left := unsaid(r, m.Rule)
-	for _, s := range steps {
-		// A condition may be about an input that is left to say.
-		about := s.Name == request.StepTexts || s.Name == request.StepConditions
-		x.Steps = append(x.Steps, Judged{Step: s, Left: s.Err != nil && about && len(left) > 0})
+	_, real, err := saying.Judged(said, b, g)
+	if err != nil {
+		x.Refusal = err
+		return x
 	}
-	for _, what := range left {
-		if !slices.Contains(e.Left, what) {
-			e.Left = append(e.Left, what)
+	for i, s := range steps {
+		// What is refused whatever will be said comes before what is not said yet.
+		left := s.Err != nil && real[i].Err == nil
+		if !left {
+			s = real[i]
 		}
+		x.Steps = append(x.Steps, Judged{Step: s, Left: left})
 	}
 	return x
-}
-
-// waived is p without what the deciding rules ask to be said, for looking at what
-// would come after.
-func waived(p *policy.Policy, e Explanation) (*policy.Policy, error) {
-	doc := *p.Document()
-	doc.Rules = slices.Clone(doc.Rules)
-	for _, g := range e.Grants {
-		for i := range doc.Rules {
-			if doc.Rules[i].Name == g.Rule.Name {
-				doc.Rules[i].Requires, doc.Rules[i].Conditions = policy.Requires{}, nil
-			}
-		}
-	}
-	return policy.Compile(doc, p.Digest())
 }
 
 // maxAgreed bounds the approvals that agree imagines.

@@ -11,48 +11,6 @@ import (
 	"github.com/jitaccess/jit/pkg/record"
 )
 
-// meanings gives the roles of both versions that mean something else, and the
-// people who are somebody else on a target.
-func meanings(old, new *policy.Policy) []Note {
-	notes := []Note{}
-	for _, g := range entitlements(old, new) {
-		was, err1 := old.Role(g.Resource, g.Role)
-		is, err2 := new.Role(g.Resource, g.Role)
-		if err1 != nil || err2 != nil {
-			continue
-		}
-		driver := old.Document().Resources[g.Resource].Driver
-		if now := new.Document().Resources[g.Resource].Driver; now != driver {
-			notes = append(notes, Note{g.String(), "driver: " + driver + " → " + now})
-		}
-		for _, name := range bothKeys(was.Parameters, is.Parameters) {
-			if a, b := was.Parameters[name], is.Parameters[name]; a != b {
-				notes = append(notes, Note{g.String(), name + ": " + orNone(a) + " → " + orNone(b)})
-			}
-		}
-	}
-	for _, name := range bothKeys(old.Document().People, new.Document().People) {
-		was, ok1 := old.Person(name)
-		is, ok2 := new.Person(name)
-		if !ok1 || !ok2 {
-			continue
-		}
-		for _, driver := range bothKeys(was.Accounts, is.Accounts) {
-			if a, b := accountOf(name, was, driver), accountOf(name, is, driver); a != b {
-				notes = append(notes, Note{name, "account of " + driver + ": " + a + " → " + b})
-			}
-		}
-	}
-	return notes
-}
-
-func accountOf(name string, p policy.Person, driver string) string {
-	if a, ok := p.Accounts[driver]; ok {
-		return a
-	}
-	return name
-}
-
 // bothKeys gives the keys of two maps, in order.
 func bothKeys[V any](a, b map[string]V) []string {
 	all := slices.Collect(maps.Keys(a))
@@ -85,7 +43,11 @@ func others(old, new *policy.Policy) []Note {
 	n.each("roster", keysOf(a.Rosters), keysOf(b.Rosters), func(about, name string) {
 		n.names(about, shifts(a.Rosters[name]), shifts(b.Rosters[name]))
 	})
-	n.names("schedules", keysOf(a.Schedules), keysOf(b.Schedules)) // what they say stands in the terms of the rules
+	n.each("schedule", keysOf(a.Schedules), keysOf(b.Schedules), func(about, name string) {
+		if _, stays := a.Schedules[name]; !stays { // what those say stands in the terms of the rules
+			n.add(about, "%s", scheduleText(new, name))
+		}
+	})
 	n.values("delegation", "longest", durationText(a.Delegation.Longest), durationText(b.Delegation.Longest))
 	n.names("delegation to", a.Delegation.To, b.Delegation.To)
 	n.conflicts(a.Conflicts, b.Conflicts)
@@ -153,13 +115,12 @@ func some(names []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }
 
-// each says which things of a kind come and go, and looks at those that stay.
-func (n *noter) each(kind string, was, is []string, stay func(about, name string)) {
+// each says which things of a kind come and go, and looks at those that stay or are
+// new: of these all that they say is.
+func (n *noter) each(kind string, was, is []string, look func(about, name string)) {
 	n.names(kind+"s", was, is)
-	for _, name := range was {
-		if slices.Contains(is, name) {
-			stay(kind+" "+name, name)
-		}
+	for _, name := range is {
+		look(kind+" "+name, name)
 	}
 }
 
@@ -172,8 +133,8 @@ func texts(keys []record.Fingerprint) (all []string) {
 	return all
 }
 
-// people says who comes and goes, and whose keys and places change. One loop over
-// maps: there may be ten thousand.
+// people says who comes and goes, and whose keys and places are new or change. One
+// loop over maps: there may be ten thousand.
 func (n *noter) people(a, b *policy.Body) {
 	var added, removed []string
 	var changed noter
@@ -183,7 +144,6 @@ func (n *noter) people(a, b *policy.Body) {
 		switch {
 		case !ok1:
 			added = append(added, name)
-			continue
 		case !ok2:
 			removed = append(removed, name)
 			continue
@@ -210,11 +170,9 @@ func (n *noter) resource(about string, was, is policy.Resource) {
 	n.values(about, "lease", durationText(was.Lease), durationText(is.Lease))
 	n.values(about, "trace", was.Trace, is.Trace)
 	n.names(about+" roles", keysOf(was.Roles), keysOf(is.Roles))
-	for _, role := range keysOf(was.Roles) {
-		if _, ok := is.Roles[role]; ok {
-			n.values(about+":"+role, "description", was.Roles[role].Description, is.Roles[role].Description)
-			n.values(about+":"+role, "usage", was.Roles[role].Usage, is.Roles[role].Usage)
-		}
+	for _, role := range keysOf(is.Roles) {
+		n.values(about+":"+role, "description", was.Roles[role].Description, is.Roles[role].Description)
+		n.values(about+":"+role, "usage", was.Roles[role].Usage, is.Roles[role].Usage)
 	}
 }
 
@@ -238,7 +196,8 @@ func (n *noter) conflicts(a, b []policy.Conflict) {
 }
 
 // rest names what is written differently, so that no change goes by without a word:
-// rules that are new, gone or changed, though nobody may be concerned today.
+// rules that are new, gone or changed, though nobody may be concerned today. What a new
+// one says is told whole.
 func (n *noter) rest(old, new *policy.Policy) {
 	index := func(p *policy.Policy) map[string]string {
 		m := map[string]string{}
@@ -253,6 +212,11 @@ func (n *noter) rest(old, new *policy.Policy) {
 	}
 	was, is := index(old), index(new)
 	n.names("rules", keysOf(was), keysOf(is))
+	for _, r := range new.Document().Rules {
+		if _, stays := was[r.Name]; !stays {
+			n.added(new, r)
+		}
+	}
 	var changed []string
 	for _, name := range keysOf(was) {
 		if now, ok := is[name]; ok && now != was[name] {

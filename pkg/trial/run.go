@@ -176,15 +176,25 @@ func (s *scene) request(c Case, asked time.Time) (request.Request, error) {
 	return r, nil
 }
 
-// past is what a case says that people hold, as the ledger gives it.
+// asked gives when what is held was asked for, where the case is at a time: when it
+// opened.
+func (h Hold) asked(at time.Time) time.Time {
+	if h.From == nil {
+		return at
+	}
+	return h.From.from(at)
+}
+
+// past is what a case says that people hold, as the ledger gives it: in the order in
+// which it was asked for, and what has ended newest first.
 func (s *scene) past(c Case, asked time.Time) (*policy.Past, error) {
 	past := &policy.Past{InRole: map[string]int{}}
-	for _, h := range c.Holds {
+	holds := slices.Clone(c.Holds)
+	slices.SortStableFunc(holds, func(a, b Hold) int { return a.asked(asked).Compare(b.asked(asked)) })
+	for _, h := range holds {
 		held := policy.Held{State: string(approve.Pending)}
-		from := asked
 		if h.From != nil {
 			held.Since, held.Until = h.From.from(asked), h.Until.from(asked)
-			from = held.Since
 			switch {
 			case !asked.Before(held.Until):
 				held.State = string(approve.Expired)
@@ -194,7 +204,7 @@ func (s *scene) past(c Case, asked time.Time) (*policy.Past, error) {
 				held.State = string(approve.Active)
 			}
 		}
-		head, err := s.head(record.KindRequest, h.Who, from)
+		head, err := s.head(record.KindRequest, h.Who, h.asked(asked))
 		if err != nil {
 			return nil, err
 		}
@@ -217,7 +227,7 @@ func (s *scene) past(c Case, asked time.Time) (*policy.Past, error) {
 			}
 		}
 	}
-	slices.SortStableFunc(past.Recent, func(a, b policy.Held) int { return b.Since.Compare(a.Since) })
+	slices.Reverse(past.Recent)
 	return past, nil
 }
 

@@ -47,7 +47,8 @@ type Case struct {
 	Ticket    string          `yaml:"ticket,omitempty"`
 	Inputs    map[string]Text `yaml:"inputs,omitempty"`
 	Emergency bool            `yaml:"emergency,omitempty"`
-	// Holds is what people have, wait for, or had when it is asked.
+	// Holds is what people have, wait for, or had when it is asked. What has a window
+	// was asked for when it opened, in whatever order it is written.
 	Holds []Hold `yaml:"holds,omitempty"`
 	// Decisions are in the order of their times.
 	Decisions []Deed `yaml:"decisions,omitempty"`
@@ -239,6 +240,11 @@ func (t Table) check(c Case) error {
 		return fmt.Errorf("what is refused has no state; keep one of them")
 	case c.Expect.Refused != "" && len(c.Decisions) > 0:
 		return fmt.Errorf("nobody decides about what is refused; leave out decisions")
+	case c.Expect.Refused != "" && c.Now != nil:
+		return fmt.Errorf("what is refused is looked at when it is asked; leave out now")
+	}
+	if err := c.Expect.together(); err != nil {
+		return err
 	}
 	if err := isState(c.Expect.State); err != nil {
 		return err
@@ -263,6 +269,9 @@ func (t Table) check(c Case) error {
 		if (h.From == nil) != (h.Until == nil) {
 			return fmt.Errorf("holds[%d]: from and until stand together, or neither does", i)
 		}
+		if h.From != nil && !h.Until.from(asked).After(h.From.from(asked)) {
+			return fmt.Errorf("holds[%d]: until is not after from", i)
+		}
 	}
 	last := asked
 	for i, d := range c.Decisions {
@@ -278,6 +287,26 @@ func (t Table) check(c Case) error {
 			return fmt.Errorf("decisions[%d] comes before what stands above it; write them in the order of their times", i)
 		}
 		last = at
+	}
+	return nil
+}
+
+// together refuses what nobody would look at: of what is refused there is nothing but
+// the rule and the message, and what is not has none.
+func (e Expect) together() error {
+	if e.Refused == "" {
+		if e.Message != "" {
+			return fmt.Errorf("expect: message is that of a refusal; write warning, or refused")
+		}
+		return nil
+	}
+	if e.Needs != nil { // an empty list says something too
+		return fmt.Errorf("expect: what is refused has no needs; keep refused, rule and message")
+	}
+	e.Refused, e.Rule, e.Message = "", "", ""
+	if keys, err := yaml.Marshal(e); err != nil || strings.TrimSpace(string(keys)) != "{}" {
+		key, _, _ := strings.Cut(string(keys), ":")
+		return fmt.Errorf("expect: what is refused has no %s; keep refused, rule and message", key)
 	}
 	return nil
 }

@@ -1,14 +1,17 @@
 package trial
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jitaccess/jit/pkg/approve"
 	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/request"
 )
 
 const smallPolicy = `admins: {people: [ann], threshold: 1}
@@ -122,6 +125,16 @@ var badTables = map[string]string{
 	tableOf("decisions: [{by: ann, after: -5m}], expect: {state: active}"):                                          "-5m",
 	tableOf("holds: [{who: ben, grants: [\"db:read\"], from: -1h}], expect: {state: active}"):                       "stand together",
 	tableOf("holds: [{who: ben}], expect: {state: active}"):                                                         "who holds which",
+	tableOf("expect: {refused: too-long, opens: 5m}"):                                                               "what is refused has no opens",
+	tableOf("expect: {refused: too-long, needs: [ann], rule: read, message: x}"):                                    "what is refused has no needs",
+	tableOf("expect: {refused: too-long, needs: []}"):                                                               "what is refused has no needs",
+	tableOf("expect: {refused: too-long, escalates: {at: 1h}}"):                                                     "what is refused has no escalates",
+	tableOf("expect: {refused: too-long, overdue: false}"):                                                          "what is refused has no overdue",
+	tableOf("expect: {refused: too-long, warning: x}"):                                                              "what is refused has no warning",
+	tableOf("expect: {refused: too-long, grants: {\"db:read\": active}}"):                                           "what is refused has no grants",
+	tableOf("expect: {state: pending, message: x}"):                                                                 "message is that of a refusal",
+	tableOf("now: 5m, expect: {refused: too-long}"):                                                                 "leave out now",
+	tableOf("holds: [{who: ben, grants: [\"db:read\"], from: -1h, until: -1h}], expect: {state: active}"):           "until is not after from",
 	tableOf("expect: {state: active, grants: {\"db:write\": active}}"):                                              "is not asked for",
 	"at: 2026-11-24T09:00:00Z\ncases:\n  - {name: x, who: ben, asks: [db], expect: {state: active}}\n":              "not RESOURCE:ROLE",
 	"cases:\n  - {name: x, who: ben, asks: [\"db:read\"], expect: {state: active}}\n":                               "add: at",
@@ -136,6 +149,31 @@ func TestBadTables(t *testing.T) {
 		if _, err := Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s\n%v, want %q", text, err, want)
 		}
+	}
+}
+
+// TestHoldsInOrder gives what is held in the order in which it was asked for, whatever
+// the order in which it is written, and what has ended newest first.
+func TestHoldsInOrder(t *testing.T) {
+	at := func(d time.Duration) *Moment { return &Moment{after: d} }
+	hold := func(role string, from, until *Moment) Hold {
+		return Hold{Who: "ben", Grants: []Entitlement{{request.Grant{Resource: "db", Role: role}}}, From: from, Until: until}
+	}
+	b, err := Holds(small(t), "ben", []Hold{
+		hold("waits", nil, nil), hold("open", at(-time.Hour), at(time.Hour)), hold("first", at(-9*time.Hour), at(-2*time.Hour)),
+		hold("last", at(-8*time.Hour), at(-7*time.Hour)), hold("later", at(-8*time.Hour), at(-7*time.Hour)), hold("longer open", at(-2*time.Hour), at(time.Hour)),
+	}, t0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roles := func(list []policy.Held) (all []string) {
+		for _, h := range list {
+			all = append(all, h.Role)
+		}
+		return all
+	}
+	if got := fmt.Sprint(roles(b.Past.Open), roles(b.Past.Recent)); got != "[longer open open waits] [later last first]" {
+		t.Error(got)
 	}
 }
 
