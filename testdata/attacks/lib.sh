@@ -122,3 +122,19 @@ changes() {
 
 # Lets a reconciler run, whatever it says: runs web1
 runs() { jit reconcile --config "$1.yaml" || true; }
+
+# Writes and signs a record that belongs to no request: standing KIND NAME [LINE...], and
+# gives its path.
+standing() {
+	kind=$1; by=$2; shift 2
+	own=${ID:-$(id)}
+	dir=eve/records/$(attack-tool day "$own")
+	mkdir -p "$dir"
+	file=$dir/$own.$kind.yaml
+	{
+		top "$kind" "$by" "$own" "${CREATED:-$(now)}"
+		for line; do printf '%s\n' "$line"; done
+	} > "$file"
+	SIGNED_AT=${SIGNED_AT:-${CREATED:-$(now)}} sign "${SIGNER:-$by}" "$file"
+	echo "$file"
+}
