@@ -160,16 +160,17 @@ func (p *Policy) Resource(name string) (Resource, bool) {
 	return r, ok
 }
 
-// Role gives a role of a resource, or a refusal that names what comes nearest.
+// Role gives a role of a resource, or a refusal that names what comes nearest. Names are
+// ASCII: letters that only look like one are shown by their numbers.
 func (p *Policy) Role(resource, role string) (Role, error) {
 	res, ok := p.doc.Resources[resource]
 	if !ok {
-		return Role{}, &Refusal{Code: UnknownResource, Message: fmt.Sprintf("there is no resource %q", resource),
+		return Role{}, &Refusal{Code: UnknownResource, Message: fmt.Sprintf("there is no resource %+q", resource),
 			Hint: nearest(resource, p.Resources())}
 	}
 	r, ok := res.Roles[role]
 	if !ok {
-		return Role{}, &Refusal{Code: UnknownRole, Message: fmt.Sprintf("resource %q has no role %q", resource, role),
+		return Role{}, &Refusal{Code: UnknownRole, Message: fmt.Sprintf("resource %+q has no role %+q", resource, role),
 			Hint: nearest(role, slices.Sorted(maps.Keys(res.Roles)))}
 	}
 	return r, nil
@@ -205,8 +206,12 @@ func (p *Policy) Meaning(person, resource, role string) (Meaning, error) {
 }
 
 func (p *Policy) unknownPerson(name string) error {
-	return &Refusal{Code: UnknownPerson, Message: fmt.Sprintf("%q is not one of the people in the policy", name),
-		Hint: "run: jit enroll, and ask an admin to run: jit admit " + name}
+	asked := name
+	if !nameForm.MatchString(name) { // no name that only looks like one is told on
+		asked = "NAME"
+	}
+	return &Refusal{Code: UnknownPerson, Message: fmt.Sprintf("%+q is not one of the people in the policy", name),
+		Hint: "run: jit enroll, and ask an admin to run: jit admit " + asked}
 }
 
 // Match is the rule that decides about a role for a person.

@@ -62,7 +62,7 @@ requests() {
 	dir=$(folder "$rid")
 	{
 		top request "$1" "$rid" "${CREATED:-$(now)}"
-		printf 'grants:\n  - resource: %s\n    role: %s\nduration: %s\nexpires: %s\nreason: look at the logs\n%s' "$2" "$3" "${4:-20m}" "${EXPIRES:-$(now +1d)}" "${MORE:-}"
+		printf 'grants:\n  - resource: %s\n    role: %s\nduration: %s\nexpires: %s\nreason: look at the logs\n%s' "$2" "$3" "${4:-20m}" "${EXPIRES:-$(now +23h)}" "${MORE:-}"
 	} > "$dir/request.yaml"
 	SIGNED_AT=${SIGNED_AT:-${CREATED:-$(now)}} sign "${SIGNER:-$1}" "$dir/request.yaml"
 	echo "$rid"
@@ -109,5 +109,32 @@ agrees() {
 	file=eve/policy/$2/$own.approval.yaml
 	{ top approval "$1" "$own"; printf 'request: %s\nrequestDigest: %s\n' "$2" "$(sum "eve/policy/$2/policy.yaml")"; } > "$file"
 	sign "${SIGNER:-$1}" "$file"
+	echo "$file"
+}
+
+# Changes the policy as its admins do, by a sed script over the file: changes SED
+changes() {
+	sed -i "$1" policy.yaml
+	version=$(jit_as carol policy propose policy.yaml --yes --template '{{.id}}')
+	jit_as dave approve "$version" --yes >/dev/null
+	pull
+}
+
+# Lets a reconciler run, whatever it says: runs web1
+runs() { jit reconcile --config "$1.yaml" || true; }
+
+# Writes and signs a record that belongs to no request: standing KIND NAME [LINE...], and
+# gives its path.
+standing() {
+	kind=$1; by=$2; shift 2
+	own=${ID:-$(id)}
+	dir=eve/records/$(attack-tool day "$own")
+	mkdir -p "$dir"
+	file=$dir/$own.$kind.yaml
+	{
+		top "$kind" "$by" "$own" "${CREATED:-$(now)}"
+		for line; do printf '%s\n' "$line"; done
+	} > "$file"
+	SIGNED_AT=${SIGNED_AT:-${CREATED:-$(now)}} sign "${SIGNER:-$by}" "$file"
 	echo "$file"
 }
