@@ -62,7 +62,7 @@ requests() {
 	dir=$(folder "$rid")
 	{
 		top request "$1" "$rid" "${CREATED:-$(now)}"
-		printf 'grants:\n  - resource: %s\n    role: %s\nduration: %s\nexpires: %s\nreason: look at the logs\n%s' "$2" "$3" "${4:-20m}" "${EXPIRES:-$(now +1d)}" "${MORE:-}"
+		printf 'grants:\n  - resource: %s\n    role: %s\nduration: %s\nexpires: %s\nreason: look at the logs\n%s' "$2" "$3" "${4:-20m}" "${EXPIRES:-$(now +4h)}" "${MORE:-}"
 	} > "$dir/request.yaml"
 	SIGNED_AT=${SIGNED_AT:-${CREATED:-$(now)}} sign "${SIGNER:-$1}" "$dir/request.yaml"
 	echo "$rid"
@@ -147,16 +147,17 @@ publish() {
 armour() { gpg --batch --enarmor 2>/dev/null | sed "/^Comment/d; s/PGP ARMORED FILE/PGP $1/"; }
 
 # lay TREE FOLDER ENTRIES: TREE with what git ls-tree would list as ENTRIES in FOLDER (printf
-# writes them: \t before a name, \0 between two). No name is checked.
+# writes them: \t before a name, \000 between two). No name is checked.
 lay() {
 	if [ -z "$2" ]; then
 		{ git -C eve ls-tree -z "$1"; printf "$3\\0"; } | git -C eve mktree -z --missing
 		return
 	fi
 	first=${2%%/*}; rest=${2#"$first"}
-	inner=$(git -C eve rev-parse -q --verify "$1:$first" || git -C eve mktree </dev/null)
+	inner=$(git -C eve ls-tree "$1" | awk -F '\t' -v name="$first" '$2 == name { print substr($1, 13) }')
+	[ -n "$inner" ] || inner=$(git -C eve mktree </dev/null)
 	inner=$(lay "$inner" "${rest#/}" "$3")
-	{ git -C eve ls-tree -z "$1" | grep -zv "	$first\$" || true; printf '040000 tree %s\t%s\0' "$inner" "$first"; } | git -C eve mktree -z --missing
+	{ git -C eve ls-tree -z "$1" | grep -zv "	$(echo "$first" | sed 's/[.]/[.]/g')\$" || true; printf '040000 tree %s\t%s\0' "$inner" "$first"; } | git -C eve mktree -z --missing
 }
 
 # The store's blob with the bytes of a file: blob FILE
