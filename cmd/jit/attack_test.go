@@ -196,7 +196,7 @@ func attackSeen(ts *testscript.TestScript) string {
 	defer ts.Setenv("JIT_HOME", home)
 	scriptAs(ts, false, []string{"dave"})
 	_ = ts.Exec("jit", "sync") // where the history is refused, what is known holds
-	ts.Check(ts.Exec("jit", "policy", "show", "--template", "{{.id}}"))
+	ts.Check(ts.Exec("jit", "policy", "show", "--offline", "--template", "{{.id}}"))
 	seen := "policy " + ts.ReadFile("stdout")
 	for _, machine := range []string{"web1", "web2"} {
 		_ = ts.Exec("jit", "reconcile", "--config", machine+".yaml") // it says what it refuses, and does the rest

@@ -302,7 +302,10 @@ func (f *fold) approvePolicy(v record.Verified, c candidate, headAt int) error {
 	if err != nil {
 		return err
 	}
-	if a.Request != c.place.Request || a.RequestDigest != proposal.Digest {
+	if a.Request != c.place.Request {
+		return &policy.Refusal{Code: policy.NoSuchRecord, Message: "it approves " + string(a.Request)}
+	}
+	if a.RequestDigest != proposal.Digest {
 		return &policy.Refusal{Code: policy.WrongDigest, Message: "it approves other bytes than those of policy version " + string(c.place.Request)}
 	}
 	for _, p := range f.policies {

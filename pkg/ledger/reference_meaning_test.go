@@ -249,7 +249,9 @@ func (r *reference) policyApproval(c *counted) (reason string) {
 	doc, now := version.policy.Document(), r.inForce()
 	wasInForce := slices.ContainsFunc(r.succession(), func(v policy.InForce) bool { return v.ID() == c.Request })
 	switch {
-	case a.Request != c.Request || a.RequestDigest != version.Digest():
+	case a.Request != c.Request:
+		return string(policy.NoSuchRecord)
+	case a.RequestDigest != version.Digest():
 		return string(policy.WrongDigest)
 	case wasInForce:
 		return string(policy.AlreadyInForce)

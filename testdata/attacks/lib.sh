@@ -112,6 +112,9 @@ agrees() {
 	echo "$file"
 }
 
+# Asks with a request that is in the store by then, and gives its id: waits NAME RESOURCE ROLE
+waits() { w=$(requests "$@") && push "$1 asks" && echo "$w"; }
+
 # Changes the policy as its admins do, by a sed script over the file: changes SED
 changes() {
 	sed -i "$1" policy.yaml
@@ -137,4 +140,45 @@ standing() {
 	} > "$file"
 	SIGNED_AT=${SIGNED_AT:-${CREATED:-$(now)}} sign "${SIGNER:-$by}" "$file"
 	echo "$file"
+}
+
+# A new key by gpg alone, whose owner sign knows as NAME: keygen NAME USERID
+keygen() {
+	mkdir -m 700 "$WORK/gpg.$1"
+	at=$(date -u -d "$(now)" +%Y%m%dT%H%M%S)
+	GNUPGHOME=$WORK/gpg.$1 gpg --batch --quiet --faked-system-time "$at!" --passphrase '' --quick-generate-key "$2" ed25519 sign never
+}
+
+# Lays a certificate into the store's folder of its key: publish FILE
+publish() {
+	fpr=$(gpg --batch --show-keys --with-colons "$1" 2>/dev/null | awk -F: '/^fpr/ { print $10; exit }')
+	mkdir -p "eve/keys/$fpr"
+	cp "$1" "eve/keys/$fpr/$(sum "$1" | cut -c 1-16).asc"
+}
+
+# Puts packets from standard input into an armour as the store wants it: armour 'PUBLIC KEY BLOCK'
+armour() { gpg --batch --enarmor 2>/dev/null | sed "/^Comment/d; s/PGP ARMORED FILE/PGP $1/"; }
+
+# lay TREE FOLDER ENTRIES: TREE with what git ls-tree would list as ENTRIES in FOLDER (printf
+# writes them: \t before a name, \000 between two). No name is checked.
+lay() {
+	if [ -z "$2" ]; then
+		{ git -C eve ls-tree -z "$1"; printf "$3\\0"; } | git -C eve mktree -z --missing
+		return
+	fi
+	first=${2%%/*}; rest=${2#"$first"}
+	inner=$(git -C eve ls-tree "$1" | awk -F '\t' -v name="$first" '$2 == name { print substr($1, 13) }')
+	[ -n "$inner" ] || inner=$(git -C eve mktree </dev/null)
+	inner=$(lay "$inner" "${rest#/}" "$3")
+	{ git -C eve ls-tree -z "$1" | grep -zv "	$(echo "$first" | sed 's/[.]/[.]/g')\$" || true; printf '040000 tree %s\t%s\0' "$inner" "$first"; } | git -C eve mktree -z --missing
+}
+
+# The store's blob with the bytes of a file: blob FILE
+blob() { git -C eve hash-object -w --stdin <"$1"; }
+
+# Commits a tree on top of the store's head, and pushes it: push_tree TREE
+push_tree() {
+	git -C eve fetch -q origin main
+	git -C eve push -q origin "$(git -C eve commit-tree -p origin/main -m attack "$1"):refs/heads/main"
+	git -C eve fetch -q origin main
 }
