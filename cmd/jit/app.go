@@ -19,6 +19,8 @@ type App struct {
 	IO  *Streams
 	Now func() time.Time
 	Env func(string) string
+	// Scrub makes the process forget its environment; nil where that is not its own.
+	Scrub func() error
 	// Local is the person's time zone, for showing and reading times.
 	Local *time.Location
 
@@ -38,7 +40,7 @@ type globalFlags struct {
 }
 
 func newApp() *App {
-	return &App{IO: osStreams(), Now: time.Now, Env: os.Getenv, Local: time.Local}
+	return &App{IO: osStreams(), Now: time.Now, Env: os.Getenv, Scrub: scrub, Local: time.Local}
 }
 
 // storeFlag is --store, or what stands in for it.

@@ -123,6 +123,11 @@ func (o *reconcileOptions) run(ctx context.Context) error {
 	if path == "" {
 		path = defaultReconcilerConfig
 	}
+	if a.Scrub != nil {
+		if err := a.Scrub(); err != nil {
+			return fmt.Errorf("forget the environment: %w", err)
+		}
+	}
 	drivers := builtin.Drivers()
 	config, err := reconcile.LoadConfig(path, drivers)
 	if err != nil {

@@ -228,6 +228,7 @@ func (r *run) lock(context.Context) error {
 		r.problem(fmt.Errorf("the state folder: %w", err))
 		return nil
 	}
+	r.checkState()
 	l := flock.New(filepath.Join(r.o.Config.State, "run.lock"))
 	locked, err := l.TryLock()
 	switch {
@@ -242,7 +243,7 @@ func (r *run) lock(context.Context) error {
 }
 
 func (r *run) readJournal(context.Context) error {
-	j, fresh, damage := openJournal(filepath.Join(r.o.Config.State, "journal.jsonl"), r.o.DryRun)
+	j, fresh, damage := openJournal(filepath.Join(r.o.Config.State, journalName), r.o.DryRun)
 	r.journal, r.fresh, r.damaged = j, fresh, len(damage) > 0
 	r.lost = r.fresh || r.damaged
 	r.cleanup = append(r.cleanup, j.close)
