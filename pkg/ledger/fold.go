@@ -186,6 +186,9 @@ func (f *fold) one(c gitstore.Commit) error {
 			files = append(files, gitstore.File{Path: v.Path, Blob: v.Blob, Size: v.Size})
 			continue
 		}
+		if v.Kind == gitstore.Deleted && holder == "" {
+			continue // garbage that is gone again; it never counted
+		}
 		if err := f.aside(v.Path, string(v.Kind), v.Detail); err != nil {
 			return err
 		}

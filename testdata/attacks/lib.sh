@@ -163,7 +163,7 @@ armour() { gpg --batch --enarmor 2>/dev/null | sed "/^Comment/d; s/PGP ARMORED F
 # writes them: \t before a name, \000 between two). No name is checked.
 lay() {
 	if [ -z "$2" ]; then
-		{ git -C eve ls-tree -z "$1"; printf "$3\\0"; } | git -C eve mktree -z --missing
+		{ git -C eve ls-tree -z "$1"; printf "$3\\0"; } | grep -zv "^$" | git -C eve mktree -z --missing
 		return
 	fi
 	first=${2%%/*}; rest=${2#"$first"}
