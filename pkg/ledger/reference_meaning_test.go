@@ -42,6 +42,14 @@ func (r *reference) forced() (h policy.History, at []int) {
 
 func (r *reference) inForce() *policy.Policy { return r.succession().Latest() }
 
+// named reports whether a policy that is, or was, in force names a key.
+func (r *reference) named(key record.Fingerprint) bool {
+	return slices.ContainsFunc(r.succession(), func(p policy.InForce) bool {
+		_, ok := p.OwnerOf(key)
+		return ok
+	})
+}
+
 // version gives a policy version that counts, or nil.
 func (r *reference) version(id record.ID) *counted {
 	for i := range r.counted {

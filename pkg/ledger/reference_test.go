@@ -253,6 +253,10 @@ func (r *reference) judge(p record.Place) (reason string) {
 	if err != nil {
 		return why(err)
 	}
+	// What a key has signed that no policy has ever named says nothing.
+	if by, err := r.ring.VerifyBytes(data, sig); err == nil && len(r.counted) > 0 && !r.named(by.Primary) {
+		return ledger.ReasonNotInPolicy
+	}
 	if c.Verified, err = r.ring.Verify(data, sig); err != nil {
 		return why(err)
 	}
