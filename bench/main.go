@@ -15,7 +15,12 @@
 //
 // makes stores of 1,000, 10,000 and 100,000 requests and compares how costs grow
 // (docs/performance.md), in about ten minutes and three gigabytes of the
-// temporary folder. And
+// temporary folder.
+//
+//	go run ./bench spam
+//
+// fills a store with 100,000 junk files and 10,000 certificates of nobody, and
+// prints what that costs whoever reads it, beside the same store without. And
 //
 //	go run ./bench generate -requests 1000 -seed 1 FOLDER
 //
@@ -62,6 +67,7 @@ func command(args []string) error {
 	requests := flags.Int("requests", 1000, "generate: the number of requests")
 	seed := flags.Uint64("seed", 1, "generate: what chooses keys, ids and texts")
 	largest := flags.Int("largest", large, "scale: the number of requests of the largest store, for a shorter try")
+	files := flags.Int("files", spamFiles, "spam: the number of junk files; a tenth as many certificates come with them")
 	profile := flags.String("profile", "", "scale: a file for the profile of the first verification of the largest store")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -76,6 +82,15 @@ func command(args []string) error {
 		}
 		defer os.RemoveAll(dir)
 		return scale(dir, *runs, map[string]int{"1k": min(small, *largest), "10k": min(middle, *largest), "100k": *largest}, *profile)
+	case "spam":
+		dir, err := os.MkdirTemp("", "jit-spam-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		return spam(context.Background(), dir, storegen.SpamOptions{
+			Files: *files, Certificates: max(1, *files/10), Commits: max(1, *files/perSpamCommit), Seed: *seed,
+		}, spamRequests)
 	case "generate":
 		if flags.NArg() != 1 {
 			return errors.New("generate: name the folder of the new repository")
@@ -86,7 +101,7 @@ func command(args []string) error {
 		}
 		return err
 	}
-	return fmt.Errorf("there is no %q: scale or generate", name)
+	return fmt.Errorf("there is no %q: scale, spam or generate", name)
 }
 
 // sides are two stores with the same content: one for gitstore, one for git.

@@ -48,6 +48,11 @@ func startImport(ctx context.Context, dir string) (*fastImport, error) {
 	if out, err := exec.CommandContext(ctx, "git", "init", "--quiet", "--bare", "--initial-branch=main", dir).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("git init: %w: %s", err, out)
 	}
+	return resumeImport(ctx, dir)
+}
+
+// resumeImport goes on in a repository that is there.
+func resumeImport(ctx context.Context, dir string) (*fastImport, error) {
 	f := &fastImport{cmd: exec.CommandContext(ctx, "git", "--git-dir="+dir, "fast-import", "--quiet", "--done", "--depth=50")}
 	f.cmd.Stderr = &f.errs
 	in, err := f.cmd.StdinPipe()
@@ -89,8 +94,10 @@ func (f *fastImport) close() error {
 	return err
 }
 
-func (f *fastImport) file(path string, data []byte) {
-	fmt.Fprintf(f.in, "M 100644 inline %s\ndata %d\n", path, len(data))
+func (f *fastImport) file(path string, data []byte) { f.fileOf("100644", path, data) }
+
+func (f *fastImport) fileOf(mode, path string, data []byte) {
+	fmt.Fprintf(f.in, "M %s inline %s\ndata %d\n", mode, path, len(data))
 	_, _ = f.in.Write(data) // an error stays in the writer, and Flush gives it
 	_ = f.in.WriteByte('\n')
 }

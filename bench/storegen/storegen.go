@@ -149,7 +149,7 @@ func (s *Store) body(version int) policy.Body {
 		Admins: policy.Admins{People: []string{personName(0), personName(1), personName(2)}, Threshold: 2},
 		People: map[string]policy.Person{}, Reconcilers: map[string]policy.Reconciler{}, Resources: map[string]policy.Resource{},
 		Groups: map[string][]string{"leads": {}},
-		Rules: []policy.Rule{{Name: "databases", Resources: []string{"db-*"}, Roles: []string{"*"}, Requesters: []string{"*"},
+		Rules: []policy.Rule{{Name: "databases", Resources: []string{"db-*", FileResource}, Roles: []string{"*"}, Requesters: []string{"*"},
 			MaxDuration: record.Duration{Duration: 8 * time.Hour}, Stages: []policy.Stage{{Approvers: []string{"group:leads"}, Count: 1}}}},
 	}
 	for i := range people {
@@ -165,15 +165,30 @@ func (s *Store) body(version int) policy.Body {
 			Roles: map[string]policy.Role{"readonly": {Parameters: map[string]string{"grant": "orders_readonly"}}, "readwrite": {Parameters: map[string]string{"grant": "orders_readwrite"}}},
 		}
 	}
+	// One resource is a file, which needs no server: so a request can be seen through.
+	const sshKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHYh9+LRV/hWxxpTqdqVAPL4TGrlW4Wo5bS0u8jVJzqk"
+	for name, p := range b.People {
+		p.Accounts = map[string]string{"authorized-keys": sshKey + " " + name}
+		b.People[name] = p
+	}
+	b.Resources[FileResource] = policy.Resource{Driver: "authorized-keys", Description: "a file",
+		Roles: map[string]policy.Role{"shell": {Parameters: map[string]string{"account": "nobody"}}}}
 	for m := range machines {
 		r := policy.Reconciler{Keys: keys(machineName(m))}
 		for i := m; i < resources; i += machines {
 			r.Resources = append(r.Resources, resourceName(i))
 		}
+		if m == 0 {
+			r.Resources = append(r.Resources, FileResource)
+		}
 		b.Reconcilers[machineName(m)] = r
 	}
 	return b
 }
+
+// FileResource is a resource of machine0 whose access is a line in a file: its role
+// is shell.
+const FileResource = "login"
 
 // leads may approve.
 const leads = 10

@@ -19,6 +19,8 @@ type App struct {
 	IO  *Streams
 	Now func() time.Time
 	Env func(string) string
+	// Scrub makes the process forget its environment; nil where that is not its own.
+	Scrub func() error
 	// Local is the person's time zone, for showing and reading times.
 	Local *time.Location
 
@@ -27,16 +29,18 @@ type App struct {
 	settings *Settings
 	stale    error // why the store could not be asked, where it could not
 	progress *progress
+	cleared  map[string]bool // texts that look like secrets, and are none by the person's word
 }
 
 // globalFlags are the flags of all commands.
 type globalFlags struct {
 	store, key string
 	offline    bool
+	notSecret  bool // what looks like a secret is none
 }
 
 func newApp() *App {
-	return &App{IO: osStreams(), Now: time.Now, Env: os.Getenv, Local: time.Local}
+	return &App{IO: osStreams(), Now: time.Now, Env: os.Getenv, Scrub: scrub, Local: time.Local}
 }
 
 // storeFlag is --store, or what stands in for it.

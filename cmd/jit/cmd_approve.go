@@ -44,6 +44,7 @@ access opens, it must be given again.` + pickHelp,
 	}
 	cmd.Flags().StringVar(&o.dur, "for", "", "agree to a shorter `time` than was asked for")
 	cmd.Flags().StringVarP(&o.text, "reason", "r", "", `a comment for everyone to read; "-" reads standard input`)
+	o.app.insistFlag(cmd)
 	cmd.Flags().BoolVar(&o.yes, "yes", false, "sign without asking; takes whole ids only")
 	o.out.add(cmd, requestFields)
 	return cmd

@@ -102,6 +102,7 @@ set, until it is ended, or until one of the two of you is locked or leaves.`,
 	f.StringVar(&o.until, "until", "", "when it ends, as a `time`: 18:00, \"2026-11-24 18:00\" or RFC 3339")
 	f.StringVar(&o.start, "start", "", "when it begins, as a `time`; now where it is left out")
 	f.StringVarP(&o.text, "reason", "r", "", `a reason, for everyone to read; "-" reads standard input`)
+	o.app.insistFlag(cmd)
 	f.BoolVar(&o.list, "list", false, "list all delegations, those that are over too")
 	f.BoolVar(&o.end, "end", false, "end one: by ID, or the only one of yours")
 	f.BoolVar(&o.yes, "yes", false, "sign without asking; with --end it takes the whole id only")

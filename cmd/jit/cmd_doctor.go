@@ -229,11 +229,11 @@ func (o *doctorOptions) store(ctx context.Context, rep *replica.Replica, url str
 		head, position := rep.Ledger().Head()
 		o.good("store", "reached by %s; %s, head %s", rep.TransportInUse(), count(position, "commit"), head)
 	}
-	aside, err := rep.Ledger().SetAside()
+	_, aside, err := rep.Ledger().Counts()
 	if err != nil {
 		o.failed("history", err)
-	} else if len(aside) > 0 {
-		o.warn("history", "see: jit verify", "%s set aside; they have no effect", count(len(aside), "record")+" "+are(len(aside)))
+	} else if aside > 0 {
+		o.warn("history", "see: jit verify", "%s set aside; they have no effect", count(aside, "record")+" "+are(aside))
 	}
 	waiting, err := rep.Spooled()
 	if err != nil {
@@ -292,12 +292,12 @@ func (o *doctorOptions) standing(rep *replica.Replica, s Settings) {
 		return
 	}
 	var v whoamiView
-	v.fromSettings(s.Signing, rep.Ledger().Keyring())
+	v.fromSettings(s.Signing, rep.Ledger())
 	if v.Key == nil {
 		return // said above
 	}
 	fpr := record.Fingerprint(*v.Key)
-	switch cert := rep.Ledger().Keyring().Lookup(fpr); {
+	switch cert := rep.Ledger().Certificate(fpr); {
 	case !slices.Contains(person.Keys, fpr):
 		o.bad("policy", "run: jit enroll, and ask an admin to run: jit admit "+s.Name, "the key %s is not %s's in the policy", fpr, s.Name)
 	case cert == nil:

@@ -36,6 +36,7 @@ would prolong. To end the first request ends what prolongs it too.` + pickHelp,
 	f.StringVar(&o.dur, "for", "", "how much `longer`: 30m, 2h")
 	f.StringVar(&o.until, "until", "", "until `when`: 18:00, \"2026-11-24 18:00\"")
 	f.StringVarP(&o.reason, "reason", "r", "", `why; "-" reads standard input`)
+	o.app.insistFlag(cmd)
 	f.StringVar(&o.ticket, "ticket", "", "the `ticket` that it is about; left out, that of what it extends")
 	f.StringArrayVar(&o.inputArgs, "input", nil, "`NAME=VALUE` of what else the rule asks for; left out, those of what it extends")
 	f.BoolVar(&o.wait, "wait", false, "wait until it is decided and open")
@@ -63,6 +64,9 @@ func (o *requestOptions) runExtend(ctx context.Context) (err error) {
 		return err
 	}
 	if err := o.askExtend(); err != nil {
+		return err
+	}
+	if err := o.public(); err != nil {
 		return err
 	}
 	r, err := o.extension(rep.Ledger(), settings.Name)

@@ -205,7 +205,7 @@ func (a *App) knownOf(ctx context.Context, views []keyView) {
 	p := rep.Ledger().Policies().Latest()
 	for i := range views {
 		fpr := record.Fingerprint(views[i].Fingerprint)
-		cert := rep.Ledger().Keyring().Lookup(fpr)
+		cert := rep.Ledger().Certificate(fpr)
 		views[i].Published = cert != nil
 		if cert != nil {
 			if views[i].Algorithm == nil {
@@ -316,6 +316,7 @@ approval and open grant that rests on it ends as well.`,
 	f.BoolVar(&o.compromised, "compromised", false, "others may hold the key: what rests on it ends")
 	f.BoolVar(&o.retired, "retired", false, "the key is no longer used")
 	f.StringVarP(&o.reason, "reason", "r", "", "why, for people")
+	o.app.insistFlag(cmd)
 	f.BoolVar(&o.yes, "yes", false, "revoke without asking")
 	o.out.add(cmd, keyFields)
 	return cmd
@@ -366,7 +367,7 @@ func (o *keyRevokeOptions) revoke(ctx context.Context, rep *replica.Replica, s S
 		}
 		fpr = cert.Fingerprint()
 	}
-	if known := rep.Ledger().Keyring().Lookup(fpr); known != nil {
+	if known := rep.Ledger().Certificate(fpr); known != nil {
 		if was, at := known.Revocation(); was == record.RevokedHard || was == kind {
 			a.Say("already done: the key was revoked at %s", a.FormatTime(at))
 			return a.Print(o.out, viewKey(known, "store", a.Now()), func(w io.Writer) error { return nil })

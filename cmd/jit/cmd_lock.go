@@ -82,6 +82,7 @@ type lockOptions struct {
 
 func (o *lockOptions) add(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&o.text, "reason", "r", "", `the reason, for everyone to read; "-" reads standard input`)
+	o.app.insistFlag(cmd)
 	cmd.Flags().BoolVar(&o.yes, "yes", false, "sign without asking")
 	o.out.add(cmd, lockFields)
 }

@@ -105,12 +105,15 @@ func story(rep *replica.Replica, ref ledger.Ref) ([]logView, error) {
 			Position: r.Position, Key: orNull(string(r.Key)), Signature: state, Path: r.Path, Digest: orNull(string(r.Digest)),
 		})
 	}
-	aside, err := rep.Ledger().SetAside()
+	if folder == "" {
+		return views, nil
+	}
+	aside, err := rep.Ledger().AsideNaming(folder + "/")
 	if err != nil {
 		return nil, err
 	}
 	for _, s := range aside {
-		if folder != "" && path.Dir(s.Path) == folder {
+		if path.Dir(s.Path) == folder {
 			views = append(views, logView{Commit: string(s.Commit), Position: s.Position, Path: s.Path, Signature: s.Reason, SetAside: orNull(s.Detail)})
 		}
 	}

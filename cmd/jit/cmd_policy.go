@@ -139,6 +139,7 @@ type proposeView struct {
 func (o *proposeOptions) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&o.yes, "yes", false, "sign without asking")
 	cmd.Flags().StringVar(&o.expires, "expires", "7d", "how long the proposal waits for the admins' agreement")
+	o.app.insistFlag(cmd)
 	o.out.add(cmd, proposeFields)
 }
 
@@ -208,6 +209,9 @@ func (o *proposeOptions) propose(ctx context.Context, d *desk, body *policy.Body
 		return nil
 	}
 	if done, err := o.proposedAlready(d, string(after)); err != nil || done {
+		return err
+	}
+	if err := a.publicIf(knownSecret(string(after)), "policy"); err != nil {
 		return err
 	}
 	head, err := d.head(record.KindPolicy)

@@ -47,6 +47,7 @@ type reconcileView struct {
 	Healed   *string      `json:"healed"`
 	Beat     bool         `json:"heartbeat"`
 	Wake     *string      `json:"wake"`
+	Carried  []string     `json:"carried"`
 }
 
 type changeView struct {
@@ -66,7 +67,7 @@ type changeView struct {
 
 var reconcileFields = []string{
 	"dryRun", "exit", "changes", "opened", "ended", "failed", "withheld", "drift", "problems", "store",
-	"receiptsWritten", "receiptsSpooled", "receiptsOwed", "healed", "heartbeat", "wake",
+	"receiptsWritten", "receiptsSpooled", "receiptsOwed", "healed", "heartbeat", "wake", "carried",
 }
 
 func newReconcileCmd(app *App) *cobra.Command {
@@ -122,6 +123,11 @@ func (o *reconcileOptions) run(ctx context.Context) error {
 	if path == "" {
 		path = defaultReconcilerConfig
 	}
+	if a.Scrub != nil {
+		if err := a.Scrub(); err != nil {
+			return fmt.Errorf("forget the environment: %w", err)
+		}
+	}
 	drivers := builtin.Drivers()
 	config, err := reconcile.LoadConfig(path, drivers)
 	if err != nil {
@@ -145,10 +151,6 @@ func (o *reconcileOptions) run(ctx context.Context) error {
 	return nil
 }
 
-// leastEvery is the shortest time between two runs that a daemon can be told: each asks
-// the host.
-const leastEvery = time.Second
-
 // interval gives the time between two runs of a daemon.
 func (o *reconcileOptions) interval() (time.Duration, error) {
 	switch {
@@ -160,9 +162,6 @@ func (o *reconcileOptions) interval() (time.Duration, error) {
 		return reconcile.DefaultEvery, nil
 	}
 	d, err := parseFor(o.every)
-	if err == nil && d.Duration < leastEvery {
-		err = usageErr("use: --every 30s", "--every %s is too short", o.every)
-	}
 	return d.Duration, err
 }
 
@@ -213,6 +212,9 @@ func (o *reconcileOptions) conclude(res reconcile.Result) error {
 	a.reportHealed(res.Healed)
 	if res.WouldHeal {
 		a.Say("a run would heal the history first, if the policy lets this reconciler")
+	}
+	for _, line := range res.Carried {
+		a.Say("%s", line)
 	}
 	for _, line := range res.Drift {
 		a.Warn("drift: %s", line)
@@ -268,7 +270,7 @@ func partly(res reconcile.Result) string {
 func (o *reconcileOptions) view(res reconcile.Result) reconcileView {
 	v := reconcileView{
 		DryRun: o.dryRun, Exit: res.ExitCode(), Changes: []changeView{}, Opened: res.Opened, Ended: res.Ended, Failed: res.Failed, Withheld: res.Withheld, Beat: res.Beat, Wake: timeOrNull(res.Wake),
-		Drift: notNull(res.Drift), Problems: []string{}, Written: res.ReceiptsWritten, Spooled: res.ReceiptsSpooled, Owed: res.ReceiptsOwed,
+		Carried: notNull(res.Carried), Drift: notNull(res.Drift), Problems: []string{}, Written: res.ReceiptsWritten, Spooled: res.ReceiptsSpooled, Owed: res.ReceiptsOwed,
 	}
 	if res.SyncErr != nil {
 		v.Store = orNull(res.SyncErr.Error())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os/exec"
 	"slices"
 	"strings"
@@ -94,6 +95,7 @@ it: one who may must acknowledge it afterwards.`,
 	f.StringVar(&o.until, "until", "", "until when, if it were approved now: `18:00`, \"2026-11-24 18:00\"")
 	f.StringVar(&o.start, "start", "", "open at this `time`, not before")
 	f.StringVarP(&o.reason, "reason", "r", "", `why; "-" reads standard input`)
+	o.app.insistFlag(cmd)
 	f.StringVar(&o.ticket, "ticket", "", "the `ticket` that it is about")
 	f.StringArrayVar(&o.inputArgs, "input", nil, "`NAME=VALUE` of what else the rule asks for; once for each")
 	f.BoolVar(&o.wait, "wait", false, "wait until the access can be used")
@@ -117,6 +119,9 @@ func (o *requestOptions) run(ctx context.Context) (err error) {
 	defer closing(rep, &err)
 	p := rep.Ledger().Policy()
 	if err := o.ask(p, settings.Name); err != nil {
+		return err
+	}
+	if err := o.public(); err != nil {
 		return err
 	}
 	r, refused := o.compose(rep.Ledger(), settings.Name)
@@ -144,6 +149,22 @@ func (o *requestOptions) run(ctx context.Context) (err error) {
 		}
 	}
 	return o.finish(ctx, d, r)
+}
+
+// public looks for secrets in all texts that are to be signed.
+func (o *requestOptions) public() error {
+	if err := o.app.public(o.reason, "reason"); err != nil {
+		return err
+	}
+	if err := o.app.public(o.ticket, "ticket"); err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.inputs)) {
+		if err := o.app.public(o.inputs[name], "input "+name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // finish signs and sends r, says what comes of it, and waits where that was asked

@@ -21,24 +21,26 @@ type statusOptions struct {
 
 // statusView is what scripts and monitoring read.
 type statusView struct {
-	Store     string         `json:"store"`
-	URL       string         `json:"url"`
-	Transport string         `json:"transport"`
-	Head      string         `json:"head"`
-	Position  int            `json:"position"`
-	Digest    string         `json:"digest"`
-	Policy    *string        `json:"policy"`
-	Reachable bool           `json:"reachable"`
-	Problem   *string        `json:"problem"`
-	Next      *string        `json:"next"`
-	Fetched   *string        `json:"fetched"`
-	Age       *int64         `json:"age"`
-	AgeText   *string        `json:"ageText"`
-	Spooled   []string       `json:"spooled"`
-	Refused   []string       `json:"refused"`
-	SetAside  []setAsideView `json:"setAside"`
-	Fresh     []freshView    `json:"fresh"`
-	Join      string         `json:"join"`
+	Store     string   `json:"store"`
+	URL       string   `json:"url"`
+	Transport string   `json:"transport"`
+	Head      string   `json:"head"`
+	Position  int      `json:"position"`
+	Digest    string   `json:"digest"`
+	Policy    *string  `json:"policy"`
+	Reachable bool     `json:"reachable"`
+	Problem   *string  `json:"problem"`
+	Next      *string  `json:"next"`
+	Fetched   *string  `json:"fetched"`
+	Age       *int64   `json:"age"`
+	AgeText   *string  `json:"ageText"`
+	Spooled   []string `json:"spooled"`
+	Refused   []string `json:"refused"`
+	// SetAside is the newest of what is set aside, SetAsideCount how much there is.
+	SetAside      []setAsideView `json:"setAside"`
+	SetAsideCount int            `json:"setAsideCount"`
+	Fresh         []freshView    `json:"fresh"`
+	Join          string         `json:"join"`
 	// Locks are those that stand; Delegations those that have, or will have, an
 	// effect.
 	Locks       []lockView       `json:"locks"`
@@ -81,7 +83,7 @@ is known is printed all the same.`,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
 	}
 	o.out.add(cmd, []string{"store", "url", "transport", "head", "position", "digest", "policy", "reachable", "problem", "next",
-		"fetched", "age", "ageText", "spooled", "refused", "setAside", "fresh", "join", "emergencies", "locks", "delegations"})
+		"fetched", "age", "ageText", "spooled", "refused", "setAside", "setAsideCount", "fresh", "join", "emergencies", "locks", "delegations"})
 	return cmd
 }
 
@@ -150,11 +152,14 @@ func viewStatus(rep *replica.Replica, s Settings, now time.Time, problem error) 
 	if v.Fresh, err = viewFresh(l, "", "", now); err != nil {
 		return v, err
 	}
-	aside, err := l.SetAside()
+	aside, err := l.NewestAside()
 	if err != nil {
 		return v, err
 	}
 	v.SetAside = viewSetAside(aside)
+	if _, v.SetAsideCount, err = l.Counts(); err != nil {
+		return v, err
+	}
 	red, err := unacknowledged(l, now)
 	v.Emergencies = statusOf(red, now)
 	return v, err
@@ -200,7 +205,7 @@ func (a *App) renderStatus(w io.Writer, v statusView) error {
 	for _, line := range v.Refused {
 		fmt.Fprintf(w, "refused   %s\n", st.Warn(clean(line)))
 	}
-	if n := len(v.SetAside); n > 0 {
+	if n := v.SetAsideCount; n > 0 {
 		fmt.Fprintf(w, "set aside %s; see: jit verify\n", st.Warn(count(n, "record")))
 	}
 	for _, x := range v.Locks {

@@ -67,7 +67,7 @@ func (o *syncOptions) run(ctx context.Context) (err error) {
 	a.reportHealed(report.Healed)
 	head, position := rep.Ledger().Head()
 	v := syncView{Head: string(head), Position: position, Commits: report.Commits, Records: report.Records,
-		SetAside: len(report.SetAside), Sent: report.Sent}
+		SetAside: report.Aside, Sent: report.Sent}
 	if h := report.Healed; h != nil {
 		v.Healed = orNull(string(h.Commit))
 	}
@@ -91,9 +91,7 @@ func (o *syncOptions) run(ctx context.Context) (err error) {
 			fmt.Fprintln(w)
 		}
 		fmt.Fprintf(w, "head %s\n", head)
-		for _, s := range report.SetAside {
-			fmt.Fprintf(w, "%s %s: %s: %s\n", a.IO.OutStyle().Warn("set aside"), clean(s.Path), s.Reason, clean(s.Detail))
-		}
+		writeAside(w, a.IO.OutStyle(), viewSetAside(report.SetAside), report.Aside)
 		return nil
 	})
 }

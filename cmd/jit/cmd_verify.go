@@ -16,9 +16,9 @@ import (
 )
 
 type verifyOptions struct {
-	app    *App
-	out    outputFlags
-	strict bool
+	app     *App
+	out     outputFlags
+	counted bool
 }
 
 // verifyView is what a verification came to.
@@ -53,15 +53,15 @@ policy version with everything beside it, and the commands that check the same
 with nothing but git and gpg. A lock, a delegation and what else belongs to no request
 is looked at by itself.
 
-The exit code is 4 where something that counted does not verify. Records that are
-set aside never counted: anybody who may push can leave them. With --strict they
-are an error too.`,
+The exit code is 4 where something that counted does not verify, or something is
+set aside. What is set aside never counted, and stays in the history for good: once
+it was looked into, --counted leaves it out of the exit code.`,
 		GroupID:           groupLook,
 		Args:              atMost(1),
 		ValidArgsFunction: app.completeRequests(),
 		RunE:              func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), args) },
 	}
-	cmd.Flags().BoolVar(&o.strict, "strict", false, "exit with 4 when anything is set aside")
+	cmd.Flags().BoolVar(&o.counted, "counted", false, "exit with 0 when all that counts verifies, whatever is set aside")
 	o.out.add(cmd, []string{"store", "head", "digest", "records", "setAside"})
 	return cmd
 }
@@ -103,18 +103,28 @@ func (o *verifyOptions) run(ctx context.Context, args []string) (err error) {
 		st := a.IO.OutStyle()
 		fmt.Fprintf(w, "%s %s in %s, each verified from its bytes\n", st.Good("good:"), count(len(refs), "record"), count(position, "commit"))
 		fmt.Fprintf(w, "digest %s at head %s\n", v.Digest, v.Head)
-		writeAside(w, st, v.SetAside)
+		writeAside(w, st, v.SetAside, len(v.SetAside))
 		return nil
 	})
-	if err == nil && o.strict && len(aside) > 0 {
-		return failure(exitUntrusted, "set-aside", "ask who pushed them: git log -- PATH", "%s set aside", count(len(aside), "record")+" "+are(len(aside)))
+	if err == nil && !o.counted && len(aside) > 0 {
+		return failure(exitUntrusted, "set-aside", "ask who pushed them: git log -- PATH; to judge only what counts: jit verify --counted", "%s set aside", count(len(aside), "record")+" "+are(len(aside)))
 	}
 	return err
 }
 
-func writeAside(w io.Writer, st *Style, list []setAsideView) {
-	for _, s := range list {
+// maxAsideShown is how much that is set aside is told one by one. Whoever may push
+// chooses how much there is; with -o json all of it is given.
+const maxAsideShown = 100
+
+// writeAside tells of what is set aside; of how many in all, where the list is not
+// all of it.
+func writeAside(w io.Writer, st *Style, list []setAsideView, of int) {
+	shown := list[:min(len(list), maxAsideShown)]
+	for _, s := range shown {
 		fmt.Fprintf(w, "%s %s: %s: %s\n", st.Warn("set aside"), clean(s.Path), s.Reason, clean(s.Detail))
+	}
+	if more := of - len(shown); more > 0 {
+		fmt.Fprintf(w, "%s %d more; all of them: jit verify -o json\n", st.Warn("set aside"), more)
 	}
 }
 
@@ -162,7 +172,7 @@ func (o *verifyOptions) one(rep *replica.Replica, s Settings, arg string) error 
 			}
 			fmt.Fprintf(w, "%s %s by %s, %s, key %s%s\n", st.Good("good:"), r.Kind, r.By, a.FormatTime(refs[i].Created), r.Key, later)
 		}
-		writeAside(w, st, v.SetAside)
+		writeAside(w, st, v.SetAside, len(v.SetAside))
 		fmt.Fprintf(w, "\nThe same with git and gpg alone, in a clone of %s:\n", clean(shellWord(gitstore.Redact(s.Store.URL))))
 		fmt.Fprintln(w, "  gpg --import keys/*/*.asc")
 		for _, r := range v.Records {
@@ -171,8 +181,8 @@ func (o *verifyOptions) one(rep *replica.Replica, s Settings, arg string) error 
 		fmt.Fprintf(w, "  git log -- %s\n", storyPath(refs))
 		return nil
 	})
-	if err == nil && o.strict && len(aside) > 0 {
-		return failure(exitUntrusted, "set-aside", "ask who pushed them: git log -- PATH", "%s set aside", count(len(aside), "record")+" "+are(len(aside)))
+	if err == nil && !o.counted && len(aside) > 0 {
+		return failure(exitUntrusted, "set-aside", "ask who pushed them: git log -- PATH; to judge only what counts: jit verify --counted", "%s set aside", count(len(aside), "record")+" "+are(len(aside)))
 	}
 	return err
 }
@@ -221,15 +231,8 @@ func (o *verifyOptions) check(rep *replica.Replica, r ledger.Ref) (verifiedRecor
 
 // asideOf gives what is set aside whose path names the id.
 func asideOf(l *ledger.Ledger, arg string) ([]ledger.SetAside, error) {
-	all, err := l.SetAside()
-	if err != nil || len(arg) < minID {
-		return nil, err
+	if len(arg) < minID {
+		return nil, nil
 	}
-	var some []ledger.SetAside
-	for _, s := range all {
-		if strings.Contains(s.Path, strings.ToUpper(arg)) {
-			some = append(some, s)
-		}
-	}
-	return some, nil
+	return l.AsideNaming(strings.ToUpper(arg))
 }

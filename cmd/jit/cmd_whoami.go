@@ -68,7 +68,7 @@ func (o *whoamiOptions) run(ctx context.Context) (err error) {
 	if p != nil {
 		v.fromPolicy(p)
 	}
-	v.fromSettings(s.Signing, rep.Ledger().Keyring())
+	v.fromSettings(s.Signing, rep.Ledger())
 	v.KeyCounts = v.Key != nil && slices.Contains(v.Keys, *v.Key)
 	if err := v.fromStanding(rep.Ledger(), a.Now()); err != nil {
 		return err
@@ -126,7 +126,7 @@ func (v *whoamiView) fromPolicy(p *policy.Policy) {
 
 // fromSettings reads the public half of the key alone: nobody is asked for a
 // passphrase to be told who they are.
-func (v *whoamiView) fromSettings(s SigningSettings, known *record.Keyring) {
+func (v *whoamiView) fromSettings(s SigningSettings, known *ledger.Ledger) {
 	fpr := s.GPG
 	switch {
 	case s.KeyFile != "":
@@ -142,7 +142,7 @@ func (v *whoamiView) fromSettings(s SigningSettings, known *record.Keyring) {
 		return
 	}
 	v.Key = orNull(string(fpr))
-	if cert := known.Lookup(fpr); cert != nil {
+	if cert := known.Certificate(fpr); cert != nil {
 		if end, ok := cert.Expires(); ok {
 			v.KeyExpires = timeOrNull(end)
 		}

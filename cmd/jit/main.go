@@ -32,6 +32,7 @@ func mainCode(a *App) (code int) {
 			code = exitUnexpected
 		}
 	}()
+	leaveNoCore()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	// After the first signal the default is back, so that a second one ends

@@ -22,7 +22,7 @@ const (
 // lifeCommands, beside them, those of a request's life.
 var adminCommands = []func(*App) *cobra.Command{
 	newVerifyCmd,
-	newSyncCmd, newDoctorCmd, newRepairCmd,
+	newSyncCmd, newDoctorCmd, newRepairCmd, newHookCmd,
 	newInitCmd, newJoinCmd, newEnrollCmd, newAdmitCmd, newWhoamiCmd, newStatusCmd, newLockCmd, newUnlockCmd,
 	newPolicyCmd, newKeyCmd, newCompletionCmd, newVersionCmd, newManCmd,
 }

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 			a.Now = func() time.Time { return time.Now().Add(ahead) }
 		}
 		os.Exit(mainCode(a))
-	}})
+	}, "attack-tool": attackTool})
 }
 
 // scriptAhead is the variable that says by how much the clock of the scripts is

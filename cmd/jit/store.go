@@ -93,7 +93,7 @@ func (a *App) reportSync(r replica.Report) {
 	if r.Waiting > 0 {
 		a.Warn("%s here still, since: %v", count(r.Waiting, "submission")+" "+waits(r.Waiting), r.Cause)
 	}
-	if n := len(r.SetAside); n > 0 {
+	if n := r.Aside; n > 0 {
 		a.Warn("%s set aside; see: jit verify", count(n, "new record")+" "+are(n))
 	}
 }

@@ -356,7 +356,7 @@ func (s *company) agreeing() {
 	s.t.Helper()
 	want := s.status("alice")
 	views := func(who string) string {
-		return s.jit(who, "list", "-o", "json") + s.jit(who, "verify", "-o", "json")
+		return s.jit(who, "list", "-o", "json") + s.jit(who, "verify", "--counted", "-o", "json")
 	}
 	before := views("alice")
 	s.jit("alice", "sync", "--rebuild")

@@ -21,7 +21,17 @@ const maxTyped = 64 << 10
 // standard input; left out on a terminal, the person's editor opens with the
 // template below a blank line, or one line is asked for where there is none.
 // Without a terminal it is an error that names the flag. what is "reason".
+//
+// What looks like a secret is asked about: see [App.public].
 func (a *App) Text(value string, changed bool, what, template string) (string, error) {
+	text, err := a.textOf(value, changed, what, template)
+	if err != nil {
+		return "", err
+	}
+	return text, a.public(text, what)
+}
+
+func (a *App) textOf(value string, changed bool, what, template string) (string, error) {
 	switch {
 	case changed && value == "-":
 		data, err := a.IO.readAll(maxTyped)

@@ -68,6 +68,7 @@ func newVerbCmd(app *App, v verb) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVarP(&o.text, "reason", "r", "", `the `+v.what+`; "-" reads standard input`)
+	app.insistFlag(cmd)
 	if v.asks {
 		cmd.Flags().BoolVar(&o.yes, "yes", false, "sign without asking; takes the whole id only")
 	}

@@ -43,7 +43,7 @@ var aside = map[string][]string{
 // programs are main packages besides cmd/jit, which nothing may import; each may
 // import what stands beside its name.
 var programs = map[string][]string{
-	"bench": {"pkg/approve", "pkg/gitstore", "pkg/ledger", "pkg/policy", "pkg/receipt", "pkg/reconcile", "pkg/record", "pkg/replica", "pkg/request", "pkg/target"},
+	"bench": {"pkg/approve", "pkg/gitstore", "pkg/ledger", "pkg/policy", "pkg/receipt", "pkg/reconcile", "pkg/record", "pkg/replica", "pkg/request", "pkg/revoke", "pkg/target"},
 }
 
 // testOnly are packages that no package outside of themselves may import but
@@ -54,6 +54,7 @@ var testOnly = map[string][]string{
 	"internal/storetest": {"pkg/record", "pkg/policy", "pkg/receipt", "pkg/request", "pkg/revoke", "pkg/approve",
 		"pkg/ledger", "pkg/replica"},
 	"pkg/target/conformance": {"pkg/target", "internal/testenv"},
+	"internal/vectors":       {"pkg/record", "internal/testenv"},
 }
 
 // alone are packages that nobody imports and that import nothing of this module.

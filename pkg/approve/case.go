@@ -218,6 +218,14 @@ func (c Case) MayWithdraw(by string) error {
 		Hint: "to refuse it, run: jit deny " + c.Request.Record.ID.Short() + " -r REASON"}
 }
 
+// Over reports that something ended the request for good, or that what it opened
+// was ended by a reconciler's word: it waits for nothing.
+func (c Case) Over() bool {
+	return len(c.Denials)+len(c.Cancellations)+len(c.Revocations) > 0 ||
+		slices.ContainsFunc(c.Locks, func(l Locked) bool { return l.names(c.Request.Record.By, c.Request.Key) }) ||
+		slices.ContainsFunc(c.Receipts, func(x Placed[receipt.Receipt]) bool { return x.Record.Outcome == receipt.Ended })
+}
+
 // endedBefore gives the word for what ended the request at an earlier place in
 // the history, or "".
 func (c Case) endedBefore(at place) string {

@@ -177,7 +177,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	if s.git, err = findGit(o.Git); err != nil {
+	if s.git, err = findGit(o.Git, o.Isolated); err != nil {
 		return nil, err
 	}
 	if s.remote, err = s.newRemote(); err != nil {
@@ -189,21 +189,37 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	return s, nil
 }
 
+// SafePath is where an isolated store looks for git, and git for ssh: where the
+// system and its administrator install programs. The PATH that the process was given
+// could lead to others.
+const SafePath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 // findGit gives the absolute path of the git program, or "" when none was
 // asked for by name and there is none.
-func findGit(name string) (string, error) {
+func findGit(name string, isolated bool) (string, error) {
 	asked := name != ""
 	if !asked {
 		name = "git"
 	}
-	path, err := exec.LookPath(name)
-	if err != nil {
-		if !asked {
-			return "", nil
+	look := []string{name}
+	if isolated && !strings.Contains(name, "/") {
+		look = nil
+		for _, dir := range filepath.SplitList(SafePath) {
+			look = append(look, filepath.Join(dir, name))
 		}
-		return "", fmt.Errorf("the git program %q: %w", name, err)
 	}
-	return filepath.Abs(path)
+	var missing error
+	for _, name := range look {
+		path, err := exec.LookPath(name)
+		if err == nil {
+			return filepath.Abs(path)
+		}
+		missing = err
+	}
+	if !asked {
+		return "", nil
+	}
+	return "", fmt.Errorf("the git program %q: %w", name, missing)
 }
 
 // openMirror opens the bare repository, under the lock where it must be made.
@@ -231,7 +247,7 @@ func (s *Store) openMirror(ctx context.Context) error {
 		return fmt.Errorf("%w: %q holds another store than %s (branch %q), or its configuration was edited: use another folder, or delete that one",
 			ErrOtherURL, s.mirror, s.url.identity(), s.o.Branch)
 	}
-	for _, name := range []string{"objects/info/alternates", "objects/info/http-alternates", "shallow", "info/grafts"} {
+	for _, name := range historyChangers {
 		if _, err := os.Lstat(filepath.Join(s.mirror, name)); err == nil {
 			return fmt.Errorf("%w: the mirror %q has a file %q, which would change what its history is: delete the mirror", ErrCorrupt, s.mirror, name)
 		}

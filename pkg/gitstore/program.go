@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -20,24 +21,21 @@ const killDelay = 2 * time.Second
 // environment is what programs are run with.
 func (s *Store) environment() []string {
 	env := s.o.Env
-	switch {
-	case env == nil && s.o.Isolated:
-		env = []string{"PATH=" + os.Getenv("PATH")}
-	case env == nil:
+	if env == nil && !s.o.Isolated {
 		env = os.Environ()
 	}
 	isolated := s.o.Isolated
 	env = slices.DeleteFunc(slices.Clone(env), func(kv string) bool {
 		name, _, _ := strings.Cut(kv, "=")
 		if isolated {
-			return strings.HasPrefix(name, "GIT_") || strings.HasPrefix(name, "LD_") || strings.HasPrefix(name, "SSH_ASKPASS")
+			return name == "PATH" || strings.HasPrefix(name, "GIT_") || strings.HasPrefix(name, "LD_") || strings.HasPrefix(name, "SSH_ASKPASS")
 		}
 		return slices.Contains(repositoryVariables, name)
 	})
 	// The words of errors are read: they must be the ones in the source.
 	env = append(env, "LC_ALL=C", "GIT_NO_REPLACE_OBJECTS=1", "GIT_OPTIONAL_LOCKS=0", "GIT_PROTOCOL=")
 	if isolated {
-		env = append(env, "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=true")
+		env = append(env, "PATH="+SafePath, "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=true")
 	}
 	if command := s.sshCommand(); command != "" {
 		env = append(env, "GIT_SSH_COMMAND="+command, "GIT_SSH_VARIANT=ssh")
@@ -167,14 +165,14 @@ func (s *Store) peekPath() (head Hash, ok bool) {
 		if _, err := os.Stat(filepath.Join(dir, "objects")); err != nil {
 			continue
 		}
-		data, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(s.ref)))
+		data, err := readRegular(filepath.Join(dir, filepath.FromSlash(s.ref)))
 		if err == nil && len(data) >= 40 && isHash(string(data[:40])) {
 			return Hash(data[:40]), true
 		}
 		if !errors.Is(err, os.ErrNotExist) {
 			return "", false
 		}
-		packed, err := os.ReadFile(filepath.Join(dir, "packed-refs"))
+		packed, err := readRegular(filepath.Join(dir, "packed-refs"))
 		if err != nil {
 			return "", false
 		}
@@ -187,4 +185,26 @@ func (s *Store) peekPath() (head Hash, ok bool) {
 		return "", false
 	}
 	return "", false
+}
+
+// maxRefs bounds what is read of a folder's refs, in bytes: some hundred thousand of
+// them. Where there are more, git is asked.
+const maxRefs = 32 << 20
+
+// readRegular reads a file of a repository that belongs to somebody else: a pipe in
+// its place would keep its reader waiting for ever.
+func readRegular(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxRefs {
+		return nil, fmt.Errorf("%q is no file of refs", path)
+	}
+	return io.ReadAll(io.LimitReader(f, maxRefs))
 }

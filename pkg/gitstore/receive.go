@@ -37,7 +37,11 @@ const (
 // was asked for; it becomes visible last.
 func (s *Store) receive(wait *patience, r io.Reader, want Hash) error {
 	b := bufio.NewReaderSize(r, 1<<16)
-	if head, err := b.Peek(packHeader); err == nil && s.git != "" && s.Tip() == "" && binary.BigEndian.Uint32(head[8:]) >= programFrom {
+	head, err := b.Peek(packHeader)
+	if err == nil && binary.BigEndian.Uint32(head[8:]) > maxObjects {
+		return fmt.Errorf("%w: the pack has more than %d objects", ErrBadRemote, maxObjects)
+	}
+	if err == nil && s.git != "" && s.Tip() == "" && binary.BigEndian.Uint32(head[8:]) >= programFrom {
 		// The first fetch of a large store: git indexes what comes as it comes,
 		// on all processors.
 		if err := s.indexByProgram(wait, io.LimitReader(b, maxPack)); err != nil {

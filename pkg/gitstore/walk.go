@@ -67,24 +67,50 @@ type Commit struct {
 
 // Limits bounds what Walk looks at. A zero field means its default.
 type Limits struct {
-	File    int64 // bytes of one file; default 4 MiB, the largest record
-	Changes int   // changed paths of one commit; default 65536
-	Depth   int   // parts of a path; default 8, the layout uses 6
-	Path    int   // bytes of a path; default 255, what every file system takes
+	File    int64 // bytes of one file; default MaxFile
+	Changes int   // changed paths of one commit; default MaxChanges
+	Entries int   // entries of the folders of one commit; default MaxEntries
+	Depth   int   // parts of a path; default MaxDepth
+	Path    int   // bytes of a path; default MaxPath
 }
+
+// The defaults of [Limits].
+const (
+	// MaxFile is the largest record.
+	MaxFile = 4 << 20
+	// MaxChanges is many times what a machine sends at once after weeks without a
+	// network; an honest commit changes two to a few hundred paths.
+	MaxChanges = 1 << 16
+	// maxFolders is how many folders of one commit are opened for each change: each
+	// file may stand in its own, and those in folders of their days.
+	maxFolders = 2
+	// MaxEntries bounds the work that one commit makes: a folder may hold itself over
+	// and over under many names, so that few bytes stand for more entries than
+	// there are seconds. An honest commit opens a handful of folders of at most some
+	// thousands; this leaves room for some that others have filled with as many names
+	// as can be read. It is about two seconds' work.
+	MaxEntries = 1 << 22
+	// MaxDepth leaves two parts beside the six of the layout.
+	MaxDepth = 8
+	// MaxPath is what every file system takes.
+	MaxPath = 255
+)
 
 func (l Limits) orDefault() Limits {
 	if l.File <= 0 {
-		l.File = 4 << 20
+		l.File = MaxFile
 	}
 	if l.Changes <= 0 {
-		l.Changes = 1 << 16
+		l.Changes = MaxChanges
+	}
+	if l.Entries <= 0 {
+		l.Entries = MaxEntries
 	}
 	if l.Depth <= 0 {
-		l.Depth = 8
+		l.Depth = MaxDepth
 	}
 	if l.Path <= 0 {
-		l.Path = 255
+		l.Path = MaxPath
 	}
 	return l
 }
@@ -183,9 +209,15 @@ type differ struct {
 	bad     []Violation
 	changes int
 	skipped int // changes beyond the limit
+	entries int // of all folders read so far
+	folders int // that were opened
 }
 
 func (d *differ) commit(h, parent Hash, c commitObject) Commit {
+	if d.spent() {
+		d.bad = append(d.bad, Violation{Kind: TooMany, Detail: fmt.Sprintf("its folders are more than %d or have more than %d entries; the rest was not looked at",
+			maxFolders*d.limits.Changes, d.limits.Entries)})
+	}
 	if d.skipped > 0 {
 		d.bad = append(d.bad, Violation{Kind: TooMany, Detail: fmt.Sprintf("%d changes beyond the first %d", d.skipped, d.limits.Changes)})
 	}
@@ -195,7 +227,16 @@ func (d *differ) commit(h, parent Hash, c commitObject) Commit {
 }
 
 func (d *differ) violation(path string, kind ViolationKind, detail string) {
+	// A name may have as many bytes as its folder may.
+	if len(path) > d.limits.Path {
+		path = strings.ToValidUTF8(path[:d.limits.Path], "") + "…"
+	}
 	d.bad = append(d.bad, Violation{Path: path, Kind: kind, Detail: detail})
+}
+
+// spent reports that what was read of folders is too much for one commit.
+func (d *differ) spent() bool {
+	return d.entries > d.limits.Entries || d.folders > maxFolders*d.limits.Changes
 }
 
 // room counts a change and reports whether it is still looked at.
@@ -259,6 +300,9 @@ func (d *differ) dir(path string, depth int, old, new Hash) error {
 	if err := d.ctx.Err(); err != nil {
 		return err
 	}
+	if d.folders++; d.spent() {
+		return nil
+	}
 	before, err := d.readTree(path, old, false)
 	if err != nil {
 		return err
@@ -266,6 +310,9 @@ func (d *differ) dir(path string, depth int, old, new Hash) error {
 	after, err := d.readTree(path, new, true)
 	if err != nil {
 		return err
+	}
+	if d.entries += len(before) + len(after); d.spent() {
+		return nil
 	}
 	var added []treeEntry
 	i, j := 0, 0
@@ -316,14 +363,14 @@ func (d *differ) added(path string, depth int, added, all []treeEntry) error {
 		}
 		if twin := twins(e.name); twin != "" {
 			if d.room() {
-				d.violation(full, CaseTwin, fmt.Sprintf("%q is there too", twin))
+				d.violation(full, CaseTwin, fmt.Sprintf("%q is there too", twin[:min(len(twin), d.limits.Path)]))
 			}
 			continue
 		}
 		if e.isDir() {
-			if depth >= d.limits.Depth {
+			if why := d.closed(full, depth); why != "" {
 				if d.room() {
-					d.violation(full, BadPath, fmt.Sprintf("a folder at a depth of %d", depth))
+					d.violation(full, BadPath, why)
 				}
 				continue
 			}
@@ -342,6 +389,21 @@ func (d *differ) added(path string, depth int, added, all []treeEntry) error {
 	return nil
 }
 
+// closed says why a folder is not opened; "" where it is.
+func (d *differ) closed(path string, depth int) string {
+	switch {
+	case depth >= d.limits.Depth:
+		return fmt.Sprintf("a folder at a depth of %d", depth)
+	case len(path) > d.limits.Path:
+		return d.tooLong(path)
+	}
+	return ""
+}
+
+func (d *differ) tooLong(path string) string {
+	return fmt.Sprintf("%d bytes long, %d are allowed", len(path), d.limits.Path)
+}
+
 // file looks at a new file.
 func (d *differ) file(path string, e treeEntry) error {
 	if e.mode != modeFile {
@@ -349,7 +411,7 @@ func (d *differ) file(path string, e treeEntry) error {
 		return nil
 	}
 	if len(path) > d.limits.Path {
-		d.violation(path, BadPath, fmt.Sprintf("%d bytes long, %d are allowed", len(path), d.limits.Path))
+		d.violation(path, BadPath, d.tooLong(path))
 		return nil
 	}
 	first, err := d.holder(path)
@@ -380,12 +442,12 @@ func (d *differ) file(path string, e treeEntry) error {
 func (d *differ) removed(path string, depth int, e treeEntry) error {
 	full := join(path, e.name)
 	if e.isDir() {
-		if nameProblem(e.name) != "" || depth >= d.limits.Depth {
+		if nameProblem(e.name) != "" || d.closed(full, depth) != "" {
 			return nil // what was in it never counted
 		}
 		return d.dir(full, depth+1, e.object(), "")
 	}
-	if e.mode != modeFile || nameProblem(e.name) != "" || !d.room() {
+	if e.mode != modeFile || nameProblem(e.name) != "" || len(full) > d.limits.Path || !d.room() {
 		return nil
 	}
 	first, err := d.first(full, e.object())
@@ -399,11 +461,11 @@ func (d *differ) removed(path string, depth int, e treeEntry) error {
 // changed looks at an entry that differs under the same name and type.
 func (d *differ) changed(path string, depth int, old, new treeEntry) error {
 	full := join(path, new.name)
-	if nameProblem(new.name) != "" {
+	if nameProblem(new.name) != "" || len(full) > d.limits.Path {
 		return nil // reported when it came
 	}
 	if new.isDir() {
-		if depth >= d.limits.Depth {
+		if d.closed(full, depth) != "" {
 			return nil
 		}
 		return d.dir(full, depth+1, old.object(), new.object())

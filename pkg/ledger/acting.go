@@ -107,6 +107,9 @@ func (f *fold) delegate(v record.Verified, headAt int) error {
 			return err
 		}
 	}
+	if err := f.roomToDelegate(x.By); err != nil {
+		return err
+	}
 	return f.saveDelegation(approve.Delegated{Placed: placed(f, v, x, headAt)})
 }
 

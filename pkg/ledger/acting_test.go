@@ -415,11 +415,10 @@ func TestLockUnderAnotherName(t *testing.T) {
 // it again by claiming an earlier time; an admin, or one who is named, may claim what they like.
 func TestPastDutyTakesNothingAway(t *testing.T) {
 	deny := func(w *world, r request.Request, d record.Digest, by string, at time.Time) []file {
-		x := approve.Denial{Head: w.head(record.KindDenial, by), Request: r.ID, RequestDigest: d, Reason: "no"}
-		x.Created = record.At(at)
 		now := w.now
 		w.now = at
 		defer func() { w.now = now }()
+		x := approve.Denial{Head: w.head(record.KindDenial, by), Request: r.ID, RequestDigest: d, Reason: "no"}
 		return w.signed(x, by, record.PathOf(x.Head, r.ID, false))
 	}
 	revoke := func(w *world, r request.Request, d record.Digest, by string, at time.Time) []file {

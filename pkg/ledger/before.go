@@ -138,6 +138,11 @@ func (f *fold) family(c approve.Case, change func(*approve.Case)) error {
 	if err := f.keep(c); err != nil {
 		return err
 	}
+	if c.Over() {
+		if err := f.over(c.Request.Record.ID); err != nil {
+			return err
+		}
+	}
 	for _, id := range c.Extended {
 		next, err := f.kase(id)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"hash/maphash"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -25,6 +26,13 @@ const (
 	// lookahead bounds the commits that are verified ahead of the fold. Those in
 	// flight when a certificate arrives are verified again.
 	lookahead = 256
+	// aheadBytes bounds what those commits hold in memory, by the sizes of their files
+	// and as much again for each as its path and outcome take. A commit that is larger
+	// by itself waits until it is alone, and its records are verified one by one.
+	aheadBytes = 64 << 20
+	aheadFile  = 1 << 10
+	// aheadPart is the unit in which these bytes are handed out.
+	aheadPart = 64 << 10
 )
 
 // Counter is a source that can tell how many commits lie ahead.
@@ -42,14 +50,16 @@ type bulk struct {
 
 	mu      sync.RWMutex // of what follows: the walk ahead asks too
 	records map[record.ID]struct{}
-	loose   map[string]struct{}
-	tx      *sql.Tx
+	// loose has the hashes of paths: how many there are is up to whoever may push.
+	loose map[uint64]struct{}
+	seed  maphash.Seed
+	tx    *sql.Tx
 
 	keyring atomic.Pointer[record.Keyring]
 }
 
 func newBulk(s state, tx *sql.Tx) (*bulk, error) {
-	b := &bulk{positions: map[gitstore.Hash]int{}, records: map[record.ID]struct{}{}, loose: map[string]struct{}{}, tx: tx}
+	b := &bulk{positions: map[gitstore.Hash]int{}, records: map[record.ID]struct{}{}, loose: map[uint64]struct{}{}, seed: maphash.MakeSeed(), tx: tx}
 	b.keyring.Store(s.keyring)
 	x := index{tx}
 	return b, errors.Join(
@@ -69,7 +79,7 @@ func newBulk(s state, tx *sql.Tx) (*bulk, error) {
 		x.each(`SELECT path FROM loose`, func(r *sql.Rows) error {
 			var path string
 			err := r.Scan(&path)
-			b.loose[path] = struct{}{}
+			b.loose[maphash.String(b.seed, path)] = struct{}{}
 			return err
 		}))
 }
@@ -91,7 +101,7 @@ func (b *bulk) sawRecord(id record.ID) {
 func (b *bulk) sawLoose(path string) {
 	if b != nil {
 		b.mu.Lock()
-		b.loose[path] = struct{}{}
+		b.loose[maphash.String(b.seed, path)] = struct{}{}
 		b.mu.Unlock()
 	}
 }
@@ -114,7 +124,7 @@ func (b *bulk) noLoose(path string) bool {
 	}
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	_, ok := b.loose[path]
+	_, ok := b.loose[maphash.String(b.seed, path)]
 	return !ok
 }
 
@@ -160,12 +170,26 @@ type job struct {
 	commit   gitstore.Commit
 	verdicts map[string]verdict
 	done     chan struct{}
+	parts    int  // of aheadBytes that it holds
+	alone    bool // it holds all of them, and is not verified ahead
+}
+
+// weight gives how many parts of aheadBytes a commit takes, and whether that is more
+// than there are.
+func weight(c gitstore.Commit) (parts int, huge bool) {
+	bytes := int64(aheadFile * (len(c.Inserted) + len(c.Violations)))
+	for _, f := range c.Inserted {
+		bytes += f.Size
+	}
+	const all = aheadBytes / aheadPart
+	return int(min(bytes/aheadPart+1, all)), bytes/aheadPart+1 > all
 }
 
 // ahead is the walker that runs ahead of the fold.
 func ahead(f *fold, to gitstore.Hash, fn func(gitstore.Commit) error) error {
 	ctx, stop := context.WithCancel(f.ctx)
 	tasks, queue := make(chan *job, lookahead), make(chan *job, lookahead)
+	room := make(chan struct{}, aheadBytes/aheadPart)
 	var all sync.WaitGroup
 	var walked error
 	all.Go(func() {
@@ -173,6 +197,14 @@ func ahead(f *fold, to gitstore.Hash, fn func(gitstore.Commit) error) error {
 		defer close(tasks)
 		walked = f.src.Walk(ctx, f.head, to, gitstore.WalkOptions{Known: f.bulk.known}, func(c gitstore.Commit) error {
 			j := &job{commit: c, done: make(chan struct{})}
+			j.parts, j.alone = weight(c)
+			for range j.parts {
+				select {
+				case room <- struct{}{}:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
 			for _, to := range []chan *job{tasks, queue} {
 				select {
 				case to <- j:
@@ -186,7 +218,7 @@ func ahead(f *fold, to gitstore.Hash, fn func(gitstore.Commit) error) error {
 	for range runtime.GOMAXPROCS(0) {
 		all.Go(func() {
 			for j := range tasks {
-				if ctx.Err() == nil {
+				if ctx.Err() == nil && !j.alone {
 					j.verify(f.src, f.bulk)
 				}
 				close(j.done)
@@ -208,6 +240,9 @@ func ahead(f *fold, to gitstore.Hash, fn func(gitstore.Commit) error) error {
 			}
 			if err != nil {
 				return err
+			}
+			for range j.parts {
+				<-room
 			}
 		}
 		return nil

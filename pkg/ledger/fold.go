@@ -54,6 +54,9 @@ type fold struct {
 
 	commit gitstore.Commit
 	order  int // of the next record counted in this commit
+	// asked counts the requests of each person in this commit, and asides what of it
+	// is set aside, by reason.
+	asked, asides map[string]int
 	// cases are the requests that this fold has changed and not written yet: one
 	// with many records beside it is read and written once.
 	cases map[record.ID]approve.Case
@@ -164,6 +167,7 @@ func (c candidate) rank() int {
 // one folds one commit.
 func (f *fold) one(c gitstore.Commit) error {
 	f.commit, f.order = c, 0
+	f.asked, f.asides = nil, map[string]int{}
 	f.position++
 	f.head = c.Hash
 	if _, err := f.Exec(`INSERT INTO commits VALUES (?, ?)`, f.position, hashBytes(c.Hash)); err != nil {
@@ -181,6 +185,9 @@ func (f *fold) one(c gitstore.Commit) error {
 		if v.Kind == gitstore.Changed && holder == "" && v.Blob != "" {
 			files = append(files, gitstore.File{Path: v.Path, Blob: v.Blob, Size: v.Size})
 			continue
+		}
+		if v.Kind == gitstore.Deleted && holder == "" {
+			continue // garbage that is gone again; it never counted
 		}
 		if err := f.aside(v.Path, string(v.Kind), v.Detail); err != nil {
 			return err
@@ -222,6 +229,9 @@ func (f *fold) one(c gitstore.Commit) error {
 		}
 	}
 	if err := f.stillHealed(); err != nil {
+		return err
+	}
+	if err := f.closeAside(); err != nil {
 		return err
 	}
 	if f.policies.Latest() == nil {
@@ -271,7 +281,7 @@ func (f *fold) sort(files []gitstore.File) (all []candidate, certs []certFile, e
 		}
 		place, err := record.ParsePath(file.Path)
 		if err != nil {
-			if err := errors.Join(f.reject(file.Path, refuse(ReasonForeignFile, "%v", err)), f.keepLoose(file.Path, file.Blob)); err != nil {
+			if err := f.reject(file.Path, refuse(ReasonForeignFile, "%v", err)); err != nil {
 				return nil, nil, err
 			}
 			continue
@@ -351,12 +361,26 @@ func (f *fold) reject(path string, err error) error {
 	return f.aside(path, reasonOf(err), err.Error())
 }
 
+// aside tells of what has no effect, or counts it where enough is told.
 func (f *fold) aside(path, reason, detail string) error {
+	if f.asides[reason]++; f.asides[reason] > MaxAside {
+		f.report.Aside++
+		return nil
+	}
+	return f.keepAside(path, reason, detail)
+}
+
+func (f *fold) keepAside(path, reason, detail string) error {
 	if len(detail) > maxDetail {
 		detail = strings.ToValidUTF8(detail[:maxDetail], "")
 	}
 	path, detail = printable(path), printable(detail)
-	f.report.SetAside = append(f.report.SetAside, SetAside{Commit: f.commit.Hash, Position: f.position, Path: path, Reason: reason, Detail: detail})
+	if reason != ReasonMoreAside {
+		f.report.Aside++
+	}
+	if len(f.report.SetAside) < MaxReported {
+		f.report.SetAside = append(f.report.SetAside, SetAside{Commit: f.commit.Hash, Position: f.position, Path: path, Reason: reason, Detail: detail})
+	}
 	_, err := f.Exec(`INSERT INTO aside (commit_hash, position, path, reason, detail) VALUES (?,?,?,?,?)`,
 		string(f.commit.Hash), f.position, path, reason, detail)
 	return err

@@ -120,6 +120,11 @@ func TestReasons(t *testing.T) {
 			a := approve.Approval{Head: w.head(record.KindApproval, "carol"), Request: r.ID, RequestDigest: d}
 			return w.signed(a, "carol", record.PathOf(a.Head, other.ID, false))
 		}},
+		{"beside a policy version", string(policy.NoSuchRecord), func(w *world) []file {
+			r, d := w.asked()
+			a := approve.Approval{Head: w.head(record.KindApproval, "carol"), Request: r.ID, RequestDigest: d}
+			return w.signed(a, "carol", record.PathOf(a.Head, w.l.Policy().ID(), true))
+		}},
 		{"head before the request", string(policy.HeadTooOld), func(w *world) []file {
 			old := string(w.tip())
 			r, d := w.asked()

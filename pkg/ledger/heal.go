@@ -199,26 +199,36 @@ func (f *fold) stillHealed() error {
 	}
 	err := f.mayHealNow(key)
 	if reasonOf(err) == "" {
+		f.report.Heals = append(f.report.Heals, f.commit.Hash)
 		return err
 	}
 	if _, err := f.Exec(`DELETE FROM healed WHERE position = ?`, f.position); err != nil {
 		return err
 	}
+	reason := func(path string) string {
+		if place, err := record.ParsePath(path); err == nil && place.Kind.TakesAway() {
+			return ReasonHeadNoted
+		}
+		return ReasonUnknownHead
+	}
 	for i := range f.report.SetAside {
-		s := &f.report.SetAside[i]
-		if s.Position != f.position || s.Reason != ReasonHealedHead {
-			continue
-		}
-		f.report.Forks++
-		s.Reason = ReasonUnknownHead
-		if place, err := record.ParsePath(s.Path); err == nil && place.Kind.TakesAway() {
-			s.Reason = ReasonHeadNoted
-		}
-		if _, err := f.Exec(`UPDATE aside SET reason = ? WHERE position = ? AND path = ? AND reason = ?`, s.Reason, f.position, s.Path, ReasonHealedHead); err != nil {
-			return err
+		if s := &f.report.SetAside[i]; s.Position == f.position && s.Reason == ReasonHealedHead {
+			s.Reason = reason(s.Path)
 		}
 	}
-	return nil
+	var paths []string
+	err = f.each(`SELECT path FROM aside WHERE position = ? AND reason = ?`, func(r *sql.Rows) error {
+		var path string
+		defer func() { paths = append(paths, path) }()
+		return r.Scan(&path)
+	}, f.position, ReasonHealedHead)
+	for _, path := range paths {
+		if err == nil {
+			f.report.Forks++
+			_, err = f.Exec(`UPDATE aside SET reason = ? WHERE position = ? AND path = ? AND reason = ?`, reason(path), f.position, path, ReasonHealedHead)
+		}
+	}
+	return err
 }
 
 // ignoreRefusal drops an error that is a reason, and keeps a fault.
@@ -234,6 +244,9 @@ func ignoreRefusal(err error) error {
 func (f *fold) keyringWith(certs []certFile) (*record.Keyring, error) {
 	ring := f.keyring
 	for _, x := range certs {
+		if !f.named(x.fpr) {
+			continue // a stranger heals nothing
+		}
 		data, err := f.src.ReadBlob(x.file.Blob, record.MaxCertificateSize)
 		if err != nil {
 			if err := ignoreRefusal(err); err != nil {

@@ -43,7 +43,8 @@ CREATE TABLE IF NOT EXISTS requests (
 	position INTEGER NOT NULL, ord INTEGER NOT NULL,
 	state TEXT, quiet INTEGER, had INTEGER);
 CREATE TABLE IF NOT EXISTS proposals (
-	id BLOB PRIMARY KEY, body BLOB NOT NULL, forced INTEGER NOT NULL, since INTEGER NOT NULL);
+	id BLOB PRIMARY KEY, body BLOB NOT NULL, forced INTEGER NOT NULL, since INTEGER NOT NULL,
+	person TEXT NOT NULL, replaces TEXT NOT NULL, expires INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS aside (
 	n INTEGER PRIMARY KEY, commit_hash TEXT NOT NULL, position INTEGER NOT NULL,
 	path TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL);
@@ -174,10 +175,10 @@ func (x index) load() (state, error) {
 			return s, fmt.Errorf("position: %w", err)
 		}
 	}
-	if err := x.loadKeys(&s); err != nil {
+	if err := x.loadPolicies(&s); err != nil {
 		return s, err
 	}
-	if err := x.loadPolicies(&s); err != nil {
+	if err := x.loadKeys(&s); err != nil {
 		return s, err
 	}
 	if err := x.loadLocks(&s); err != nil {
@@ -201,34 +202,17 @@ func (s *state) setFloor(resource, by string, at time.Time) {
 	s.floors[resource][by] = at
 }
 
-func (x index) loadKeys(s *state) error {
-	var certs []*record.Certificate
-	err := x.each(`SELECT armor FROM certificates ORDER BY fingerprint`, func(r *sql.Rows) error {
-		var armor []byte
-		if err := r.Scan(&armor); err != nil {
-			return err
-		}
-		c, err := record.ParseCertificate(armor)
-		certs = append(certs, c)
-		return err
-	})
-	if err != nil {
+// loadKeys loads the certificates of all whom the policies name.
+func (x index) loadKeys(s *state) (err error) {
+	if s.keyring, err = record.NewKeyring(); err != nil {
 		return err
 	}
-	if s.keyring, err = record.NewKeyring(certs...); err != nil {
-		return err
-	}
-	return x.each(`SELECT fingerprint, position, at FROM voids`, func(r *sql.Rows) error {
-		var fpr record.Fingerprint
-		var v void
-		var at int64
-		if err := r.Scan(&fpr, &v.Position, &at); err != nil {
+	for _, p := range s.policies {
+		if s.keyring, err = x.takeUp(s.keyring, s.void, p.Policy); err != nil {
 			return err
 		}
-		v.At = time.Unix(at, 0).UTC()
-		s.void[fpr] = v
-		return nil
-	})
+	}
+	return nil
 }
 
 func (x index) loadPolicies(s *state) error {
@@ -367,7 +351,12 @@ func (x index) saveProposal(p approve.Proposal, forced int, since time.Time) err
 	if err != nil {
 		return err
 	}
-	_, err = x.Exec(`INSERT OR REPLACE INTO proposals VALUES (?, ?, ?, ?)`, idBytes(p.Policy.Record.ID), body, forced, since.Unix())
+	doc := p.Policy.Record
+	var expires int64
+	if doc.Expires != nil {
+		expires = doc.Expires.Unix()
+	}
+	_, err = x.Exec(`INSERT OR REPLACE INTO proposals VALUES (?, ?, ?, ?, ?, ?, ?)`, idBytes(doc.ID), body, forced, since.Unix(), doc.By, string(doc.Replaces), expires)
 	return err
 }
 

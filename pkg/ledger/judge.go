@@ -87,9 +87,35 @@ func (f *fold) verify(c candidate) (v record.Verified, err error) {
 		return v, refuse(ReasonNoSignature, "there is no signature beside it")
 	}
 	if w, ok := f.ahead[c.path]; ok && w.blob == c.blob && w.asc == c.asc && w.keyring == f.keyring {
-		return w.verified, w.err
+		v, err = w.verified, w.err
+	} else {
+		v, err = verify(f.src, f.keyring, c.blob, c.asc)
 	}
-	return verify(f.src, f.keyring, c.blob, c.asc)
+	switch {
+	case record.ReasonOf(err) != record.ReasonKeyUnknown:
+		return v, err
+	case f.policies.Latest() != nil:
+		return v, f.stranger(c.blob, c.asc, err)
+	}
+	// Before the first policy all are strangers.
+	return f.verifyFirst(c, err)
+}
+
+// verifyFirst verifies what may be the store's first policy.
+func (f *fold) verifyFirst(c candidate, unknown error) (v record.Verified, err error) {
+	sig, err := f.src.ReadBlob(c.asc, record.MaxSignatureSize)
+	if err != nil {
+		return v, err
+	}
+	issuer, _, err := record.InspectSignature(sig)
+	if err != nil {
+		return v, err
+	}
+	ring, err := f.claiming(issuer)
+	if err != nil || len(ring.Find(issuer)) == 0 {
+		return v, errors.Join(err, unless(err != nil, unknown))
+	}
+	return verify(f.src, ring, c.blob, c.asc)
 }
 
 // verify reads a record and its signature and checks the one by the other.
@@ -194,7 +220,9 @@ func (f *fold) first(v record.Verified, c candidate) error {
 		return &policy.Refusal{Code: policy.NotAdmin, Message: "it is not signed by one of its admins"}
 	}
 	f.identity = identity
-	f.policies = append(f.policies, policy.InForce{Policy: p, Position: f.position, Since: h.Created.Time})
+	if err := f.enforce(policy.InForce{Policy: p, Position: f.position, Since: h.Created.Time}); err != nil {
+		return err
+	}
 	proposal := approve.Proposal{Policy: placed(f, v, doc, 0), Digest: v.Digest()}
 	if err := f.saveProposal(proposal, f.position, h.Created.Time); err != nil {
 		return err
@@ -224,6 +252,9 @@ func (f *fold) propose(v record.Verified, headAt int) error {
 	case doc.Expires == nil || !doc.Expires.After(doc.Created.Time) || doc.Expires.Sub(doc.Created.Time) > MaxProposal:
 		return &policy.Refusal{Code: policy.PendingTooLong, Message: fmt.Sprintf("a proposal must expire within %s", record.Duration{Duration: MaxProposal})}
 	}
+	if err := f.roomToPropose(v.Head().By); err != nil {
+		return err
+	}
 	p, err := policy.Compile(doc, v.Digest())
 	if err != nil {
 		return err
@@ -241,7 +272,9 @@ func (f *fold) weigh(proposal approve.Proposal, compile func() (*policy.Policy, 
 	if err != nil {
 		return err
 	}
-	f.policies = append(f.policies, policy.InForce{Policy: p, Position: f.position, Since: d.At})
+	if err := f.enforce(policy.InForce{Policy: p, Position: f.position, Since: d.At}); err != nil {
+		return err
+	}
 	if err := f.forget(d.At); err != nil {
 		return err
 	}
@@ -269,7 +302,10 @@ func (f *fold) approvePolicy(v record.Verified, c candidate, headAt int) error {
 	if err != nil {
 		return err
 	}
-	if a.Request != c.place.Request || a.RequestDigest != proposal.Digest {
+	if a.Request != c.place.Request {
+		return &policy.Refusal{Code: policy.NoSuchRecord, Message: "it approves " + string(a.Request)}
+	}
+	if a.RequestDigest != proposal.Digest {
 		return &policy.Refusal{Code: policy.WrongDigest, Message: "it approves other bytes than those of policy version " + string(c.place.Request)}
 	}
 	for _, p := range f.policies {
@@ -281,13 +317,21 @@ func (f *fold) approvePolicy(v record.Verified, c candidate, headAt int) error {
 	if err := proposal.MayApprovePolicy(f.policies.Latest(), x); err != nil {
 		return err
 	}
+	if err := roomBeside(proposal.Approvals, v.Head().Kind, x.Key); err != nil {
+		return err
+	}
 	proposal.Approvals = append(proposal.Approvals, x)
+	// It compiled when it came, and compiling it may be long work: not for each
+	// approval again.
 	return f.weigh(proposal, func() (*policy.Policy, error) { return policy.Compile(proposal.Policy.Record, proposal.Digest) })
 }
 
 func (f *fold) request(v record.Verified, headAt int) error {
 	r, err := request.Decode(v)
 	if err != nil {
+		return err
+	}
+	if err := f.roomToAsk(r); err != nil {
 		return err
 	}
 	before, err := f.before(r)
@@ -302,6 +346,9 @@ func (f *fold) request(v record.Verified, headAt int) error {
 		return err
 	}
 	if err := f.prolongs(r); err != nil {
+		return err
+	}
+	if err := f.wait(r); err != nil {
 		return err
 	}
 	return f.keep(approve.Case{Request: placed(f, v, r, headAt), Digest: v.Digest(), Before: before, Void: f.voids(nil, v.Primary())})
@@ -363,7 +410,7 @@ func (f *fold) beside(v record.Verified, c candidate, headAt int) error {
 	}
 	switch v.Head().Kind {
 	case record.KindApproval:
-		err = add(f, v, headAt, &kase, &kase.Approvals, approve.DecodeApproval, func(x approve.Placed[approve.Approval]) error {
+		err = add(f, v, headAt, &kase.Approvals, approve.DecodeApproval, func(x approve.Placed[approve.Approval]) error {
 			if err := kase.Names(x.Record.Request, x.Record.RequestDigest); err != nil {
 				return err
 			}
@@ -377,31 +424,31 @@ func (f *fold) beside(v record.Verified, c candidate, headAt int) error {
 			err = f.act(kase.Request.Record.ID, acting)
 		}
 	case record.KindDenial:
-		err = add(f, v, headAt, &kase, &kase.Denials, approve.DecodeDenial, func(x approve.Placed[approve.Denial]) error {
+		err = add(f, v, headAt, &kase.Denials, approve.DecodeDenial, func(x approve.Placed[approve.Denial]) error {
 			return errors.Join(kase.Names(x.Record.Request, x.Record.RequestDigest), kase.MayDeny(p, who))
 		})
 	case record.KindWithdrawal:
-		err = add(f, v, headAt, &kase, &kase.Withdrawals, approve.DecodeWithdrawal, func(x approve.Placed[approve.Withdrawal]) error {
+		err = add(f, v, headAt, &kase.Withdrawals, approve.DecodeWithdrawal, func(x approve.Placed[approve.Withdrawal]) error {
 			return errors.Join(kase.Names(x.Record.Request, x.Record.RequestDigest), kase.MayWithdraw(by))
 		})
 	case record.KindCancellation:
-		err = add(f, v, headAt, &kase, &kase.Cancellations, revoke.DecodeCancellation, func(x approve.Placed[revoke.Cancellation]) error {
+		err = add(f, v, headAt, &kase.Cancellations, revoke.DecodeCancellation, func(x approve.Placed[revoke.Cancellation]) error {
 			return errors.Join(kase.Names(x.Record.Request, x.Record.RequestDigest), revoke.MayCancel(kase.Request.Record, by))
 		})
 	case record.KindRevocation:
-		err = add(f, v, headAt, &kase, &kase.Revocations, revoke.DecodeRevocation, func(x approve.Placed[revoke.Revocation]) error {
+		err = add(f, v, headAt, &kase.Revocations, revoke.DecodeRevocation, func(x approve.Placed[revoke.Revocation]) error {
 			return errors.Join(kase.Names(x.Record.Request, x.Record.RequestDigest), revoke.MayRevoke(p, kase.Request.Record, who))
 		})
 	case record.KindComment:
-		err = add(f, v, headAt, &kase, &kase.Comments, request.DecodeComment, func(x approve.Placed[request.Comment]) error {
+		err = add(f, v, headAt, &kase.Comments, request.DecodeComment, func(x approve.Placed[request.Comment]) error {
 			return kase.Names(x.Record.Request, x.Record.RequestDigest)
 		})
 	case record.KindAcknowledgement:
-		err = add(f, v, headAt, &kase, &kase.Acks, approve.DecodeAcknowledgement, func(x approve.Placed[approve.Acknowledgement]) error {
+		err = add(f, v, headAt, &kase.Acks, approve.DecodeAcknowledgement, func(x approve.Placed[approve.Acknowledgement]) error {
 			return errors.Join(kase.Names(x.Record.Request, x.Record.RequestDigest), kase.MayAcknowledge(f.policies, x))
 		})
 	case record.KindReceipt:
-		err = add(f, v, headAt, &kase, &kase.Receipts, receipt.Decode, func(x approve.Placed[receipt.Receipt]) error {
+		err = add(f, v, headAt, &kase.Receipts, receipt.Decode, func(x approve.Placed[receipt.Receipt]) error {
 			return f.mayReceipt(kase, x)
 		})
 	default:
@@ -413,6 +460,11 @@ func (f *fold) beside(v record.Verified, c candidate, headAt int) error {
 	kase.Void = f.voids(kase.Void, v.Primary())
 	if err := f.keep(kase); err != nil {
 		return err
+	}
+	if kase.Over() {
+		if err := f.over(kase.Request.Record.ID); err != nil {
+			return err
+		}
 	}
 	return f.inherit(kase, v.Head().Kind)
 }
@@ -426,7 +478,7 @@ func withActing(have map[record.ID]approve.Acts, id record.ID, acts approve.Acts
 }
 
 // add decodes a record, judges it, and appends it to its list in the case.
-func add[T any](f *fold, v record.Verified, headAt int, _ *approve.Case, list *[]approve.Placed[T],
+func add[T any](f *fold, v record.Verified, headAt int, list *[]approve.Placed[T],
 	decode func(record.Verified) (T, error), may func(approve.Placed[T]) error,
 ) error {
 	rec, err := decode(v)
@@ -435,6 +487,9 @@ func add[T any](f *fold, v record.Verified, headAt int, _ *approve.Case, list *[
 	}
 	x := placed(f, v, rec, headAt)
 	if err := may(x); err != nil {
+		return err
+	}
+	if err := roomBeside(*list, v.Head().Kind, x.Key); err != nil {
 		return err
 	}
 	*list = append(*list, x)
@@ -501,19 +556,13 @@ func (f *fold) certificate(file gitstore.File, fpr record.Fingerprint, sum strin
 		if reason == "" {
 			return err
 		}
-		return errors.Join(f.reject(file.Path, err), f.keepLoose(file.Path, file.Blob))
+		return f.reject(file.Path, err)
 	}
-	keyring, err := f.keyring.With(cert)
+	merged, err := f.merge(cert)
 	if reasonOf(err) != "" {
-		return errors.Join(f.reject(file.Path, err), f.keepLoose(file.Path, file.Blob))
+		return f.reject(file.Path, err)
 	}
 	if err != nil {
-		return err
-	}
-	f.setKeyring(keyring)
-	merged := f.keyring.Lookup(fpr)
-	if _, err := f.Exec(`INSERT INTO certificates VALUES (?, ?, ?) ON CONFLICT (fingerprint) DO UPDATE SET armor = excluded.armor`,
-		string(fpr), merged.Armor(), f.position); err != nil {
 		return err
 	}
 	if kind, at := merged.Revocation(); kind == record.RevokedHard {
@@ -524,16 +573,39 @@ func (f *fold) certificate(file gitstore.File, fpr record.Fingerprint, sum strin
 	return f.hold(file.Path, file.Blob)
 }
 
+// merge adds a certificate to what is known of its key, and gives all that.
+func (f *fold) merge(cert *record.Certificate) (*record.Certificate, error) {
+	fpr := cert.Fingerprint()
+	if f.named(fpr) {
+		ring, err := f.keyring.With(cert)
+		if err != nil {
+			return nil, err
+		}
+		f.setKeyring(ring)
+		cert = ring.Lookup(fpr)
+	} else if have, err := f.index.certificate(fpr); err != nil {
+		return nil, err
+	} else if have != nil {
+		if cert, _, err = have.Merge(cert); err != nil {
+			return nil, err
+		}
+	}
+	return cert, f.saveCertificate(cert, f.position)
+}
+
 // voidKey notes that a key was revoked as compromised, here and in every open
 // request that it signed for.
 func (f *fold) voidKey(fpr record.Fingerprint, at time.Time) error {
 	if _, ok := f.void[fpr]; ok {
 		return nil
 	}
-	f.void[fpr] = void{Position: f.position, At: at.UTC()}
-	if _, err := f.Exec(`INSERT INTO voids VALUES (?, ?, ?)`, string(fpr), f.position, at.Unix()); err != nil {
+	if _, err := f.Exec(`INSERT OR IGNORE INTO voids VALUES (?, ?, ?)`, string(fpr), f.position, at.Unix()); err != nil {
 		return err
 	}
+	if !f.named(fpr) {
+		return nil // it has signed nothing that counts
+	}
+	f.void[fpr] = void{Position: f.position, At: at.UTC()}
 	signed, err := f.rows(`WHERE r.key = ? AND r.kind IN (?, ?, ?, ?) ORDER BY r.position, r.ord`, fpr.Bytes(),
 		string(record.KindRequest), string(record.KindApproval), string(record.KindPolicy), string(record.KindAcknowledgement))
 	if err != nil {

@@ -117,7 +117,7 @@ func (l *Ledger) form() error {
 	if tables > 0 {
 		return fmt.Errorf("it is of version %d, and this jit makes version %d", version, Version)
 	}
-	_, err := l.db.Exec(schema + healSchema + standingSchema + sightSchema + indices + fmt.Sprintf(`PRAGMA user_version = %d`, Version))
+	_, err := l.db.Exec(schema + strangerSchema + healSchema + standingSchema + sightSchema + waitingSchema + indices + fmt.Sprintf(`PRAGMA user_version = %d`, Version))
 	return err
 }
 
@@ -142,7 +142,8 @@ func (l *Ledger) Policies() policy.History { return l.policies }
 // Policy gives the policy in force, or nil before the first.
 func (l *Ledger) Policy() *policy.Policy { return l.policies.Latest() }
 
-// Keyring gives all certificates of the store.
+// Keyring gives the certificates of those whom a policy in force names, or named.
+// Any other is given by Certificate.
 func (l *Ledger) Keyring() *record.Keyring { return l.keyring }
 
 // Reload reads the state again that another process may have moved on. It costs
@@ -172,10 +173,15 @@ type Source interface {
 // Report says what one fold brought.
 type Report struct {
 	Commits, Records int
-	SetAside         []SetAside
+	// SetAside is what has no effect: of many, the first MaxReported. Aside is how
+	// many there are.
+	SetAside []SetAside
+	Aside    int
 	// Forks counts the records by people in good standing whose head is not on
 	// this history: evidence that somebody was shown another one.
 	Forks int
+	// Heals are the commits that heal the history, by somebody who may.
+	Heals []gitstore.Hash
 }
 
 // SetAside is something in the history that has no effect.
@@ -204,11 +210,10 @@ func (l *Ledger) Fold(ctx context.Context, src Source, to gitstore.Hash) (Report
 			return l.foldBulk(ctx, src, to, n)
 		}
 	}
-	tx, err := l.begin(ctx)
+	tx, f, err := l.folding(ctx, src)
 	if err != nil {
 		return Report{}, err
 	}
-	f := &fold{ctx: ctx, src: src, index: index{prepare(tx)}, state: l.state.clone()}
 	// They are missing where the fold of a long history was stopped.
 	if _, err := tx.Exec(indices); err != nil {
 		return Report{}, errors.Join(damage(err), tx.Rollback())
@@ -221,6 +226,26 @@ func (l *Ledger) Fold(ctx context.Context, src Source, to gitstore.Hash) (Report
 	}
 	l.state = f.state
 	return f.report, nil
+}
+
+// Preview is Fold without its effect: it says what Fold would report, and the ledger
+// stays as it is. A long history takes longer than by Fold.
+func (l *Ledger) Preview(ctx context.Context, src Source, to gitstore.Hash) (Report, error) {
+	tx, f, err := l.folding(ctx, src)
+	if err != nil {
+		return Report{}, err
+	}
+	err = f.run(to, oneByOne)
+	return f.report, errors.Join(damage(err), tx.Rollback())
+}
+
+// folding begins a fold commit by commit.
+func (l *Ledger) folding(ctx context.Context, src Source) (*sql.Tx, *fold, error) {
+	tx, err := l.begin(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return tx, &fold{ctx: ctx, src: src, index: index{prepare(tx)}, state: l.state.clone()}, nil
 }
 
 func (l *Ledger) begin(ctx context.Context) (*sql.Tx, error) {

@@ -43,13 +43,17 @@ func (l *Ledger) Agreed(lock record.ID) (names []string, of int) {
 }
 
 // MayLock judges a lock, were it signed now.
-func (l *Ledger) MayLock(x revoke.Lock) error { return l.mayLock(l.Policy(), x) }
+func (l *Ledger) MayLock(x revoke.Lock) error { return l.mayLock(index{l.db}, l.Policy(), x) }
 
-func (s *state) mayLock(p *policy.Policy, x revoke.Lock) error {
+func (s *state) mayLock(in index, p *policy.Policy, x revoke.Lock) error {
+	cert, err := in.certificate(x.Key)
+	if err != nil {
+		return err
+	}
 	// Whoever dates back does not let an admin seem able whose key has expired.
 	at := later(x.Created.Time, s.floor(p, p.Resources()...))
 	return s.locks.MayLock(p, x, revoke.Keys{
-		Known:       func(k record.Fingerprint) bool { return s.keyring.Lookup(k) != nil },
+		Known:       func(record.Fingerprint) bool { return cert != nil },
 		Signs:       func(k record.Fingerprint) bool { c := s.keyring.Lookup(k); return c != nil && c.CanSign(at) == nil },
 		Compromised: s.compromised,
 	})
@@ -114,7 +118,7 @@ func (f *fold) lock(v record.Verified) error {
 		return err
 	}
 	p := f.policies.Latest()
-	if err := f.mayLock(p, x); err != nil {
+	if err := f.mayLock(f.index, p, x); err != nil {
 		return err
 	}
 	held := revoke.Held{ID: x.ID, Position: f.position, Order: f.order, At: x.Created.Time, By: x.By, Reason: x.Reason, Person: x.Person, Key: x.Key, Signed: v.Primary()}

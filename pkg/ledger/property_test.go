@@ -169,6 +169,7 @@ func (s *stand) portions(src ledger.Source, times []time.Time) (*ledger.Ledger, 
 		s.must(err)
 		total.Commits, total.Records, total.Forks = total.Commits+report.Commits, total.Records+report.Records, total.Forks+report.Forks
 		total.SetAside = append(total.SetAside, report.SetAside...)
+		total.Aside += report.Aside
 		s.did = append(s.did, fmt.Sprint(i+1))
 		if s.seldom(100) {
 			now := times[s.below(len(times))]

@@ -397,44 +397,44 @@ func (l *Ledger) Blobs(id record.ID) (data, signature gitstore.Hash, err error) 
 }
 
 // SetAside gives everything in the history that has no effect, in its order.
-func (l *Ledger) SetAside() ([]SetAside, error) {
-	var all []SetAside
-	err := index{l.db}.each(`SELECT commit_hash, position, path, reason, detail FROM aside ORDER BY n`, func(r *sql.Rows) error {
+func (l *Ledger) SetAside() ([]SetAside, error) { return l.aside(`ORDER BY n`) }
+
+// NewestAside gives the newest MaxReported of what has no effect, newest first.
+func (l *Ledger) NewestAside() ([]SetAside, error) {
+	return l.aside(`ORDER BY n DESC LIMIT ?`, MaxReported)
+}
+
+// AsideAfter gives what has no effect after a position, in its order: the first
+// MaxReported, and how many there are.
+func (l *Ledger) AsideAfter(position int) (first []SetAside, all int, err error) {
+	if first, err = l.aside(`WHERE position > ? ORDER BY n LIMIT ?`, position, MaxReported); err != nil {
+		return nil, 0, err
+	}
+	err = l.db.QueryRow(`SELECT count(*) FROM aside WHERE position > ?`, position).Scan(&all)
+	return first, all, err
+}
+
+// AsideNaming gives what has no effect and has a text in its path, of much the first
+// MaxReported.
+func (l *Ledger) AsideNaming(text string) ([]SetAside, error) {
+	return l.aside(`WHERE instr(path, ?) > 0 ORDER BY n LIMIT ?`, text, MaxReported)
+}
+
+// Fork gives the first evidence that somebody was shown another history; nil for none.
+func (l *Ledger) Fork() (*SetAside, error) {
+	all, err := l.aside(`WHERE reason IN (?, ?) ORDER BY n LIMIT 1`, ReasonUnknownHead, ReasonHeadNoted)
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	return &all[0], nil
+}
+
+func (l *Ledger) aside(where string, args ...any) (all []SetAside, err error) {
+	err = index{l.db}.each(`SELECT commit_hash, position, path, reason, detail FROM aside `+where, func(r *sql.Rows) error {
 		var s SetAside
 		defer func() { all = append(all, s) }()
 		return r.Scan(&s.Commit, &s.Position, &s.Path, &s.Reason, &s.Detail)
-	})
-	return all, err
-}
-
-// Enrolment is a certificate in the store that belongs to nobody in the policy
-// in force.
-type Enrolment struct {
-	Fingerprint record.Fingerprint
-	UserIDs     []string
-	Position    int
-}
-
-// Enrolments gives the certificates that wait to be admitted, newest first.
-func (l *Ledger) Enrolments() ([]Enrolment, error) {
-	var all []Enrolment
-	p := l.policies.Latest()
-	err := index{l.db}.each(`SELECT fingerprint, position FROM certificates ORDER BY position DESC, fingerprint`, func(r *sql.Rows) error {
-		var e Enrolment
-		if err := r.Scan(&e.Fingerprint, &e.Position); err != nil {
-			return err
-		}
-		if p != nil {
-			if _, known := p.OwnerOf(e.Fingerprint); known {
-				return nil
-			}
-		}
-		if c := l.keyring.Lookup(e.Fingerprint); c != nil {
-			e.UserIDs = c.UserIDs()
-		}
-		all = append(all, e)
-		return nil
-	})
+	}, args...)
 	return all, err
 }
 
@@ -491,8 +491,12 @@ func (l *Ledger) Export() ([]byte, error) {
 	if err := bodies(&all.Delegations, `SELECT body FROM delegations ORDER BY id`, plain); err != nil {
 		return nil, err
 	}
-	for _, c := range l.keyring.All() {
-		all.Certificates = append(all.Certificates, string(c.Armor()))
+	if err := (index{l.db}).each(`SELECT armor FROM certificates ORDER BY fingerprint`, func(r *sql.Rows) error {
+		var armor string
+		defer func() { all.Certificates = append(all.Certificates, armor) }()
+		return r.Scan(&armor)
+	}); err != nil {
+		return nil, err
 	}
 	return json.MarshalIndent(all, "", "  ")
 }

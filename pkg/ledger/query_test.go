@@ -34,10 +34,13 @@ func TestNothingIsRememberedTooEarly(t *testing.T) {
 	for _, first := range []time.Duration{0, 30 * time.Minute, 2 * time.Hour} {
 		w := newWorld(t)
 		r, d := w.asked()
-		later := w.approval(r, d, "carol", func(a *approve.Approval) { w.now = noon.Add(90 * time.Minute); a.Created = record.At(w.now) })
+		later := w.approval(r, d, "carol", func(a *approve.Approval) {
+			w.now = noon.Add(90 * time.Minute)
+			a.ID, a.Created = w.id(), record.At(w.now)
+		})
 		w.now = noon
 		w.counted(w.push(later...), 1)
-		ahead := revocation(w, r, d, "erin", func(x *revoke.Revocation) { w.now = noon.Add(time.Hour); x.Created = record.At(w.now) })
+		ahead := revocation(w, r, d, "erin", func(x *revoke.Revocation) { w.now = noon.Add(time.Hour); x.ID, x.Created = w.id(), record.At(w.now) })
 		w.now = noon
 		w.counted(w.push(ahead...), 1)
 		for _, at := range []time.Duration{first, 45 * time.Minute, 3 * time.Hour, 70 * time.Minute} {
@@ -86,7 +89,10 @@ func TestClockSetBack(t *testing.T) {
 func TestClockSetBackBeforeAnApproval(t *testing.T) {
 	w := newWorld(t)
 	r, d := w.asked()
-	approved := w.approval(r, d, "carol", func(a *approve.Approval) { w.now = noon.Add(30 * time.Minute); a.Created = record.At(w.now) })
+	approved := w.approval(r, d, "carol", func(a *approve.Approval) {
+		w.now = noon.Add(30 * time.Minute)
+		a.ID, a.Created = w.id(), record.At(w.now)
+	})
 	w.now = noon
 	w.counted(w.push(approved...), 1)
 	w.push(w.revoked("carol", record.RevokedHard))

@@ -223,17 +223,17 @@ func (r *reference) policyVersion(c *counted) (reason string) {
 	if !r.inForce().IsAdmin(c.Head().By) {
 		return string(policy.NotAdmin)
 	}
-	if reason := decodePolicy(c); reason != "" {
-		return reason
+	doc, err := record.Decode[policy.Document](c.Verified, record.KindPolicy)
+	if err != nil {
+		return why(err)
 	}
-	doc := c.policy.Document()
 	if doc.Replaces != r.inForce().Digest() {
 		return string(policy.NotReplacing)
 	}
 	if doc.Expires == nil || !doc.Expires.After(doc.Created.Time) || doc.Expires.After(doc.Created.AddDate(0, 0, 30)) {
 		return string(policy.PendingTooLong)
 	}
-	return ""
+	return decodePolicy(c)
 }
 
 func (r *reference) policyApproval(c *counted) (reason string) {
@@ -249,7 +249,9 @@ func (r *reference) policyApproval(c *counted) (reason string) {
 	doc, now := version.policy.Document(), r.inForce()
 	wasInForce := slices.ContainsFunc(r.succession(), func(v policy.InForce) bool { return v.ID() == c.Request })
 	switch {
-	case a.Request != c.Request || a.RequestDigest != version.Digest():
+	case a.Request != c.Request:
+		return string(policy.NoSuchRecord)
+	case a.RequestDigest != version.Digest():
 		return string(policy.WrongDigest)
 	case wasInForce:
 		return string(policy.AlreadyInForce)

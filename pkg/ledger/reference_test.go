@@ -102,7 +102,7 @@ func (r *reference) files(before, after map[string]leaf) (files []lookedAt) {
 		}
 	}
 	for path, was := range before {
-		if _, there := after[path]; !there && was.mode == regular && !unfit(path) {
+		if _, there := after[path]; !there && was.mode == regular && !unfit(path) && r.holder(path) != "" {
 			r.setAside(path, string(gitstore.Deleted))
 		}
 	}

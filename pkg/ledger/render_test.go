@@ -1,6 +1,7 @@
 package ledger_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -31,6 +32,27 @@ func renderAside(all []ledger.SetAside) (lines []string) {
 	}
 	slices.Sort(lines)
 	return lines
+}
+
+// ringOf gives all certificates of the store, those of strangers too.
+func ringOf(l *ledger.Ledger) (*record.Keyring, error) {
+	text, err := l.Export()
+	if err != nil {
+		return nil, err
+	}
+	var all struct{ Certificates []string }
+	if err := json.Unmarshal(text, &all); err != nil {
+		return nil, err
+	}
+	var certs []*record.Certificate
+	for _, armor := range all.Certificates {
+		c, err := record.ParseCertificate([]byte(armor))
+		if err != nil {
+			return nil, err
+		}
+		certs = append(certs, c)
+	}
+	return record.NewKeyring(certs...)
 }
 
 func renderRing(ring *record.Keyring) (lines []string) {
@@ -146,7 +168,11 @@ func render(l *ledger.Ledger, times []time.Time) (lines []string, err error) {
 		return nil, err
 	}
 	lines = append(lines, renderAside(aside)...)
-	lines = append(lines, renderRing(l.Keyring())...)
+	ring, err := ringOf(l)
+	if err != nil {
+		return nil, err
+	}
+	lines = append(lines, renderRing(ring)...)
 	sights, err := l.Sights()
 	if err != nil {
 		return nil, err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/jitaccess/jit/pkg/gitstore"
 )
@@ -25,12 +24,7 @@ func (l *Ledger) Try(ctx context.Context, before, files []NewFile) error {
 		return err
 	}
 	src := memory{}
-	next := gitstore.Commit{Hash: "next", Parent: l.head}
-	for i, file := range slices.Concat(before, files) {
-		blob := gitstore.Hash(fmt.Sprintf("next-%d", i))
-		src[blob] = file.Data
-		next.Inserted = append(next.Inserted, gitstore.File{Path: file.Path, Blob: blob, Size: int64(len(file.Data))})
-	}
+	next := src.commit(0, l.head, before, files)
 	f := &fold{ctx: ctx, src: src, index: index{prepare(tx)}, state: l.state.clone(), refusals: map[string]error{}}
 	err = f.one(next)
 	for _, file := range files {

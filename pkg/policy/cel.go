@@ -210,7 +210,7 @@ var bracketMacro = cel.GlobalMacro(operators.Index, 2, func(f cel.MacroExprFacto
 
 // maxConditionWork bounds the conditions of a policy together: their characters, and
 // more for each call and each set of inputs. Those that are written alike, over the
-// same inputs, count once. At the limit they take about a second to check; a thousand
+// same inputs, count once. At the limit they take about a second to compile; a thousand
 // rules with a condition of 70 characters each take half of it.
 const (
 	maxConditionWork = 200_000
@@ -248,7 +248,7 @@ func (c *compiler) compile(expr string, inputs map[string]Input) (_ cel.Program,
 	// fault of the library must cost them their proposal, and nobody else a run.
 	defer func() {
 		if r := recover(); r != nil {
-			err = &expressionError{message: readable(fmt.Sprintf("the expression could not be checked: %v", r))}
+			err = &expressionError{message: fmt.Sprintf("the expression could not be checked: %v", r)}
 		}
 	}()
 	kind := inputsKind(inputs)
@@ -286,7 +286,7 @@ func (c *compiler) compile(expr string, inputs map[string]Input) (_ cel.Program,
 	}
 	p, err := e.Program(checked, programOptions(patterns)...)
 	if err != nil {
-		return nil, &expressionError{message: readable(err.Error())}
+		return nil, &expressionError{message: err.Error()}
 	}
 	c.programs[key] = p
 	return p, nil
@@ -317,7 +317,7 @@ var typeNames = strings.NewReplacer("google.protobuf.Duration", "duration", "goo
 func issueError(issues *cel.Issues) error {
 	var found []string
 	for _, e := range issues.Errors() {
-		found = append(found, fmt.Sprintf("%d:%d: %s", e.Location.Line(), e.Location.Column()+1, typeNames.Replace(readable(e.Message))))
+		found = append(found, fmt.Sprintf("%d:%d: %s", e.Location.Line(), e.Location.Column()+1, typeNames.Replace(e.Message)))
 	}
 	if len(found) > 3 {
 		found = append(found[:3], fmt.Sprintf("and %d more", len(found)-3))

@@ -146,7 +146,7 @@ func TestWorkOfAPolicy(t *testing.T) {
 		"a pattern for each of a thousand rules": {rules(1000, func(i int, r *Rule) {
 			r.Requires = Requires{Reason: fmt.Sprintf("[A-Z][a-z ]+ %d (for|because of) .+", i), Ticket: fmt.Sprintf("OPS-%d-[0-9]{1,6}", i)}
 		}), ""},
-		"the same large pattern everywhere": {rules(5000, func(_ int, r *Rule) { r.Requires = Requires{Reason: ".{1000}.{1000}", Ticket: ".{1000}.{1000}"} }), ""},
+		"the same large pattern everywhere": {rules(1000, func(_ int, r *Rule) { r.Requires = Requires{Reason: ".{1000}.{1000}", Ticket: ".{1000}.{1000}"} }), ""},
 		"large patterns": {rules(300, func(i int, r *Rule) {
 			r.Requires = Requires{Reason: fmt.Sprintf(".{1000}.{1000}%d", i), Ticket: fmt.Sprintf(".{1000}.{1000}x%d", i)}
 		}), "patterns of the policy are too much"},
@@ -163,11 +163,11 @@ func TestWorkOfAPolicy(t *testing.T) {
 			r.Requires.Reason = "(?sU-m)(?si-U:[" + strings.Repeat("B-\U0010FFFF", 70) + "])"
 		}), "patterns of the policy are too much"},
 		"a span that ignores case": {rules(1, func(_ int, r *Rule) { r.Requires.Reason = "(?i)[a-z\u00e0-\u00ff]+" }), ""},
-		"a condition for each of a thousand rules": {rules(1000, func(i int, r *Rule) {
-			r.Conditions = []Condition{{Expr: fmt.Sprintf(`request.duration <= duration("%dm") || "dba" in requester.groups`, i+1), Message: "m"}}
-		}), ""},
-		"conditions": {rules(3000, func(i int, r *Rule) {
-			r.Conditions = []Condition{{Expr: fmt.Sprintf(`request.duration <= duration("%dm") || "dba" in requester.groups`, i+1), Message: "m"}}
+		"conditions": {rules(250, func(i int, r *Rule) {
+			r.Conditions = []Condition{{Expr: fmt.Sprint(strings.Repeat(" ", 900), i, " == 1"), Message: "m"}}
+		}), "conditions of the policy are too much"},
+		"conditions of many calls": {rules(600, func(i int, r *Rule) {
+			r.Conditions = []Condition{{Expr: strings.Repeat("(", 20) + fmt.Sprint(i) + strings.Repeat(")", 20) + " == 1", Message: "m"}}
 		}), "conditions of the policy are too much"},
 		"conditions over other inputs": {rules(2000, func(i int, r *Rule) {
 			r.Requires.Inputs = map[string]Input{fmt.Sprintf("x%d", i): {Type: InputNumber}}
@@ -270,27 +270,17 @@ func worstBodies() map[string]*Body {
 	return bodies
 }
 
-// TestWorstBodies shows that what is measured can be used, so that it is the worst of
-// what is not refused.
-func TestWorstBodies(t *testing.T) {
-	for name, b := range worstBodies() {
-		if problems := Check(b); len(problems) > 0 {
-			t.Errorf("%s: %v", name, problems[:min(2, len(problems))])
-		}
-	}
-}
-
 // BenchmarkCompileWorst reads, checks and compiles policies at the limits, and one of a
 // large company.
 func BenchmarkCompileWorst(b *testing.B) {
 	bodies := worstBodies()
 	bodies["company"] = bigBody(1000, 10000)
 	for name, body := range bodies {
-		data, err := record.Encode(*body)
-		if err != nil {
-			b.Fatal(name, err)
-		}
 		b.Run(strings.ReplaceAll(name, " ", "-"), func(b *testing.B) {
+			data, err := record.Encode(*body)
+			if err != nil {
+				b.Fatal(err)
+			}
 			b.SetBytes(int64(len(data)))
 			for b.Loop() {
 				var read Body

@@ -73,15 +73,15 @@ func Compile(doc Document, digest record.Digest) (*Policy, error) {
 // ordered, and an empty list or map means what none means, since either may come of
 // writing the other.
 func digestOf(v any) record.Digest {
-	data, err := json.Marshal(withoutEmpty(reflect.ValueOf(v)))
+	data, err := json.Marshal(plain(reflect.ValueOf(v)))
 	if err != nil {
 		panic(fmt.Sprintf("policy: %T cannot be digested: %v", v, err)) // plain data only
 	}
 	return record.Sum(data)
 }
 
-// withoutEmpty gives the same value in maps and lists, without what is empty in it.
-func withoutEmpty(v reflect.Value) any {
+// plain gives the same value in maps and lists, none of them nil.
+func plain(v reflect.Value) any {
 	if _, ok := v.Interface().(json.Marshaler); ok {
 		return v.Interface() // a time
 	}
@@ -90,29 +90,23 @@ func withoutEmpty(v reflect.Value) any {
 		if v.IsNil() {
 			return nil
 		}
-		return withoutEmpty(v.Elem())
+		return plain(v.Elem())
 	case reflect.Struct:
 		m := make(map[string]any, v.NumField())
 		for f, x := range v.Fields() {
-			switch x.Kind() {
-			case reflect.Slice, reflect.Map:
-				if x.Len() == 0 {
-					continue
-				}
-			}
-			m[f.Name] = withoutEmpty(x)
+			m[f.Name] = plain(x)
 		}
 		return m
 	case reflect.Map:
 		m := make(map[string]any, v.Len())
 		for name, x := range v.Seq2() {
-			m[name.String()] = withoutEmpty(x)
+			m[name.String()] = plain(x)
 		}
 		return m
 	case reflect.Slice:
 		list := make([]any, v.Len())
 		for i := range list {
-			list[i] = withoutEmpty(v.Index(i))
+			list[i] = plain(v.Index(i))
 		}
 		return list
 	}
@@ -166,16 +160,17 @@ func (p *Policy) Resource(name string) (Resource, bool) {
 	return r, ok
 }
 
-// Role gives a role of a resource, or a refusal that names what comes nearest.
+// Role gives a role of a resource, or a refusal that names what comes nearest. Names are
+// ASCII: letters that only look like one are shown by their numbers.
 func (p *Policy) Role(resource, role string) (Role, error) {
 	res, ok := p.doc.Resources[resource]
 	if !ok {
-		return Role{}, &Refusal{Code: UnknownResource, Message: fmt.Sprintf("there is no resource %q", resource),
+		return Role{}, &Refusal{Code: UnknownResource, Message: fmt.Sprintf("there is no resource %+q", resource),
 			Hint: nearest(resource, p.Resources())}
 	}
 	r, ok := res.Roles[role]
 	if !ok {
-		return Role{}, &Refusal{Code: UnknownRole, Message: fmt.Sprintf("resource %q has no role %q", resource, role),
+		return Role{}, &Refusal{Code: UnknownRole, Message: fmt.Sprintf("resource %+q has no role %+q", resource, role),
 			Hint: nearest(role, slices.Sorted(maps.Keys(res.Roles)))}
 	}
 	return r, nil
@@ -211,8 +206,12 @@ func (p *Policy) Meaning(person, resource, role string) (Meaning, error) {
 }
 
 func (p *Policy) unknownPerson(name string) error {
-	return &Refusal{Code: UnknownPerson, Message: fmt.Sprintf("%q is not one of the people in the policy", name),
-		Hint: "run: jit enroll, and ask an admin to run: jit admit " + name}
+	asked := name
+	if !nameForm.MatchString(name) { // no name that only looks like one is told on
+		asked = "NAME"
+	}
+	return &Refusal{Code: UnknownPerson, Message: fmt.Sprintf("%+q is not one of the people in the policy", name),
+		Hint: "run: jit enroll, and ask an admin to run: jit admit " + asked}
 }
 
 // Match is the rule that decides about a role for a person.

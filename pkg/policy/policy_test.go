@@ -216,6 +216,24 @@ func TestMatch(t *testing.T) {
 	}
 }
 
+// TestNamesThatLookAlike wants that a name with letters that only look like ASCII is
+// told with their numbers, and never in words that one could type again.
+func TestNamesThatLookAlike(t *testing.T) {
+	p := compile(t)
+	for name, err := range map[string]error{
+		"resource": second(p.Role("orders-db\u0430", "read")),
+		"role":     second(p.Role("orders-db", "re\u0430d")),
+		"person":   second(p.Match("\u0430lice", "orders-db", "read", day)),
+	} {
+		var r *Refusal
+		if !errors.As(err, &r) || !strings.Contains(r.Message, `\u0430`) || strings.Contains(r.Message+r.Hint, "\u0430") {
+			t.Errorf("%s: %v, with the hint %q; the letter that is not ASCII is not marked", name, err, r.Hint)
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
 func TestMeaning(t *testing.T) {
 	p := compile(t)
 	m, err := p.Meaning("alice", "orders-db", "read")

@@ -36,11 +36,13 @@ const (
 	ExtendsAlready   Code = "extends-already"
 	ExtendsTooOften  Code = "extends-too-often"
 	PastUnknown      Code = "past-unknown"
-	InputMissing     Code = "input-missing"
-	InputUnknown     Code = "input-unknown"
-	InputBad         Code = "input-bad"
-	ConditionFailed  Code = "condition-failed"
-	ConditionError   Code = "condition-error" // a condition that could not be judged
+	// What somebody has left in the store, whatever the rules say.
+	TooManyWaiting  Code = "too-many-waiting"
+	InputMissing    Code = "input-missing"
+	InputUnknown    Code = "input-unknown"
+	InputBad        Code = "input-bad"
+	ConditionFailed Code = "condition-failed"
+	ConditionError  Code = "condition-error" // a condition that could not be judged
 
 	// What a decision may be refused for.
 	OwnRequest   Code = "own-request"
@@ -81,11 +83,15 @@ const (
 	DelegationEnded   Code = "delegation-ended"
 	AlreadyDelegated  Code = "already-delegated"
 
+	TooManyRecords     Code = "too-many-records"
+	TooManyDelegations Code = "too-many-delegations"
+
 	// What a policy version may be refused for.
-	BadPolicy      Code = "bad-policy"
-	NotAdmin       Code = "not-admin"
-	NotReplacing   Code = "not-replacing"
-	AlreadyInForce Code = "already-in-force"
+	BadPolicy        Code = "bad-policy"
+	TooManyProposals Code = "too-many-proposals"
+	NotAdmin         Code = "not-admin"
+	NotReplacing     Code = "not-replacing"
+	AlreadyInForce   Code = "already-in-force"
 )
 
 // Refusal is why the policy or the standing of a request refuses something.

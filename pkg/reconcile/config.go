@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/jitaccess/jit/pkg/gitstore"
@@ -104,7 +105,7 @@ func (e *ConfigError) Unwrap() error { return e.Err }
 
 // LoadConfig reads a reconciler's configuration. It is strict as records are;
 // relative paths are relative to the file's folder. A file that others may
-// write is refused, and so is one that others may read when it holds a secret:
+// write, or that belongs to others, is refused, and so is one that others may read when it holds a secret:
 // a setting that one of the drivers calls secret or whose name says so, or a
 // password in an address. Settings are judged by the driver, when its target is
 // reached: a mistake in one does not keep the others from their work. Errors
@@ -113,9 +114,12 @@ func LoadConfig(path string, drivers map[string]target.Kind) (Config, error) {
 	refuse := func(err error, hint, format string, args ...any) (Config, error) {
 		return Config{}, &ConfigError{Path: path, Detail: fmt.Sprintf(format, args...), Hint: hint, Err: err}
 	}
-	data, mode, err := readConfig(path)
+	data, mode, owned, err := readConfig(path)
 	if err != nil {
 		return refuse(err, "", "cannot be read")
+	}
+	if !owned {
+		return refuse(nil, fmt.Sprintf("chown root %q", path), "it belongs to somebody else than root and whom jit runs as")
 	}
 	if mode&0o022 != 0 {
 		return refuse(nil, fmt.Sprintf("chmod 600 %q", path), "others may change it (mode %04o)", mode)
@@ -152,22 +156,23 @@ func LoadConfig(path string, drivers map[string]target.Kind) (Config, error) {
 	return c, nil
 }
 
-// readConfig reads the file and its permissions through one handle.
-func readConfig(path string) ([]byte, os.FileMode, error) {
-	f, err := os.Open(path)
+// readConfig reads the file, its permissions and whether it is [ours] through one
+// handle. What is no file is not waited for.
+func readConfig(path string) (data []byte, mode os.FileMode, owned bool, err error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, false, err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, false, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, 0, errors.New("it is not a regular file")
+		return nil, 0, false, errors.New("it is not a regular file")
 	}
-	data, err := io.ReadAll(io.LimitReader(f, record.MaxSize+1))
-	return data, info.Mode().Perm(), err
+	data, err = io.ReadAll(io.LimitReader(f, record.MaxSize+1))
+	return data, info.Mode().Perm(), ours(info), err
 }
 
 func within(folder, path string) string {

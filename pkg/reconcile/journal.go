@@ -41,6 +41,9 @@ type sealed struct {
 	Event json.RawMessage `json:"event"`
 }
 
+// journalName is the file in the state folder.
+const journalName = "journal.jsonl"
+
 // maxLineBytes bounds a line: a prepared receipt is at most 64 KiB, and grows
 // by a third in base 64.
 const maxLineBytes = 1 << 20

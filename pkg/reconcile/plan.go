@@ -52,7 +52,7 @@ type situation struct {
 	known  map[record.ID]ledger.Entry
 	// synced says that the ledger is what the store says now. Only then does
 	// the absence of a request mean something, and only then is anything
-	// opened.
+	// opened, but for what is in brought.
 	synced  bool
 	journal []*kept
 	// answered is the time of the newest evidence that the store is the true one, leases
@@ -60,6 +60,9 @@ type situation struct {
 	answered time.Time
 	leases   map[string]lease
 	traces   map[string]trace
+	// brought are the emergencies that were carried in, and may open though synced is
+	// not so.
+	brought map[record.ID]bool
 	// unproven is why answered and traces are not known, or nil.
 	unproven error
 	// lost says that the journal did not tell all when it was read.
@@ -91,12 +94,11 @@ func plan(s situation) []task {
 			tasks = append(tasks, task{wish: k.wish, action: End, cause: cause, standing: k.standing})
 		}
 	}
-	if !s.synced {
-		return tasks
-	}
 	for _, w := range order {
 		k := have[w.Grant.ID]
 		switch {
+		case !s.synced && !s.brought[w.Request]:
+			// What the store would say now is not known.
 		case k == nil || k.stage == untouched:
 			tasks = s.opening(tasks, task{wish: w, action: Open, refused: late[w.Grant.ID]})
 		case k.suspended():

@@ -76,6 +76,8 @@ type Result struct {
 	// that a run would try to heal.
 	Healed    *replica.Healed
 	WouldHeal bool
+	// Carried says, a line each, which records were carried in by hand.
+	Carried []string
 	// Problems are what kept the run from a part of its work, besides failures
 	// of targets and the store.
 	Problems []error
@@ -173,6 +175,7 @@ var steps = []step{
 	(*run).endOverdue,
 	(*run).readKey,
 	(*run).sync,
+	(*run).carry,
 	(*run).change,
 	(*run).writeReceipts,
 	(*run).openTraced,
@@ -225,6 +228,7 @@ func (r *run) lock(context.Context) error {
 		r.problem(fmt.Errorf("the state folder: %w", err))
 		return nil
 	}
+	r.checkState()
 	l := flock.New(filepath.Join(r.o.Config.State, "run.lock"))
 	locked, err := l.TryLock()
 	switch {
@@ -239,7 +243,7 @@ func (r *run) lock(context.Context) error {
 }
 
 func (r *run) readJournal(context.Context) error {
-	j, fresh, damage := openJournal(filepath.Join(r.o.Config.State, "journal.jsonl"), r.o.DryRun)
+	j, fresh, damage := openJournal(filepath.Join(r.o.Config.State, journalName), r.o.DryRun)
 	r.journal, r.fresh, r.damaged = j, fresh, len(damage) > 0
 	r.lost = r.fresh || r.damaged
 	r.cleanup = append(r.cleanup, j.close)
@@ -371,12 +375,12 @@ func (r *run) change(ctx context.Context) error {
 	return nil
 }
 
-// checkStanding opens nothing for a reconciler whose receipts would not count. Where the
-// store was not read nothing opens anyway.
-func (r *run) checkStanding() {
+// checkStanding opens nothing for a reconciler whose receipts would not count. Where
+// nothing could open anyway it is not told.
+func (r *run) checkStanding(mayOpen bool) {
 	name := r.o.Config.Name
 	refuse := func(err error) {
-		if r.synced {
+		if mayOpen {
 			r.closeOpenings(err)
 		}
 	}

@@ -23,6 +23,9 @@ func (r *run) situation() (s situation, err error) {
 	if s.active, err = r.book.Requests(ledger.Filter{Open: true, States: []approve.State{approve.Active}}, s.now); err != nil {
 		return s, err
 	}
+	if s.brought, err = r.brought(s.active); err != nil {
+		return s, err
+	}
 	if s.traces, s.unproven = r.traces(journal); s.unproven == nil {
 		s.answered, s.unproven = r.evidence(s.now)
 	}
@@ -59,15 +62,14 @@ func (r *run) surveyed(ctx context.Context) (situation, []task, error) {
 // planned gives what is to be done, as far as it may be.
 func (r *run) planned(s situation) []task {
 	r.active = s.active
-	r.checkStanding()
-	switch {
-	case s.unproven != nil:
+	r.checkStanding(r.synced || len(s.brought) > 0)
+	if s.unproven != nil {
 		r.closeOpenings(fmt.Errorf("the evidence in the ledger cannot be read: %w", s.unproven))
-	case r.synced || r.lost:
+	} else {
 		r.renew(&s)
 	}
 	tasks := plan(s)
-	if !r.synced || r.closed != nil {
+	if r.closed != nil {
 		tasks = endings(tasks)
 	}
 	return tasks

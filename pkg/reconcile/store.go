@@ -37,6 +37,9 @@ type book interface {
 	Has(id record.ID) (bool, error)
 	// Position gives where a record of the ledger stands; 0 for none.
 	Position(id record.ID) (int, error)
+	// Ahead makes what is asked of the ledger from now on be answered as if what waits
+	// to be sent, and people have signed, had come.
+	Ahead(ctx context.Context) error
 	// Standing says why nothing counts that the reconciler signs with a key of its own;
 	// nil where it does.
 	Standing(name string, key record.Fingerprint, now time.Time) error
@@ -80,7 +83,43 @@ func known(b book, journal []*kept, now time.Time) (map[record.ID]ledger.Entry, 
 }
 
 // replicaBook is the real book.
-type replicaBook struct{ *replica.Replica }
+type replicaBook struct {
+	*replica.Replica
+	// ahead is the ledger with what waits to be sent, and done removes it; nil where
+	// nothing waits that people have signed.
+	ahead *ledger.Ledger
+	done  func() error
+}
+
+// view is the ledger that is asked where things stand.
+func (b *replicaBook) view() *ledger.Ledger {
+	if b.ahead != nil {
+		return b.ahead
+	}
+	return b.Ledger()
+}
+
+func (b *replicaBook) Ahead(ctx context.Context) error {
+	if err := b.back(); err != nil {
+		return err
+	}
+	ahead, done, err := b.Replica.Ahead(ctx)
+	if err == nil {
+		b.ahead, b.done = ahead, done
+	}
+	return err
+}
+
+// back goes back to the ledger as it is.
+func (b *replicaBook) back() (err error) {
+	if b.done != nil {
+		err = b.done()
+	}
+	b.ahead, b.done = nil, nil
+	return err
+}
+
+func (b *replicaBook) Close() error { return errors.Join(b.back(), b.Replica.Close()) }
 
 // openReplica opens the copy of the store in the state folder. It is isolated:
 // git reads no configuration of the machine or the user, and sees nothing of
@@ -97,35 +136,35 @@ func openReplica(ctx context.Context, c Config, now func() time.Time, log *slog.
 	if err != nil {
 		return nil, err
 	}
-	return replicaBook{r}, nil
+	return &replicaBook{Replica: r}, nil
 }
 
-func (b replicaBook) Sync(ctx context.Context, h *replica.Healer) (replica.Report, error) {
+func (b *replicaBook) Sync(ctx context.Context, h *replica.Healer) (replica.Report, error) {
 	if h == nil {
 		return b.Replica.Sync(ctx)
 	}
 	return b.SyncAndHeal(ctx, *h)
 }
 
-func (b replicaBook) Policy() *policy.Policy { return b.Ledger().Policy() }
+func (b *replicaBook) Policy() *policy.Policy { return b.view().Policy() }
 
-func (b replicaBook) Digest() record.Digest { return b.Ledger().Digest() }
+func (b *replicaBook) Digest() record.Digest { return b.Ledger().Digest() }
 
-func (b replicaBook) Requests(f ledger.Filter, now time.Time) ([]ledger.Entry, error) {
-	return b.Ledger().Requests(f, now)
+func (b *replicaBook) Requests(f ledger.Filter, now time.Time) ([]ledger.Entry, error) {
+	return b.view().Requests(f, now)
 }
 
-func (b replicaBook) Cases(fn func(approve.Case) error) error { return b.Ledger().Cases(fn) }
+func (b *replicaBook) Cases(fn func(approve.Case) error) error { return b.view().Cases(fn) }
 
-func (b replicaBook) Decide(c approve.Case, now time.Time) ledger.Entry {
-	return b.Ledger().Decide(c, now)
+func (b *replicaBook) Decide(c approve.Case, now time.Time) ledger.Entry {
+	return b.view().Decide(c, now)
 }
 
-func (b replicaBook) Request(id record.ID, now time.Time) (ledger.Entry, error) {
-	return b.Ledger().Request(id, now)
+func (b *replicaBook) Request(id record.ID, now time.Time) (ledger.Entry, error) {
+	return b.view().Request(id, now)
 }
 
-func (b replicaBook) Has(id record.ID) (bool, error) {
+func (b *replicaBook) Has(id record.ID) (bool, error) {
 	_, _, err := b.Ledger().Blobs(id)
 	if errors.Is(err, ledger.ErrNotFound) {
 		return false, nil
@@ -133,7 +172,7 @@ func (b replicaBook) Has(id record.ID) (bool, error) {
 	return err == nil, err
 }
 
-func (b replicaBook) Position(id record.ID) (int, error) {
+func (b *replicaBook) Position(id record.ID) (int, error) {
 	found, err := b.Ledger().Lookup(string(id))
 	if err != nil || len(found) == 0 {
 		return 0, err
@@ -141,26 +180,26 @@ func (b replicaBook) Position(id record.ID) (int, error) {
 	return found[0].Position, nil
 }
 
-func (b replicaBook) Standing(name string, key record.Fingerprint, now time.Time) error {
-	if err := b.Ledger().Refuse(name, key); err != nil {
+func (b *replicaBook) Standing(name string, key record.Fingerprint, now time.Time) error {
+	if err := b.view().Refuse(name, key); err != nil {
 		return err
 	}
-	cert := b.Ledger().Keyring().Lookup(key)
+	cert := b.view().Keyring().Lookup(key)
 	if cert == nil {
 		return fmt.Errorf("the store has no certificate of key %s", key)
 	}
 	return cert.CanSign(now)
 }
 
-func (b replicaBook) Sights() ([]ledger.Sight, error) { return b.Ledger().Sights() }
+func (b *replicaBook) Sights() ([]ledger.Sight, error) { return b.Ledger().Sights() }
 
-func (b replicaBook) Seen(by record.Fingerprint) (int, error) { return b.Ledger().Seen(by) }
+func (b *replicaBook) Seen(by record.Fingerprint) (int, error) { return b.Ledger().Seen(by) }
 
-func (b replicaBook) Evidence(key record.Fingerprint, from, to time.Time) (ledger.Evidence, error) {
-	return b.Ledger().Evidence(key, from, to)
+func (b *replicaBook) Evidence(key record.Fingerprint, from, to time.Time) (ledger.Evidence, error) {
+	return b.view().Evidence(key, from, to)
 }
 
-func (b replicaBook) Head(kind record.Kind, by string, now time.Time) (record.Head, error) {
+func (b *replicaBook) Head(kind record.Kind, by string, now time.Time) (record.Head, error) {
 	h, err := b.NewHead(kind, by, now)
 	if err == nil && h.Head == "" {
 		err = errors.New("nothing of the store is known yet")
@@ -168,12 +207,12 @@ func (b replicaBook) Head(kind record.Kind, by string, now time.Time) (record.He
 	return h, err
 }
 
-func (b replicaBook) Prepare(ctx context.Context, signer record.Signer, rec any, created time.Time, beside record.ID) (outgoing, error) {
+func (b *replicaBook) Prepare(ctx context.Context, signer record.Signer, rec any, created time.Time, beside record.ID) (outgoing, error) {
 	out, err := b.Replica.Prepare(ctx, signer, rec, created, beside, false)
 	return outgoing{ID: out.Head.ID, Path: out.Path, Data: out.Data, Signature: out.Signature}, err
 }
 
-func (b replicaBook) Submit(ctx context.Context, subject string, trailers [][2]string, out []outgoing) (waiting, err error) {
+func (b *replicaBook) Submit(ctx context.Context, subject string, trailers [][2]string, out []outgoing) (waiting, err error) {
 	all := make([]replica.Outgoing, 0, len(out))
 	for _, o := range out {
 		head, err := record.DecodeHead(o.Data)

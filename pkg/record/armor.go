@@ -15,7 +15,8 @@ const (
 
 // dearmor reads exactly one armour block of the given kind: no headers,
 // nothing before it, nothing after it but one line feed, lines of base 64 all
-// of one length but the last, and the optional checksum right. Other readers
+// of one length but the last, and the checksum right, which only a certificate may
+// leave out. Other readers
 // allow more around a block; what they pass over could mislead a person.
 func dearmor(data []byte, kind string) ([]byte, error) {
 	text := strings.TrimSuffix(string(data), "\n")
@@ -40,6 +41,10 @@ func dearmor(data []byte, kind string) ([]byte, error) {
 	}
 	if len(body) == 0 {
 		return nil, errors.New("it is empty")
+	}
+	// gpg is not always content without; a certificate is written anew for the store.
+	if sum == nil && kind == armorSignature {
+		return nil, errors.New("it has no checksum")
 	}
 	const longest = 76 // RFC 9580, section 6.2
 	width := len(body[0])

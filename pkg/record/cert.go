@@ -70,10 +70,12 @@ type subkey struct {
 type selfSig struct {
 	// id is the signed part: whatever differs outside of it, it is the same
 	// statement.
-	id      string
-	body    []byte
-	sig     *packet.Signature
-	strong  bool // no SHA-1 in it or in its back-signature
+	id   string
+	body []byte
+	sig  *packet.Signature
+	// strong: by a hash that gpg takes, as is its back-signature, without an end of
+	// its own and not made before the key. Another one gives nothing; it may take away.
+	strong  bool
 	created time.Time
 }
 
@@ -138,6 +140,15 @@ func (c *Certificate) SigningKeys(at time.Time) []Fingerprint {
 	return keys
 }
 
+// Subkeys gives the fingerprints of the subkeys, usable or not, sorted.
+func (c *Certificate) Subkeys() []Fingerprint {
+	var keys []Fingerprint
+	for _, s := range c.subkeys {
+		keys = append(keys, s.fpr)
+	}
+	return keys
+}
+
 // CanSign reports why no key of the certificate may sign at the time at, or
 // nil when one may.
 func (c *Certificate) CanSign(at time.Time) error {
@@ -175,7 +186,7 @@ func (c *Certificate) usable(k *keyState, at time.Time) error {
 		case o.weak != "":
 			return refuse(ReasonKeyWeak, "key %s is too weak: %s", o.fpr, o.weak)
 		case o.sha1:
-			return refuse(ReasonKeySHA1, "key %s is bound by SHA-1 signatures only", o.fpr)
+			return refuse(ReasonKeySHA1, "key %s is bound only by self-signatures that give nothing: with SHA-1 or another weak hash function, with an end of their own, or older than the key", o.fpr)
 		case !o.bound:
 			return refuse(ReasonKeyRevoked, "key %s has no user id that is not revoked", o.fpr)
 		case at.Before(o.pub.CreationTime):
@@ -313,11 +324,13 @@ func earliestRevocations(sigs []selfSig) []selfSig {
 	return kept
 }
 
-// lifetime gives the seconds that a self-signature gives the key, with no end
-// as the longest.
+// endless is the lifetime of a key without end, in seconds: longer than all others.
+const endless = 1 << 32
+
+// lifetime gives the seconds that a self-signature gives the key.
 func lifetime(s *packet.Signature) uint64 {
 	if s.KeyLifetimeSecs == nil || *s.KeyLifetimeSecs == 0 {
-		return 1 << 32
+		return endless
 	}
 	return uint64(*s.KeyLifetimeSecs)
 }
@@ -331,15 +344,13 @@ func revocationKind(s *packet.Signature) RevocationKind {
 
 // current gives the newest strong self-signature of the user id, or nil when
 // there is none or a revocation is as new.
-func (u *userID) current() *selfSig { return newestStanding(u.certs, u.revocations) }
-
-func newestStanding(certs, revocations []selfSig) *selfSig {
-	for i := range certs {
-		s := &certs[i]
+func (u *userID) current() *selfSig {
+	for i := range u.certs {
+		s := &u.certs[i]
 		if !s.strong {
 			continue
 		}
-		for _, r := range revocations {
+		for _, r := range u.revocations {
 			if !r.created.Before(s.created) {
 				return nil
 			}
@@ -349,52 +360,90 @@ func newestStanding(certs, revocations []selfSig) *selfSig {
 	return nil
 }
 
-// primaryState gathers what the certificate says of its primary key. The
-// newest self-signature that has key flags speaks for the key, be it over a
-// user id or over the key itself.
+// primaryState gathers what the certificate says of its primary key: by the newest
+// signatures over the key itself, and by the newest over its user ids. gpg lets the
+// former go first, others the latter; here each only takes away from the other.
 func (c *Certificate) primaryState() keyState {
 	k := keyState{fpr: c.fpr, pub: c.pub, weak: weakness(c.pub)}
-	var says *selfSig
-	consider := func(s *selfSig) {
-		if s == nil || !s.strong {
-			return
+	var strong, all []*selfSig
+	some := false
+	for i := range c.users {
+		u := &c.users[i]
+		some = some || slices.ContainsFunc(u.certs, func(s selfSig) bool { return s.strong })
+		if u.current() == nil {
+			continue
 		}
 		k.bound = true
-		if !s.sig.FlagsValid {
-			return
-		}
-		if says == nil || s.created.After(says.created) ||
-			s.created.Equal(says.created) && lifetime(s.sig) < lifetime(says.sig) {
-			says = s
-		}
+		strong = append(strong, latest(u.certs, true)...)
+		all = append(all, latest(u.certs, false)...)
 	}
-	strong, weak := false, false
-	for i := range c.direct {
-		consider(&c.direct[i])
-		strong, weak = strong || c.direct[i].strong, weak || !c.direct[i].strong
-	}
-	for i := range c.users {
-		consider(c.users[i].current())
-		for _, s := range c.users[i].certs {
-			strong, weak = strong || s.strong, weak || !s.strong
-		}
-	}
-	k.sha1 = weak && !strong
-	if says != nil {
-		k.signs, k.expires = says.sig.FlagSign, expiry(c.pub, says.sig)
-	}
+	k.sha1 = !some && slices.ContainsFunc(c.users, func(u userID) bool { return len(u.certs) > 0 })
+	k.hear(
+		words{strong, all},
+		words{latest(c.direct, true), latest(c.direct, false)},
+	)
 	k.revoke(c.revocations)
 	return k
 }
 
 func (s *subkey) state() keyState {
-	k := keyState{fpr: s.fpr, pub: s.pub, weak: weakness(s.pub), sha1: true}
-	if says := newestStanding(s.bindings, nil); says != nil {
-		k.bound, k.sha1 = true, false
-		k.signs, k.expires = says.sig.FlagSign, expiry(s.pub, says.sig)
-	}
+	k := keyState{fpr: s.fpr, pub: s.pub, weak: weakness(s.pub)}
+	strong := latest(s.bindings, true)
+	k.bound, k.sha1 = len(strong) > 0, len(strong) == 0
+	k.hear(words{strong, latest(s.bindings, false)})
 	k.revoke(s.revocations)
 	return k
+}
+
+// latest gives the newest self-signatures, several where they are of one second; of
+// strong ones only, where that is asked.
+func latest(sigs []selfSig, strong bool) []*selfSig {
+	var found []*selfSig
+	for i := range sigs { // the newest come first
+		s := &sigs[i]
+		if strong && !s.strong {
+			continue
+		}
+		if len(found) > 0 && !found[0].created.Equal(s.created) {
+			break
+		}
+		found = append(found, s)
+	}
+	return found
+}
+
+// words are what self-signatures of one sort say of a key: the strong ones give, and
+// all of them, a weak one too, take away.
+type words struct{ strong, all []*selfSig }
+
+// hear takes in what is said of the key. It is for signing where somebody says so and
+// nobody who speaks as late as he denies it; its end is the earliest.
+func (k *keyState) hear(sorts ...words) {
+	said, denied := false, false
+	for _, w := range sorts {
+		for i, list := range [][]*selfSig{w.strong, w.all} {
+			var flags, end time.Time // when the newest was made that says this
+			for _, s := range list {
+				if s.sig.FlagsValid && s.created.After(flags) {
+					flags = s.created
+				}
+				if lifetime(s.sig) < endless && s.created.After(end) {
+					end = s.created
+				}
+			}
+			for _, s := range list {
+				if s.sig.FlagsValid && s.created.Equal(flags) {
+					said, denied = said || i == 0 && s.sig.FlagSign, denied || !s.sig.FlagSign
+				}
+				if lifetime(s.sig) < endless && s.created.Equal(end) {
+					if e := expiry(k.pub, s.sig); k.expires.IsZero() || e.Before(k.expires) {
+						k.expires = e
+					}
+				}
+			}
+		}
+	}
+	k.signs = said && !denied
 }
 
 func (k *keyState) revoke(revocations []selfSig) {
@@ -406,9 +455,6 @@ func (k *keyState) revoke(revocations []selfSig) {
 }
 
 func expiry(pub *packet.PublicKey, s *packet.Signature) time.Time {
-	if s.KeyLifetimeSecs == nil || *s.KeyLifetimeSecs == 0 {
-		return time.Time{}
-	}
 	return pub.CreationTime.Add(time.Duration(*s.KeyLifetimeSecs) * time.Second).UTC()
 }
 
@@ -427,11 +473,9 @@ func weakness(pub *packet.PublicKey) string {
 			return fmt.Sprintf("RSA with %d bits, fewer than %d", bits, minRSA)
 		}
 		return ""
-	case packet.PubKeyAlgoEd25519, packet.PubKeyAlgoEd448:
-		return ""
 	case packet.PubKeyAlgoECDSA, packet.PubKeyAlgoEdDSA:
 		switch curve, _ := pub.Curve(); curve {
-		case packet.CurveNistP256, packet.CurveNistP384, packet.CurveNistP521, packet.Curve25519, packet.Curve448,
+		case packet.CurveNistP256, packet.CurveNistP384, packet.CurveNistP521, packet.Curve25519,
 			packet.CurveBrainpoolP256, packet.CurveBrainpoolP384, packet.CurveBrainpoolP512:
 			return ""
 		}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/sha1" //nolint:gosec // the fingerprint of version 4 is defined by it
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -79,8 +78,8 @@ func parseCertificate(raw []byte) (*Certificate, error) {
 // readKey parses a public key or subkey packet and computes its fingerprint
 // from the packet's own bytes.
 func readKey(p rawPacket) (*packet.PublicKey, Fingerprint, error) {
-	if len(p.body) == 0 || p.body[0] != 4 && p.body[0] != 6 {
-		return nil, "", refuse(ReasonCertVersion, "the key is of another version than 4 and 6")
+	if len(p.body) == 0 || p.body[0] != 4 {
+		return nil, "", refuse(ReasonCertVersion, "the key is of another version than 4, which gpg reads")
 	}
 	parsed, err := p.parse()
 	if err != nil {
@@ -91,18 +90,10 @@ func readKey(p rawPacket) (*packet.PublicKey, Fingerprint, error) {
 		return nil, "", refuse(ReasonCertPackets, "the key does not parse")
 	}
 	// RFC 9580, section 5.5.4.
-	var sum []byte
-	if p.body[0] == 4 {
-		h := sha1.New() //nolint:gosec // as above
-		h.Write([]byte{0x99, byte(len(p.body) >> 8), byte(len(p.body))})
-		h.Write(p.body)
-		sum = h.Sum(nil)
-	} else {
-		h := sha256.New()
-		h.Write(binary.BigEndian.AppendUint32([]byte{0x9b}, uint32(len(p.body))))
-		h.Write(p.body)
-		sum = h.Sum(nil)
-	}
+	h := sha1.New() //nolint:gosec // as above
+	h.Write([]byte{0x99, byte(len(p.body) >> 8), byte(len(p.body))})
+	h.Write(p.body)
+	sum := h.Sum(nil)
 	if !bytes.Equal(sum, pub.Fingerprint) {
 		return nil, "", refuse(ReasonCertPackets, "the key is not written in its canonical form")
 	}
@@ -231,15 +222,18 @@ func (r *certReader) signature(p rawPacket) error {
 		return nil //nolint:nilerr // what cannot be parsed is noise, not a fault
 	}
 	sig, ok := parsed.(*packet.Signature)
-	if !ok || sig.SigLifetimeSecs != nil || hasCriticalNotation(sig) {
+	if !ok || hasCriticalNotation(sig) {
 		return nil
 	}
-	s := selfSig{id: string(raw.head), body: body, sig: sig, created: sig.CreationTime.UTC(), strong: strongHash(sig.Hash)}
+	s := selfSig{id: string(raw.head), body: body, sig: sig, created: sig.CreationTime.UTC(), strong: strong(sig, r.c.pub)}
 	if e := sig.EmbeddedSignature; e != nil {
-		if e.SigLifetimeSecs != nil || e.EmbeddedSignature != nil {
+		if e.EmbeddedSignature != nil {
 			return nil
 		}
-		s.strong = s.strong && strongHash(e.Hash)
+		s.strong = s.strong && (r.subkey == nil || strong(e, r.subkey.pub))
+	}
+	if r.subkey != nil {
+		s.strong = s.strong && !s.created.Before(r.subkey.pub.CreationTime)
 	}
 	r.take(raw.kind, s)
 	return nil
@@ -258,7 +252,7 @@ func (r *certReader) own(raw rawSignature) bool {
 			}
 			named = true
 		case subIssuer:
-			if r.c.pub.Version != 4 || !bytes.Equal(sub.body, fpr[12:]) {
+			if !bytes.Equal(sub.body, fpr[12:]) {
 				return false
 			}
 			named = true
@@ -271,7 +265,7 @@ func (r *certReader) own(raw rawSignature) bool {
 // no more than it needs: whoever carries a signature could change that part.
 func canonicalSignature(raw rawSignature, fpr Fingerprint) []byte {
 	var area []byte
-	if raw.version == 4 && !slices.ContainsFunc(raw.hashed, func(s subpacket) bool { return s.kind == subIssuer }) {
+	if !slices.ContainsFunc(raw.hashed, func(s subpacket) bool { return s.kind == subIssuer }) {
 		area = append([]byte{9, subIssuer}, fpr.Bytes()[12:]...)
 	}
 	for _, s := range raw.unhashed {
@@ -282,12 +276,7 @@ func canonicalSignature(raw rawSignature, fpr Fingerprint) []byte {
 			break
 		}
 	}
-	body := bytes.Clone(raw.head)
-	if raw.version == 6 {
-		body = binary.BigEndian.AppendUint32(body, uint32(len(area)))
-	} else {
-		body = binary.BigEndian.AppendUint16(body, uint16(len(area)))
-	}
+	body := binary.BigEndian.AppendUint16(bytes.Clone(raw.head), uint16(len(area)))
 	return append(append(body, area...), raw.tail...)
 }
 
@@ -295,12 +284,31 @@ func hasCriticalNotation(s *packet.Signature) bool {
 	return slices.ContainsFunc(s.Notations, func(n *packet.Notation) bool { return n.IsCritical })
 }
 
-func strongHash(h crypto.Hash) bool {
-	switch h {
-	case crypto.SHA256, crypto.SHA384, crypto.SHA512, crypto.SHA3_256, crypto.SHA3_512:
+// strong reports whether a signature by the key pub may give something.
+func strong(s *packet.Signature, pub *packet.PublicKey) bool {
+	switch s.Hash {
+	case crypto.SHA256, crypto.SHA384, crypto.SHA512:
+	default:
+		return false
+	}
+	return longEnough(s.Hash, pub) && s.SigLifetimeSecs == nil && !s.CreationTime.Before(pub.CreationTime)
+}
+
+// longEnough reports whether gpg takes a signature with this hash by pub: over an
+// elliptic curve it may not be shorter than the curve's order, but for P-521, which
+// is longer than every hash.
+func longEnough(h crypto.Hash, pub *packet.PublicKey) bool {
+	if pub.PubKeyAlgo != packet.PubKeyAlgoECDSA {
 		return true
 	}
-	return false
+	order := 256
+	switch curve, _ := pub.Curve(); curve {
+	case packet.CurveNistP384, packet.CurveBrainpoolP384:
+		order = 384
+	case packet.CurveNistP521, packet.CurveBrainpoolP512:
+		order = 512
+	}
+	return 8*h.Size() >= order
 }
 
 // write gives the canonical armour.

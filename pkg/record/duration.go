@@ -58,10 +58,12 @@ func ParseDuration(s string) (Duration, error) {
 		if next == len(durationUnits) {
 			return bad("has an unknown, repeated or misplaced unit")
 		}
-		total += time.Duration(n) * durationUnits[next].size
-		if total > MaxDuration {
+		// Compared before it is multiplied: the product may not fit, and then mean
+		// another duration than what is read.
+		if time.Duration(n) > (MaxDuration-total)/durationUnits[next].size {
 			return bad("is longer than ten years")
 		}
+		total += time.Duration(n) * durationUnits[next].size
 		next++
 		rest = rest[digits+1:]
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
@@ -27,15 +28,15 @@ type fileSigner struct {
 	mu      sync.Mutex // go-crypto's private keys make no promise to many goroutines
 }
 
-// OpenKeyFile opens an armoured OpenPGP secret key. The file must be regular
-// and closed to its group and to others. passphrase is called when the key is
+// OpenKeyFile opens an armoured OpenPGP secret key. The file must be regular,
+// belong to root or to whom jit runs as, and be closed to its group and to others. passphrase is called when the key is
 // encrypted; it may be nil when it is known not to be. It signs by the clock now; a
 // key that could not sign then is refused with a [SignError].
 func OpenKeyFile(path string, passphrase func() ([]byte, error), now func() time.Time) (Signer, error) {
 	fail := func(err error, hint, format string, args ...any) (Signer, error) {
 		return nil, &SignError{Problem: SignFile, Detail: fmt.Sprintf(format, args...), Hint: hint, Err: err}
 	}
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return fail(err, "", "open the key file")
 	}
@@ -48,6 +49,9 @@ func OpenKeyFile(path string, passphrase func() ([]byte, error), now func() time
 		return fail(nil, "", "key file %q is not a regular file", path)
 	case info.Mode().Perm()&0o077 != 0:
 		return fail(nil, fmt.Sprintf("chmod 600 %q", path), "key file %q can be read by others (mode %04o)", path, info.Mode().Perm())
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); !ok || st.Uid != 0 && int(st.Uid) != os.Geteuid() {
+		return fail(nil, "use a key that nobody else can have written", "key file %q belongs to somebody else", path)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, MaxCertificateSize+1))
 	if err != nil {
@@ -186,13 +190,9 @@ func (s *fileSigner) Sign(ctx context.Context, data []byte) ([]byte, error) {
 }
 
 func newSignature(key *packet.PrivateKey, kind packet.SignatureType, now time.Time) *packet.Signature {
-	sig := &packet.Signature{
-		Version: key.Version, SigType: kind, PubKeyAlgo: key.PubKeyAlgo, Hash: crypto.SHA512, CreationTime: now,
+	return &packet.Signature{
+		Version: key.Version, SigType: kind, PubKeyAlgo: key.PubKeyAlgo, Hash: crypto.SHA512, CreationTime: now, IssuerKeyId: &key.KeyId,
 	}
-	if key.Version == 4 {
-		sig.IssuerKeyId = &key.KeyId
-	}
-	return sig
 }
 
 // GeneratedKey is a new secret key.

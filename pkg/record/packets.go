@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"math/bits"
 
@@ -153,8 +152,8 @@ type rawSignature struct {
 	head, tail []byte
 }
 
-// splitSignature splits the body of a signature packet of version 4 or 6, and
-// makes sure that nothing follows its last field.
+// splitSignature splits the body of a signature packet of version 4, and makes
+// sure that nothing follows its last field.
 func splitSignature(b []byte) (s rawSignature, err error) {
 	truncated := errors.New("the signature is cut short")
 	whole := b
@@ -163,20 +162,13 @@ func splitSignature(b []byte) (s rawSignature, err error) {
 	}
 	s.version, s.kind, s.algorithm, s.hash = b[0], b[1], b[2], b[3]
 	b = b[4:]
-	wide := 2
-	if s.version == 6 {
-		wide = 4
-	}
 	area := func() ([]subpacket, error) {
-		if len(b) < wide {
+		if len(b) < 2 {
 			return nil, truncated
 		}
-		n := uint64(binary.BigEndian.Uint16(b))
-		if wide == 4 {
-			n = uint64(binary.BigEndian.Uint32(b))
-		}
-		b = b[wide:]
-		if n > uint64(len(b)) {
+		n := int(binary.BigEndian.Uint16(b))
+		b = b[2:]
+		if n > len(b) {
 			return nil, truncated
 		}
 		all, err := subpackets(b[:n])
@@ -195,22 +187,12 @@ func splitSignature(b []byte) (s rawSignature, err error) {
 		return s, truncated
 	}
 	b = b[2:] // the first two octets of the hash
-	if s.version == 6 {
-		if len(b) < 1 || len(b) < 1+int(b[0]) {
-			return s, truncated
-		}
-		b = b[1+int(b[0]):]
-	}
 	integers := 0
 	switch packet.PublicKeyAlgorithm(s.algorithm) {
 	case packet.PubKeyAlgoRSA, packet.PubKeyAlgoRSASignOnly:
 		integers = 1
 	case packet.PubKeyAlgoDSA, packet.PubKeyAlgoECDSA, packet.PubKeyAlgoEdDSA:
 		integers = 2
-	case packet.PubKeyAlgoEd25519:
-		return s, exactly(b, 64)
-	case packet.PubKeyAlgoEd448:
-		return s, exactly(b, 114)
 	default:
 		return s, nil
 	}
@@ -230,18 +212,11 @@ func splitSignature(b []byte) (s rawSignature, err error) {
 		}
 		b = b[2+n:]
 	}
-	return s, exactly(b, 0)
+	if len(b) > 0 {
+		return s, errTrailing
+	}
+	return s, nil
 }
 
 // errTrailing says that a signature holds more than its fields.
 var errTrailing = errors.New("there are bytes after the signature's last field")
-
-func exactly(b []byte, n int) error {
-	switch {
-	case len(b) < n:
-		return fmt.Errorf("the signature is %d bytes short", n-len(b))
-	case len(b) > n:
-		return errTrailing
-	}
-	return nil
-}

@@ -43,8 +43,8 @@ const (
 	ReasonSigExtra    Reason = "sig-extra"    // an embedded signature, or bytes after the last field
 	ReasonSigPackets  Reason = "sig-packets"  // not exactly one well-framed signature packet
 	ReasonSigType     Reason = "sig-type"     // not a signature over binary data
-	ReasonSigHash     Reason = "sig-hash"     // weaker than SHA-256
-	ReasonSigVersion  Reason = "sig-version"  // neither version 4 nor 6
+	ReasonSigHash     Reason = "sig-hash"     // weaker than SHA-256, shorter than the key's curve, or unknown to gpg
+	ReasonSigVersion  Reason = "sig-version"  // not version 4
 	ReasonSigIssuer   Reason = "sig-issuer"   // no full issuer fingerprint in the signed part
 	ReasonSigExpires  Reason = "sig-expires"  // carries an end of its own
 	ReasonSigTime     Reason = "sig-time"     // no time, or further than a minute from created
@@ -61,7 +61,7 @@ const (
 	ReasonKeyCompromised Reason = "key-compromised"
 	ReasonKeyNotSigning  Reason = "key-not-signing"
 	ReasonKeyWeak        Reason = "key-weak"
-	ReasonKeySHA1        Reason = "key-sha1" // bound by SHA-1 self-signatures only
+	ReasonKeySHA1        Reason = "key-sha1" // bound only by self-signatures with SHA-1 or another unfit hash
 )
 
 // Why a certificate is not taken.
@@ -70,7 +70,7 @@ const (
 	ReasonCertArmor    Reason = "cert-armor"
 	ReasonCertPackets  Reason = "cert-packets" // broken framing, a secret key, or not exactly one primary key
 	ReasonCertLimits   Reason = "cert-limits"  // more packets than a person's certificate has
-	ReasonCertVersion  Reason = "cert-version" // a key neither of version 4 nor 6
+	ReasonCertVersion  Reason = "cert-version" // a key not of version 4
 	ReasonCertSelfSig  Reason = "cert-selfsig" // nothing in it is signed by its own key
 	ReasonCertOther    Reason = "cert-other"   // two certificates of different keys cannot be merged
 )

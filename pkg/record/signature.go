@@ -7,8 +7,7 @@ import (
 
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
-	// The hash functions that a signature may use; SHA-3 is registered by
-	// go-crypto itself.
+	// The hash functions that a signature may use.
 	_ "crypto/sha256"
 	_ "crypto/sha512"
 )
@@ -27,15 +26,14 @@ const (
 
 // Signature subpackets (RFC 9580, section 5.2.3.7).
 const (
-	subCreated      = 2
-	subExpires      = 3
-	subIssuer       = 16
-	subNotation     = 20
-	subPolicyURI    = 26
-	subSignerUserID = 28
-	subEmbedded     = 32
-	subFingerprint  = 33
-	subRecipient    = 35
+	subCreated     = 2
+	subExpires     = 3
+	subIssuer      = 16
+	subNotation    = 20
+	subPolicyURI   = 26
+	subEmbedded    = 32
+	subFingerprint = 33
+	subRecipient   = 35
 )
 
 // dataSignature is a detached signature that has passed every check which
@@ -58,9 +56,11 @@ func InspectSignature(sig []byte) (issuer Fingerprint, created time.Time, err er
 }
 
 // parseSignature holds sig to the one form that jit signs in: one armour
-// block with one packet, a signature of version 4 or 6 over binary data with
-// SHA-256 or better, which names its key by its full fingerprint in the signed
-// part and has no end of its own.
+// block with one packet, a signature of version 4 over binary data with SHA-256
+// or better, which names its key by its full fingerprint in the signed part and
+// has no end of its own. What gpg does not verify is not taken either, be it good:
+// version 6, SHA-3 and the algorithms that came with RFC 9580. Everybody can check
+// a store with gpg, and shall find what jit found.
 func parseSignature(sig []byte) (s *dataSignature, err error) {
 	defer contain(ReasonSigPackets, &err)
 	switch {
@@ -79,8 +79,8 @@ func parseSignature(sig []byte) (s *dataSignature, err error) {
 		return nil, refuse(ReasonSigPackets, "the signature does not parse").because(err)
 	case len(rest) > 0 || p.tag != tagSignature:
 		return nil, refuse(ReasonSigPackets, "the signature is not exactly one signature packet")
-	case len(p.body) == 0 || p.body[0] != 4 && p.body[0] != 6:
-		return nil, refuse(ReasonSigVersion, "the signature is of another version than 4 and 6")
+	case len(p.body) == 0 || p.body[0] != 4:
+		return nil, refuse(ReasonSigVersion, "the signature is of another version than 4")
 	}
 	fields, err := splitSignature(p.body)
 	switch {
@@ -92,12 +92,12 @@ func parseSignature(sig []byte) (s *dataSignature, err error) {
 		return nil, refuse(ReasonSigType, "the signature is of type 0x%02x, not over binary data", fields.kind)
 	}
 	switch fields.hash {
-	case 8, 9, 10, 12, 14: // SHA-256, SHA-384, SHA-512, SHA3-256, SHA3-512: RFC 9580, section 9.5
+	case 8, 9, 10: // SHA-256, SHA-384, SHA-512: RFC 9580, section 9.5
 	default:
-		return nil, refuse(ReasonSigHash, "the signature's hash function %d is weaker than SHA-256 or unknown", fields.hash)
+		return nil, refuse(ReasonSigHash, "the signature's hash function %d is weaker than SHA-256, or not one that gpg knows", fields.hash)
 	}
 	switch packet.PublicKeyAlgorithm(fields.algorithm) {
-	case packet.PubKeyAlgoRSA, packet.PubKeyAlgoECDSA, packet.PubKeyAlgoEdDSA, packet.PubKeyAlgoEd25519, packet.PubKeyAlgoEd448:
+	case packet.PubKeyAlgoRSA, packet.PubKeyAlgoECDSA, packet.PubKeyAlgoEdDSA:
 	default:
 		return nil, refuse(ReasonKeyWeak, "the signature's public-key algorithm %d is weak or unknown", fields.algorithm)
 	}
@@ -141,8 +141,7 @@ func (s *dataSignature) readHashed(fields rawSignature) error {
 			}
 			s.created = time.Unix(int64(binary.BigEndian.Uint32(sub.body)), 0).UTC()
 		case subFingerprint:
-			want := map[byte]int{4: 20, 6: 32}[fields.version]
-			if len(sub.body) != 1+want || sub.body[0] != fields.version {
+			if len(sub.body) != 1+20 || sub.body[0] != fields.version {
 				return refuse(ReasonSigIssuer, "the signature's issuer fingerprint does not fit its version")
 			}
 			s.issuer = fingerprintOf(sub.body[1:])
@@ -150,8 +149,8 @@ func (s *dataSignature) readHashed(fields rawSignature) error {
 			return refuse(ReasonSigExpires, "the signature has an end of its own")
 		case subEmbedded:
 			return refuse(ReasonSigExtra, "the signature embeds another one")
-		case subIssuer, subSignerUserID, subPolicyURI, subRecipient:
-		default: // a notation too: jit knows none
+		case subIssuer, subPolicyURI:
+		default: // a notation too: jit knows none; and gpg knows no other as critical
 			if sub.critical {
 				return refuse(ReasonSigCritical, "the signature has a critical subpacket %d, which jit does not know", sub.kind)
 			}
@@ -172,7 +171,7 @@ func (s *dataSignature) readHashed(fields rawSignature) error {
 }
 
 // isShortIssuer reports whether id is the key id of the issuer: the last eight
-// octets of a fingerprint of version 4. Version 6 has no such subpacket.
+// octets of its fingerprint.
 func (s *dataSignature) isShortIssuer(id []byte) bool {
-	return len(s.issuer) == 40 && fingerprintOf(id) == s.issuer[24:]
+	return s.issuer != "" && fingerprintOf(id) == s.issuer[24:]
 }

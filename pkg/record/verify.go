@@ -15,7 +15,7 @@ const MaxSkew = time.Minute
 
 // RulesVersion changes when a later version of this package judges the same
 // bytes differently. A stored verdict is good for one version only.
-const RulesVersion = 1
+const RulesVersion = 2
 
 // Keyring is a set of certificates by the fingerprint of their primary keys.
 // It does not change: [Keyring.With] gives another one. The nil Keyring knows
@@ -223,8 +223,11 @@ func (c *Certificate) verify(s *dataSignature, data []byte) error {
 		if k.weak != "" {
 			return refuse(ReasonKeyWeak, "key %s is too weak: %s", k.fpr, k.weak)
 		}
-		// go-crypto passes over the two octets that begin the hash where the
-		// signature is of version 4; gpg does not, and both shall agree.
+		if !longEnough(s.packet.Hash, k.pub) {
+			return refuse(ReasonSigHash, "the signature's hash is shorter than the order of the curve of key %s", k.fpr)
+		}
+		// go-crypto and gpg pass over the two octets that begin the hash. They are
+		// not signed: with others, one signature could be written in many ways.
 		for _, check := range []func(hash.Hash, *packet.Signature) error{packet.VerifyHashTag, k.pub.VerifySignature} {
 			h, err := s.packet.PrepareVerify()
 			if err != nil {

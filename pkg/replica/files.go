@@ -12,12 +12,12 @@ func writeSynced(path string, data []byte) error {
 	if err := replace(path, data, (*os.File).Sync); err != nil {
 		return err
 	}
-	folder, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return nil // the file stands; only its folder could not be synced
+	// Where the folder cannot be synced, as on some file systems, the file stands.
+	if folder, err := os.Open(filepath.Dir(path)); err == nil {
+		_ = folder.Sync()
+		return folder.Close()
 	}
-	_ = folder.Sync() // some file systems cannot sync a folder
-	return folder.Close()
+	return nil
 }
 
 // writeSoon does the same for what may be lost in a crash.

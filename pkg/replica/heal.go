@@ -131,10 +131,19 @@ type remoteLine struct {
 	heals []judged
 }
 
+// history is what judging a heal reads of a store.
+type history interface {
+	Merges(tip gitstore.Hash, known func(gitstore.Hash) (bool, error)) ([]gitstore.Merge, gitstore.Hash, error)
+	CommitSignature(h gitstore.Hash) (payload, signature []byte, err error)
+	Aside(side gitstore.Hash, onChain func(gitstore.Hash) (bool, error)) (gitstore.Hash, []gitstore.Hash, error)
+}
+
 // line reads the remote's line that ends in tip.
-func (r *Replica) line(tip gitstore.Hash) (line remoteLine, err error) {
+func (r *Replica) line(tip gitstore.Hash) (line remoteLine, err error) { return r.lineOf(r.store, tip) }
+
+func (r *Replica) lineOf(h history, tip gitstore.Hash) (line remoteLine, err error) {
 	line.after = map[gitstore.Hash]bool{}
-	merges, at, err := r.store.Merges(tip, func(h gitstore.Hash) (bool, error) {
+	merges, at, err := h.Merges(tip, func(h gitstore.Hash) (bool, error) {
 		known, err := r.known(h)
 		if !known {
 			line.after[h] = true
@@ -151,7 +160,7 @@ func (r *Replica) line(tip gitstore.Hash) (line remoteLine, err error) {
 		if !ledger.CallsItselfHeal(m.Message) {
 			continue
 		}
-		payload, sig, err := r.store.CommitSignature(m.Hash)
+		payload, sig, err := h.CommitSignature(m.Hash)
 		if errors.Is(err, gitstore.ErrUnsigned) {
 			continue
 		}
@@ -175,8 +184,8 @@ func (r *Replica) line(tip gitstore.Hash) (line remoteLine, err error) {
 // putAside reports whether a heal took a commit off the line: whether it can be
 // reached from the other side without passing the line itself. A heal speaks for
 // no others.
-func (r *Replica) putAside(line remoteLine, heal judged, commit gitstore.Hash) (bool, error) {
-	_, aside, err := r.store.Aside(heal.Second, func(h gitstore.Hash) (bool, error) {
+func (r *Replica) putAside(src history, line remoteLine, heal judged, commit gitstore.Hash) (bool, error) {
+	_, aside, err := src.Aside(heal.Second, func(h gitstore.Hash) (bool, error) {
 		at, err := r.ledger.PositionOf(h)
 		return line.after[h] || at > 0 && at <= line.fork, err
 	})
@@ -200,7 +209,7 @@ func (r *Replica) follow(ctx context.Context, checkpoint, tip gitstore.Hash) (re
 			why = fmt.Errorf("the heal %s is not followed: %w", j.Hash, j.refused)
 			continue
 		}
-		aside, err := r.putAside(line, j, checkpoint)
+		aside, err := r.putAside(r.store, line, j, checkpoint)
 		if err != nil {
 			return report, false, nil, err
 		}
@@ -244,14 +253,8 @@ func (r *Replica) takeOver(ctx context.Context, checkpoint, tip gitstore.Hash, f
 			report.Records++
 		}
 	}
-	aside := report.SetAside
-	report.SetAside = nil
-	for _, s := range aside {
-		if s.Position > fork {
-			report.SetAside = append(report.SetAside, s)
-		}
-	}
-	return report, nil
+	report.SetAside, report.Aside, err = r.ledger.AsideAfter(fork)
+	return report, err
 }
 
 // lossError means that a heal would undo a change of the policy that this

@@ -361,16 +361,11 @@ func (r *Replica) advance(ctx context.Context, tip gitstore.Hash) (ledger.Report
 // forks looks for the only evidence of a withheld history that a machine
 // without a checkpoint has.
 func (r *Replica) forks() error {
-	aside, err := r.ledger.SetAside()
-	if err != nil {
+	s, err := r.ledger.Fork()
+	if err != nil || s == nil {
 		return err
 	}
-	for _, s := range aside {
-		if s.Reason == ledger.ReasonUnknownHead || s.Reason == ledger.ReasonHeadNoted {
-			return fmt.Errorf("%w: %s: %s", ErrForked, s.Path, s.Detail)
-		}
-	}
-	return nil
+	return fmt.Errorf("%w: %s: %s", ErrForked, s.Path, s.Detail)
 }
 
 // RewriteError is a head that does not extend the checkpoint. It is

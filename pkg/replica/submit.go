@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -73,7 +74,10 @@ func (r *Replica) Prepare(ctx context.Context, signer record.Signer, v any, crea
 
 // submission is what the spool keeps: files that go into one commit.
 type submission struct {
-	ID       string
+	ID string
+	// N is its place among those that wait: what builds on another comes after it,
+	// whatever the clocks said by which their ids were made.
+	N        int
 	Subject  string
 	Trailers [][2]string
 	By       string
@@ -126,6 +130,9 @@ func (r *Replica) submit(ctx context.Context, s submission) (Result, error) {
 	}
 	if err := r.ledger.Try(ctx, files(waiting), s.Files); err != nil {
 		return Result{}, err
+	}
+	for _, w := range waiting {
+		s.N = max(s.N, w.N+1)
 	}
 	if err := r.spool(&s); err != nil {
 		return Result{}, fmt.Errorf("nothing was sent, for what is signed could not be kept on this machine first: %w", err)
@@ -338,13 +345,20 @@ func (r *Replica) spooled() ([]submission, error) {
 		if err != nil {
 			return nil, err
 		}
-		s := submission{name: name}
-		if err := json.Unmarshal(data, &s); err != nil {
+		s, err := decodeSubmission(data)
+		s.name = name
+		if err != nil {
 			return nil, fmt.Errorf("spool file %s cannot be read (%w): look at it, and move it away", name, err)
 		}
 		all = append(all, s)
 	}
+	slices.SortStableFunc(all, func(a, b submission) int { return cmp.Compare(a.N, b.N) })
 	return all, nil
+}
+
+func decodeSubmission(data []byte) (s submission, err error) {
+	err = json.Unmarshal(data, &s)
+	return s, err
 }
 
 func (r *Replica) spool(s *submission) error {

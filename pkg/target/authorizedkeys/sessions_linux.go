@@ -156,7 +156,12 @@ func opened(proc string, pid int) []string {
 		if !ok || !filepath.IsAbs(path) {
 			continue
 		}
-		data, err := readSome(path)
+		// As the session sees it: sshd writes the file below /tmp, and jit may have
+		// another one (PrivateTmp=, a container).
+		data, err := readSome(filepath.Join(proc, strconv.Itoa(pid), "root", path))
+		if err != nil {
+			data, err = readSome(path)
+		}
 		if err != nil {
 			return nil
 		}

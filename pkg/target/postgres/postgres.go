@@ -217,7 +217,7 @@ func (d *driver) Ping(ctx context.Context) error {
 			return &target.Error{Reason: target.Failed, Detail: fmt.Sprintf("the server's version %d is older than PostgreSQL 12", self.version/10000)}
 		case self.super:
 			d.log.Warn("jit's login is a superuser, which is more than it needs", "login", self.name)
-		case !self.createRole:
+		case !self.createRole && !self.admin:
 			return self.lacks("CREATEROLE", fmt.Sprintf("ALTER ROLE %s CREATEROLE", ident(self.name)))
 		case !self.signal:
 			return self.lacks("pg_signal_backend, with which sessions are ended", fmt.Sprintf("GRANT pg_signal_backend TO %s", ident(self.name)))
@@ -232,6 +232,9 @@ type self struct {
 	oid                       uint32
 	name                      string
 	super, createRole, signal bool
+	// admin says that it may hand on at least one role, which is enough where it makes
+	// no logins.
+	admin bool
 }
 
 func (s self) lacks(what, sql string) error {
@@ -241,8 +244,9 @@ func (s self) lacks(what, sql string) error {
 func whoami(ctx context.Context, q querier) (self, error) {
 	var s self
 	err := q.QueryRow(ctx, `select current_setting('server_version_num')::int, oid, rolname::text, rolsuper, rolcreaterole,
-		pg_has_role(oid, 'pg_signal_backend', 'USAGE') from pg_roles where rolname = current_user`).
-		Scan(&s.version, &s.oid, &s.name, &s.super, &s.createRole, &s.signal)
+		pg_has_role(oid, 'pg_signal_backend', 'USAGE'),
+		exists (select from pg_auth_members where member = r.oid and admin_option) from pg_roles r where rolname = current_user`).
+		Scan(&s.version, &s.oid, &s.name, &s.super, &s.createRole, &s.signal, &s.admin)
 	return s, err
 }
 

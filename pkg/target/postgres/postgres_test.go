@@ -168,6 +168,59 @@ func TestConformance(t *testing.T) {
 	}
 }
 
+// TestLeastPrivileges: a login that may hand on the managed role and end sessions, and
+// nothing else, is enough where it makes no logins; it reaches no other role.
+func TestLeastPrivileges(t *testing.T) {
+	s := testenv.StartPostgres(t)
+	s.Exec(setup + `
+		CREATE ROLE least LOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS;
+		GRANT pg_signal_backend TO least;
+		GRANT orders_readonly TO least WITH ADMIN OPTION;
+		CREATE ROLE payroll;`)
+	d := open(t, s, "least")
+	if err := d.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	g := grantOf("alice", readonly)
+	for range 2 {
+		if err := d.Grant(t.Context(), g); err != nil {
+			t.Fatal(err)
+		}
+	}
+	live := login(t, s, "alice")
+	seen, err := d.Check(t.Context(), g, nil)
+	if err != nil || !seen.Present || seen.Foreign {
+		t.Errorf("after opening: %+v, %v", seen, err)
+	}
+	e, err := d.Revoke(t.Context(), g, nil)
+	if err != nil || e.SessionsEnded != 1 || len(e.Left) > 0 || live.Alive() {
+		t.Errorf("ending: %+v, %v", e, err)
+	}
+	if read(s, "alice") == nil {
+		t.Error("alice can still read")
+	}
+	for what, g := range map[string]target.Grant{
+		"another role": grantOf("alice", map[string]string{"grant": "payroll"}),
+		"a new login":  grantOf("carol", map[string]string{"grant": "orders_readonly", "create-login": "true"}),
+	} {
+		if err := d.Grant(t.Context(), g); target.ReasonOf(err) != target.Privilege {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	// The login of the other tests is no superuser either.
+	for _, user := range []string{"jit", "least"} {
+		conn, err := connect(s, user, "postgres")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var more bool
+		if err := conn.QueryRow(t.Context(), "select rolsuper or rolcreatedb or rolreplication or rolbypassrls from pg_roles where rolname = current_user").Scan(&more); err != nil || more {
+			t.Errorf("%s may do more than it needs: %v", user, err)
+		}
+		_ = conn.Close(t.Context())
+	}
+}
+
 func TestMadeLogin(t *testing.T) {
 	s := testenv.StartPostgres(t)
 	s.Exec(setup)

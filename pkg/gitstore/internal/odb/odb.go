@@ -63,16 +63,17 @@ func (n Name) String() string { return hex.EncodeToString(n[:]) }
 
 // DB is the objects of one repository. It may be used by several goroutines.
 type DB struct {
-	dir string // objects/
+	dirs []string // objects/, and those that lend it theirs
 
 	mu    sync.RWMutex // held for writing when packs are opened and closed
 	packs []*pack      // none before the first object is looked for
 	bases bases
 }
 
-// Open gives the objects in dir, a repository's folder "objects". Nothing is
-// read before the first object is asked for.
-func Open(dir string) *DB { return &DB{dir: dir} }
+// Open gives the objects in dirs, a repository's folder "objects" and others of
+// that form that are looked in after it. Nothing is read before the first object
+// is asked for.
+func Open(dirs ...string) *DB { return &DB{dirs: dirs} }
 
 // Close releases the mapped files.
 func (db *DB) Close() error {
@@ -96,9 +97,13 @@ func (db *DB) Refresh() error {
 }
 
 func (db *DB) load() error {
-	names, err := filepath.Glob(filepath.Join(db.dir, "pack", "*.idx"))
-	if err != nil {
-		return err
+	var names []string
+	for _, dir := range db.dirs {
+		found, err := filepath.Glob(filepath.Join(dir, "pack", "*.idx"))
+		if err != nil {
+			return err
+		}
+		names = append(names, found...)
 	}
 	open := map[string]*pack{}
 	for _, p := range db.packs {
@@ -219,9 +224,15 @@ func nameOf(t Type, data []byte) Name {
 	return n
 }
 
-func (db *DB) loosePath(n Name) string {
+// openFile opens the single file that holds an object.
+func (db *DB) openFile(n Name) (f *os.File, err error) {
 	text := n.String()
-	return filepath.Join(db.dir, text[:2], text[2:])
+	for _, dir := range db.dirs {
+		if f, err = os.Open(filepath.Join(dir, text[:2], text[2:])); !errors.Is(err, os.ErrNotExist) {
+			break
+		}
+	}
+	return f, err
 }
 
 // maxLooseHead is the longest "TYPE SIZE\0" of a single file.
@@ -229,7 +240,7 @@ const maxLooseHead = 32
 
 // openLoose opens a single file and reads its head.
 func (db *DB) openLoose(n Name) (f *os.File, r io.Reader, typ Type, size int64, err error) {
-	f, err = os.Open(db.loosePath(n))
+	f, err = db.openFile(n)
 	if err != nil {
 		return nil, nil, 0, 0, err
 	}

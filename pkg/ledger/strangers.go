@@ -1,0 +1,228 @@
+package ledger
+
+import (
+	"database/sql"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/jitaccess/jit/pkg/gitstore"
+	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/record"
+)
+
+// Anybody who may push can lay certificates beside those of the people. Those of
+// keys that no policy in force has ever named are strangers': they stand in the
+// index and are read when one is asked for, so that no run costs more, in time or
+// memory, for how many there are.
+
+// strangerSchema finds the certificates that claim a subkey.
+const strangerSchema = `
+CREATE TABLE IF NOT EXISTS subkeys (
+	subkey BLOB NOT NULL, fingerprint TEXT NOT NULL, PRIMARY KEY (subkey, fingerprint)) WITHOUT ROWID;
+`
+
+// maxClaims is how many strangers' certificates are tried for one signature. A
+// subkey may stand in as many as somebody likes to write, and honest ones in one.
+const maxClaims = 4
+
+// keysOf gives the keys that a policy names.
+func keysOf(p *policy.Policy) (keys []record.Fingerprint) {
+	for _, person := range p.Document().People {
+		keys = append(keys, person.Keys...)
+	}
+	for _, r := range p.Document().Reconcilers {
+		keys = append(keys, r.Keys...)
+	}
+	return keys
+}
+
+// named reports whether a policy that is, or was, in force names the key.
+func (s *state) named(fpr record.Fingerprint) bool {
+	return slices.ContainsFunc(s.policies, func(p policy.InForce) bool {
+		_, ok := p.OwnerOf(fpr)
+		return ok
+	})
+}
+
+// enforce puts a policy in force, and takes up the certificates of those whom it
+// names first.
+func (f *fold) enforce(v policy.InForce) error {
+	f.policies = append(f.policies, v)
+	ring, err := f.takeUp(f.keyring, f.void, v.Policy)
+	if err == nil {
+		f.setKeyring(ring)
+	}
+	return err
+}
+
+// takeUp adds what the index knows of a policy's keys.
+func (x index) takeUp(ring *record.Keyring, voids map[record.Fingerprint]void, p *policy.Policy) (*record.Keyring, error) {
+	for _, fpr := range keysOf(p) {
+		if ring.Lookup(fpr) != nil {
+			continue
+		}
+		cert, err := x.certificate(fpr)
+		if err != nil {
+			return nil, err
+		}
+		if cert == nil {
+			continue
+		}
+		if ring, err = ring.With(cert); err != nil {
+			return nil, err
+		}
+		if err := x.loadVoid(voids, fpr); err != nil {
+			return nil, err
+		}
+	}
+	return ring, nil
+}
+
+func (x index) loadVoid(voids map[record.Fingerprint]void, fpr record.Fingerprint) error {
+	var v void
+	var at int64
+	err := x.QueryRow(`SELECT position, at FROM voids WHERE fingerprint = ?`, string(fpr)).Scan(&v.Position, &at)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err == nil {
+		v.At = time.Unix(at, 0).UTC()
+		voids[fpr] = v
+	}
+	return err
+}
+
+// certificate gives what the index knows of a key's certificate; nil for nothing.
+func (x index) certificate(fpr record.Fingerprint) (*record.Certificate, error) {
+	var armor []byte
+	err := x.QueryRow(`SELECT armor FROM certificates WHERE fingerprint = ?`, string(fpr)).Scan(&armor)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return record.ParseCertificate(armor)
+}
+
+// saveCertificate keeps a certificate with all that is known of it.
+func (x index) saveCertificate(c *record.Certificate, position int) error {
+	fpr := c.Fingerprint()
+	_, err := x.Exec(`INSERT INTO certificates VALUES (?, ?, ?) ON CONFLICT (fingerprint) DO UPDATE SET armor = excluded.armor`,
+		string(fpr), c.Armor(), position)
+	for _, sub := range c.Subkeys() {
+		if err == nil {
+			_, err = x.Exec(`INSERT OR IGNORE INTO subkeys VALUES (?, ?)`, sub.Bytes(), string(fpr))
+		}
+	}
+	return err
+}
+
+// stranger judges a record whose key no policy names, and gives the reason for
+// which it does not count. Nothing of it is parsed: whatever it says, it says
+// nothing here.
+func (f *fold) stranger(blob, asc gitstore.Hash, unknown error) error {
+	sig, err := f.src.ReadBlob(asc, record.MaxSignatureSize)
+	if err != nil {
+		return err
+	}
+	issuer, _, err := record.InspectSignature(sig)
+	if err != nil {
+		return err
+	}
+	ring, err := f.claiming(issuer)
+	if err != nil {
+		return err
+	}
+	if len(ring.Find(issuer)) == 0 {
+		return unknown
+	}
+	data, err := f.src.ReadBlob(blob, record.MaxSize)
+	if err != nil {
+		return err
+	}
+	by, err := ring.VerifyBytes(data, sig)
+	if err != nil {
+		return err
+	}
+	return refuse(ReasonNotInPolicy, "key %s belongs to nobody in the policy in force", by.Primary)
+}
+
+// claiming gives the certificates of the index that have a key.
+func (x index) claiming(key record.Fingerprint) (*record.Keyring, error) {
+	var certs []*record.Certificate
+	err := x.each(`SELECT armor FROM certificates WHERE fingerprint = ? UNION ALL
+		SELECT armor FROM (SELECT fingerprint FROM subkeys WHERE subkey = ? ORDER BY fingerprint LIMIT ?) s
+		CROSS JOIN certificates c ON c.fingerprint = s.fingerprint`, func(r *sql.Rows) error {
+		var armor []byte
+		if err := r.Scan(&armor); err != nil {
+			return err
+		}
+		c, err := record.ParseCertificate(armor)
+		certs = append(certs, c)
+		return err
+	}, string(key), key.Bytes(), maxClaims)
+	if err != nil {
+		return nil, err
+	}
+	return record.NewKeyring(certs...)
+}
+
+// Certificate gives what the store knows of a key's certificate, whoever's it is;
+// nil where it has none.
+func (l *Ledger) Certificate(fpr record.Fingerprint) *record.Certificate {
+	if c := l.keyring.Lookup(fpr); c != nil {
+		return c
+	}
+	c, err := index{l.db}.certificate(fpr)
+	if err != nil {
+		return nil // as where it is not there: nothing follows from a stranger's
+	}
+	return c
+}
+
+// Enrolment is a certificate in the store that belongs to nobody in the policy
+// in force.
+type Enrolment struct {
+	Fingerprint record.Fingerprint
+	UserIDs     []string
+	Position    int
+}
+
+// MaxEnrolments is how many certificates that wait to be admitted are shown: more
+// than a person looks through. Any other can be named by its fingerprint.
+const MaxEnrolments = 200
+
+// Enrolments gives the certificates that wait to be admitted, newest first: the
+// newest MaxEnrolments.
+func (l *Ledger) Enrolments() ([]Enrolment, error) {
+	var all []Enrolment
+	p := l.policies.Latest()
+	enough := errors.New("enough")
+	err := index{l.db}.each(`SELECT fingerprint, position, armor FROM certificates ORDER BY position DESC, fingerprint`, func(r *sql.Rows) error {
+		var e Enrolment
+		var armor []byte
+		if err := r.Scan(&e.Fingerprint, &e.Position, &armor); err != nil {
+			return err
+		}
+		if p != nil {
+			if _, known := p.OwnerOf(e.Fingerprint); known {
+				return nil
+			}
+		}
+		c, err := record.ParseCertificate(armor)
+		if err != nil {
+			return err
+		}
+		e.UserIDs = c.UserIDs()
+		if all = append(all, e); len(all) == MaxEnrolments {
+			return enough
+		}
+		return nil
+	})
+	if errors.Is(err, enough) {
+		err = nil
+	}
+	return all, err
+}

@@ -1,0 +1,147 @@
+package authorizedkeys
+
+import (
+	"crypto/ed25519"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/jitaccess/jit/pkg/target"
+)
+
+func sshLine(f *testing.F, seed byte) string {
+	f.Helper()
+	private := ed25519.NewKeyFromSeed(slices.Repeat([]byte{seed}, ed25519.SeedSize))
+	key, err := ssh.NewPublicKey(private.Public())
+	if err != nil {
+		f.Fatal(err)
+	}
+	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
+}
+
+// FuzzKeys reads a person's account: every key that is taken is one line's two words,
+// without options, that reads back to itself.
+func FuzzKeys(f *testing.F) {
+	a := sshLine(f, 1)
+	for _, s := range []string{a, a + " me@box\n" + sshLine(f, 2), "command=\"x\" " + a, "ssh-rsa " + a, a + "\r\n", strings.Repeat(a+"\n", 20), "", "# " + a} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		keys, err := parseKeys(text)
+		if err != nil {
+			return
+		}
+		if len(keys) == 0 || len(keys) > maxKeys {
+			t.Errorf("%d keys", len(keys))
+		}
+		for _, k := range keys {
+			if strings.ContainsAny(k, "\r\n\x00\t") || len(strings.Split(k, " ")) != 2 {
+				t.Errorf("%q", k)
+			}
+		}
+		if again, err := parseKeys(strings.Join(keys, "\n")); err != nil || !slices.Equal(again, keys) {
+			t.Errorf("%q came back as %q: %v", keys, again, err)
+		}
+	})
+}
+
+// FuzzOptions puts a role's options before a key, as the driver does, and has another
+// reader of such lines take them apart: one line, that key, our end, nothing more.
+func FuzzOptions(f *testing.F) {
+	key := sshLine(f, 1)
+	for _, s := range []string{
+		"restrict,pty", `from="10.0.0.0/8",command="a \"b\" c"`, `command="x`, `expiry-time="2999"`, "cert-authority", "restrict\nssh-rsa x", `command="a",,pty`,
+		`command="\\"`, `environment="A=b",environment="C=d"`, "RESTRICT", " ", `from=""`, `command="a\"`,
+	} {
+		f.Add(s)
+	}
+	ends := time.Date(2026, 11, 24, 10, 0, 0, 0, time.UTC)
+	f.Fuzz(func(t *testing.T, options string) {
+		if checkOptions(options) != "" {
+			return
+		}
+		g := target.Grant{ID: "01JDZZZZZZZZZZZZZZZZZZZZZA-0", Person: "ann", Ends: ends}
+		lines := wanted(g, params{account: "x", options: options}, []string{key})
+		if len(lines) != 1 || strings.Count(lines[0], "\n") != 1 || idOf(lines[0]) != g.ID || !holds(lines[0], key) {
+			t.Fatalf("%q", lines)
+		}
+		got, comment, read, rest, err := ssh.ParseAuthorizedKey([]byte(lines[0]))
+		if err != nil || len(rest) != 0 || comment != "jit:"+g.ID+":ann" || strings.TrimSpace(string(ssh.MarshalAuthorizedKey(got))) != key {
+			t.Fatalf("%q is read as %q %q: %v", lines[0], read, comment, err)
+		}
+		if n := len(read); n == 0 || read[n-1] != `expiry-time="20261124100000Z"` {
+			t.Errorf("%q: the options are %q", lines[0], read)
+		}
+		if expiries := strings.Count(strings.ToLower(strings.Join(read, "\n")), "\nexpiry-time="); len(read) > 1 && expiries != 1 {
+			t.Errorf("%q has %d ends", lines[0], expiries)
+		}
+	})
+}
+
+// FuzzLines changes a managed file, whatever stands in it: every line that is not the
+// grant's keeps its bytes and its order, and doing it twice is doing it once.
+func FuzzLines(f *testing.F) {
+	key := sshLine(f, 1)
+	const id = "01JDZZZZZZZZZZZZZZZZZZZZZA-0"
+	g := target.Grant{ID: id, Person: "ann", Ends: time.Date(2026, 11, 24, 10, 0, 0, 0, time.UTC)}
+	mine := wanted(g, params{account: "x", options: "restrict"}, []string{key})
+	for _, s := range []string{"", key + " other\n", mine[0], mine[0] + "# end", "\r\n\n" + mine[0] + key, strings.ReplaceAll(mine[0], "A-0", "B-0"), "x jit:" + id + ":"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		lines := split(data)
+		if strings.Join(lines, "") != string(data) {
+			t.Fatalf("%q", lines)
+		}
+		others := without(lines, id)
+		if len(others)+len(of(lines, id)) != len(lines) || len(of(others, id)) != 0 {
+			t.Errorf("%q without the grant's: %q", lines, others)
+		}
+		added := with(lines, id, mine)
+		if again := with(split([]byte(strings.Join(added, ""))), id, mine); !slices.Equal(again, added) {
+			t.Errorf("%q, then %q", added, again)
+		}
+		if back := without(split([]byte(strings.Join(added, ""))), id); !slices.Equal(back, others) {
+			t.Errorf("other lines changed: %q, then %q", others, back)
+		}
+		for _, l := range lines {
+			if at := expiryOf(l); !at.IsZero() && !strings.Contains(l, at.Format(expiryForm)) {
+				t.Errorf("%q ends at %v", l, at)
+			}
+		}
+	})
+}
+
+// FuzzProcess reads what the system says of a process, whose name, environment and
+// file of keys are the person's own.
+func FuzzProcess(f *testing.F) {
+	f.Add([]byte("7 (sshd) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 12345 1 1"), []byte("Name:\tsshd\nUid:\t1000\t1000\t1000\t1000\n"), []byte("publickey ssh-ed25519 AAAA\n"))
+	f.Add([]byte("7 (a) b) (c) Z 1"), []byte("\nUid:\n"), []byte("publickey\n\x00"))
+	f.Add([]byte(")("), []byte(""), []byte("password\npublickey a b c d\n"))
+	dir := f.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "7"), 0o700); err != nil {
+		f.Fatal(err)
+	}
+	auth := filepath.Join(dir, "auth")
+	f.Fuzz(func(t *testing.T, stat, status, keys []byte) {
+		for name, data := range map[string][]byte{"7/stat": stat, "7/status": status, "7/environ": []byte("A=b\x00SSH_USER_AUTH=" + auth + "\x00"), "auth": keys} {
+			if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if p, ok := readProcess(dir, 7); ok && (p.pid != 7 || p.start == "" || !strings.Contains(string(status), strconv.Itoa(p.uid)) && p.uid == 0) {
+			t.Errorf("%+v", p)
+		}
+		for _, k := range opened(dir, 7) {
+			if len(strings.Fields(k)) != 2 || !strings.Contains(string(keys), "publickey") {
+				t.Errorf("%q", k)
+			}
+		}
+	})
+}
