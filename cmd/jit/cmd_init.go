@@ -80,6 +80,9 @@ the folder jit-EXAMPLE, to go on from.`,
 
 func (o *initOptions) run(ctx context.Context, args []string) error {
 	a := o.app
+	if o.policy != "" && o.begin != "" {
+		return usageErr("keep one of them", "--policy and --example do not go together")
+	}
 	url, err := a.storeURL(args, "jit init URL --as NAME")
 	if err != nil {
 		return err
@@ -179,9 +182,6 @@ func (o *initOptions) readBody() ([]byte, *policy.Body, error) {
 func (o *initOptions) example() (*example, error) {
 	if o.begin == "" {
 		return nil, nil //nolint:nilnil // nothing is asked for
-	}
-	if o.policy != "" {
-		return nil, usageErr("keep one of them", "--policy and --example do not go together")
 	}
 	e, err := readExample(o.begin, o.name)
 	if err != nil {
