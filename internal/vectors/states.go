@@ -163,6 +163,7 @@ func (m *maker) records() {
 	one("no-version", "bad-version", "it does not say its version", replace("apiVersion: jit/v1\n", ""))
 	one("kind", "bad-kind", "of no kind", replace("kind: comment", "kind: wish"))
 	one("id", "bad-id", "an id in lower case", replace(recordID, strings.ToLower(recordID)))
+	one("id-time", "id-time", "an id of another time", replace(recordID, "01M86CT8K00C000003000000R0"))
 	one("order", "bad-value", "the head is not in order", replace("apiVersion: jit/v1\nkind: comment\n", "kind: comment\napiVersion: jit/v1\n"))
 	one("missing", "missing-field", "it does not say by whom", replace("by: alice\n", ""))
 	one("head", "bad-value", "its head is no commit", replace("0123456789abcdef0123456789abcdef01234567", "abcd"))

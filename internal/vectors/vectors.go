@@ -112,11 +112,11 @@ func Make() (map[string][]byte, error) {
 
 // Head of the records that the vectors sign.
 const (
-	recordID = "01M86CT8K00C000003000000R0"
+	recordID = "01M86CH3M00C000003000000R0"
 	store    = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 	headText = "apiVersion: jit/v1\nkind: comment\nid: " + recordID + "\nstore: " + store +
 		"\nhead: 0123456789abcdef0123456789abcdef01234567\ncreated: 2026-11-24T09:00:00Z\nby: alice\n"
-	bodyText = "request: 01M86CT8K00C000003000000R1\nrequestDigest: " + store + "\ncomment: looks right to me\n"
+	bodyText = "request: 01M86CH3M00C000003000000R1\nrequestDigest: " + store + "\ncomment: looks right to me\n"
 )
 
 // plainRecord is the record that most vectors sign.

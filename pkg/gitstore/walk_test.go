@@ -96,7 +96,7 @@ func TestViolationsNeverStopTheOthers(t *testing.T) {
 		"! requests/new\nline: bad path",
 		"! requests/program: bad mode",
 		"! requests/sp ace: bad path",
-		"! requests/" + strings.Repeat("x", 250) + ": bad path",
+		"! requests/" + strings.Repeat("x", MaxPath-len("requests/")) + "…: bad path",
 	}, "\n")
 	if got := events(t, s, root, tip); got != want {
 		t.Fatalf("got\n%s\nwant\n%s", got, want)

@@ -32,7 +32,7 @@ func FuzzPattern(f *testing.F) {
 		f.Add(p, "a\nb")
 	}
 	f.Fuzz(func(t *testing.T, expr, text string) {
-		var c checker
+		c := newChecker(&Body{})
 		c.pattern("x", expr)
 		if len(c.problems) > 0 {
 			return

@@ -272,7 +272,7 @@ func TestHealOfTheWrongSide(t *testing.T) {
 	if report.Healed == nil || report.Healed.Made || report.Healed.By != "alice" {
 		t.Fatalf("%+v", report.Healed)
 	}
-	if got := reasons(report.SetAside); got != "deleted, foreign-file, healed-head" || report.Records != 1 {
+	if got := reasons(report.SetAside); got != "foreign-file, healed-head" || report.Records != 1 {
 		t.Errorf("set aside %s, %d records", got, report.Records)
 	}
 	if e, err := bob.Ledger().Request(req.ID, w.now); err != nil || e.State != approve.Pending {
