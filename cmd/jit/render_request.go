@@ -90,7 +90,7 @@ func closedText(e ledger.Entry, closed []request.Grant) string {
 		text = "; no reconciler has opened " + grantsText(never) + " yet"
 	}
 	if len(again) > 0 {
-		text += "; " + grantsText(again) + " is closed again for now"
+		text += "; " + grantsText(again) + " was opened, and is closed meanwhile"
 	}
 	return text
 }
