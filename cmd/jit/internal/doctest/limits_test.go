@@ -7,7 +7,6 @@ import (
 	"go/types"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"testing"
 
 	"go/ast"
@@ -39,31 +38,11 @@ func TestLimits(t *testing.T) {
 // each other.
 func constants(t *testing.T, dir string) map[string]constant.Value {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	set, text := token.NewFileSet(), "package p\n"
-	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") {
-			continue
-		}
-		parsed, err := parser.ParseFile(set, file, nil, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, d := range parsed.Decls {
-			g, ok := d.(*ast.GenDecl)
-			if !ok || g.Tok != token.CONST {
-				continue
-			}
-			for _, s := range g.Specs {
-				v := s.(*ast.ValueSpec)
-				for i, name := range v.Names {
-					if i < len(v.Values) && name.Name != "_" {
-						text += "const " + name.Name + " = " + types.ExprString(v.Values[i]) + "\n"
-					}
-				}
+	for _, v := range constSpecs(t, dir) {
+		for i, name := range v.Names {
+			if i < len(v.Values) && name.Name != "_" {
+				text += "const " + name.Name + " = " + types.ExprString(v.Values[i]) + "\n"
 			}
 		}
 	}

@@ -78,6 +78,26 @@ func TestReasonCodesAreExplained(t *testing.T) {
 func codes(t *testing.T, dir, kind, prefix string) map[string]string {
 	t.Helper()
 	found := map[string]string{}
+	for _, v := range constSpecs(t, dir) {
+		typed, _ := v.Type.(*ast.Ident)
+		if kind != "" && (typed == nil || typed.Name != kind) || kind == "" && (v.Type != nil || !strings.HasPrefix(v.Names[0].Name, prefix)) {
+			continue
+		}
+		for i, name := range v.Names {
+			if lit, ok := v.Values[i].(*ast.BasicLit); ok && lit.Kind == token.STRING {
+				var err error
+				if found[name.Name], err = strconv.Unquote(lit.Value); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	return found
+}
+
+// constSpecs gives what declares constants in the files of a package, but its tests.
+func constSpecs(t *testing.T, dir string) (all []*ast.ValueSpec) {
+	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 	if err != nil {
 		t.Fatal(err)
@@ -91,27 +111,14 @@ func codes(t *testing.T, dir, kind, prefix string) map[string]string {
 			t.Fatal(err)
 		}
 		for _, d := range parsed.Decls {
-			g, ok := d.(*ast.GenDecl)
-			if !ok || g.Tok != token.CONST {
-				continue
-			}
-			for _, s := range g.Specs {
-				v := s.(*ast.ValueSpec)
-				typed, _ := v.Type.(*ast.Ident)
-				if kind != "" && (typed == nil || typed.Name != kind) || kind == "" && (v.Type != nil || !strings.HasPrefix(v.Names[0].Name, prefix)) {
-					continue
-				}
-				for i, name := range v.Names {
-					if lit, ok := v.Values[i].(*ast.BasicLit); ok && lit.Kind == token.STRING {
-						if found[name.Name], err = strconv.Unquote(lit.Value); err != nil {
-							t.Fatal(err)
-						}
-					}
+			if g, ok := d.(*ast.GenDecl); ok && g.Tok == token.CONST {
+				for _, s := range g.Specs {
+					all = append(all, s.(*ast.ValueSpec))
 				}
 			}
 		}
 	}
-	return found
+	return all
 }
 
 // TestCommandsRun runs the commands that the pages mark as run, each page's in
