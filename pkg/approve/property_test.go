@@ -1,16 +1,25 @@
 package approve
 
 import (
+	"flag"
+	"os"
 	"reflect"
 	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
 
+	"github.com/jitaccess/jit/internal/testenv"
 	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/request"
 	"github.com/jitaccess/jit/pkg/revoke"
 )
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	testenv.RapidChecks(100, 15)
+	os.Exit(m.Run())
+}
 
 // changes are what a policy of a random history may change.
 var changes = map[string][]func(*policy.Body){

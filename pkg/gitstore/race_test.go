@@ -71,7 +71,11 @@ func TestSixteenWritersWithMirrorsOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	path := bare(t)
 	initStore(t, Options{URL: path, Isolated: true})
-	writeAll(t, path, 16, 20, func(int) *Store { return openStore(t, Options{URL: path, Isolated: true}) })
+	records := 20
+	if testenv.Raced {
+		records = 5
+	}
+	writeAll(t, path, 16, records, func(int) *Store { return openStore(t, Options{URL: path, Isolated: true}) })
 }
 
 func TestWritersOfBothTransports(t *testing.T) {

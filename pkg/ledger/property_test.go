@@ -2,7 +2,6 @@ package ledger_test
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -25,15 +24,7 @@ import (
 // TestProperty makes random stores and folds each at once, in random portions and
 // read back from the disk. All of that, and the plain reference, must say the same.
 func TestProperty(t *testing.T) {
-	given := false
-	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "rapid.checks" })
-	if !given {
-		before := flag.Lookup("rapid.checks").Value.String()
-		if err := flag.Set("rapid.checks", fmt.Sprint(storesByDefault)); err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = flag.Set("rapid.checks", before) }()
-	}
+	defer testenv.RapidChecks(300, 100)()
 	c, seen := newCast(t), tally{counted: map[string]int{}, aside: map[string]int{}, states: map[approve.State]int{}}
 	base := t.TempDir()
 	rapid.Check(t, func(rt *rapid.T) {

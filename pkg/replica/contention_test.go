@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -104,10 +105,19 @@ func writer(text string) (err error) {
 	return nil
 }
 
+var recordsOfAWriter = flag.Int("records", 0, "how many records a writer of TestManyWriters appends; by itself 20, and 2 under the race detector")
+
 // TestManyWriters: processes with copies of their own append through one remote
 // at once. Each record is there, once, and nobody starves. The git program, which
 // starts several processes for each try, has a share of the records only.
 func TestManyWriters(t *testing.T) {
+	each := *recordsOfAWriter
+	if each == 0 {
+		each = 20
+		if testenv.Raced {
+			each = 2
+		}
+	}
 	for _, via := range []struct {
 		name      string
 		transport gitstore.Transport
