@@ -42,7 +42,7 @@ func (r *gitRemote) run(ctx context.Context, args ...string) (out, talk string, 
 	cmd.Stdout, cmd.Stderr = printed, told
 	err = cmd.Run()
 	if wait.Err() != nil {
-		err = fmt.Errorf("no answer within %v: %w", s.o.Timeout, wait.Err())
+		err = s.stopped(wait)
 	}
 	return printed.String(), told.String(), err
 }

@@ -3,6 +3,7 @@ package gitstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -22,8 +23,23 @@ const (
 	firstFetchIsolated = 15 * time.Minute
 )
 
-// errSilent says that a remote stopped answering.
-var errSilent = errors.New("the remote is silent")
+// Why a remote was waited for no longer; any other cause is the caller's.
+var (
+	errSilent = errors.New("the remote is silent")
+	errSlow   = errors.New("the remote takes too long in all")
+)
+
+// stopped says why a remote was waited for no longer, under a context that is over.
+func (s *Store) stopped(ctx context.Context) error {
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errSilent):
+		return fmt.Errorf("no answer within %v: %w", s.o.Timeout, ctx.Err())
+	case errors.Is(cause, errSlow):
+		return fmt.Errorf("%w: %w", errSlow, ctx.Err())
+	default:
+		return fmt.Errorf("no answer yet: %w", ctx.Err())
+	}
+}
 
 // patience is a context that ends when the remote is silent for too long, or
 // takes too long in all.
@@ -43,7 +59,7 @@ func (s *Store) patience(ctx context.Context) *patience {
 	default:
 		most = max(most, firstFetch)
 	}
-	ctx, stop := context.WithTimeout(ctx, most)
+	ctx, stop := context.WithTimeoutCause(ctx, most, errSlow)
 	ctx, cancel := context.WithCancelCause(ctx)
 	p := &patience{Context: ctx, idle: s.o.Timeout}
 	p.timer = time.AfterFunc(p.idle, func() { cancel(errSilent) })

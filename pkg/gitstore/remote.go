@@ -113,8 +113,8 @@ func (s *Store) fail(ctx context.Context, op string, err error, said string, kin
 		return err
 	}
 	said = plain(said)
-	if cause := ctx.Err(); cause != nil {
-		err = fmt.Errorf("no answer within %v: %w", s.o.Timeout, cause)
+	if ctx.Err() != nil {
+		err = s.stopped(ctx)
 		kind = []error{ErrUnreachable}
 	}
 	if len(kind) == 0 {
