@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/jitaccess/jit/internal/testenv"
 )
 
 // clockTable is what the clock of a zone shows, minute by minute: the slow way to
@@ -145,6 +147,7 @@ func (s span) text() string {
 // TestCalendarAgreesWithClock compares every answer about the minutes around
 // changes of the clock with what a table of the clock says.
 func TestCalendarAgreesWithClock(t *testing.T) {
+	defer testenv.RapidChecks(100, 20)()
 	const days, middle = 18, 9
 	tables := map[string]*clockTable{}
 	for zone, moments := range oddMoments {
