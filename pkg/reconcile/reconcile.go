@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -19,7 +18,6 @@ import (
 
 	"github.com/gofrs/flock"
 
-	"github.com/jitaccess/jit/pkg/approve"
 	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/policy"
@@ -153,12 +151,13 @@ type run struct {
 	// closed says why nothing new is opened, and barred why nothing counts that this
 	// reconciler signs: its key is locked, or not good any more.
 	closed, barred error
-	// newest is the newest time that any run has seen.
-	newest  time.Time
-	cleanup []func() error
+	// began is when the run began, and newest the newest time that any run has seen.
+	began, newest time.Time
+	cleanup       []func() error
 
 	mu     sync.Mutex
-	tried  map[string]bool
+	tried  map[string]Action
+	drifts map[string]int
 	result Result
 }
 
@@ -177,8 +176,10 @@ var steps = []step{
 	(*run).sync,
 	(*run).carry,
 	(*run).change,
+	(*run).endOverdue,
 	(*run).writeReceipts,
 	(*run).openTraced,
+	(*run).endOverdue,
 	(*run).beat,
 	(*run).tidy,
 }
@@ -196,7 +197,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	if o.openBook == nil {
 		o.openBook = openReplica
 	}
-	r := &run{o: o, log: o.Log, sites: map[string]*site{}, tried: map[string]bool{}}
+	r := &run{o: o, log: o.Log, began: o.Now(), sites: map[string]*site{}, tried: map[string]Action{}, drifts: map[string]int{}}
 	defer r.cleanUp()
 	for _, s := range steps {
 		if err := s(r, ctx); err != nil {
@@ -259,54 +260,9 @@ func (r *run) readJournal(context.Context) error {
 	return nil
 }
 
-// readClock compares the clock with the newest time that a run has seen.
-func (r *run) readClock(context.Context) error {
-	path := filepath.Join(r.o.Config.State, "clock")
-	now := r.o.Now()
-	data, err := os.ReadFile(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		// The first run, or an operator says that the clock is right.
-	case err == nil && r.newest.UnmarshalText(data) == nil:
-	default:
-		r.journal.view(func(s *journalState) { r.newest = s.newest })
-	}
-	if r.newest.Sub(now) > approve.Skew {
-		r.closeOpenings(fmt.Errorf("the clock says %s, and an earlier run was at %s: set the clock, or, when it is right now, delete %q",
-			now.UTC().Format(timeForm), r.newest.UTC().Format(timeForm), path))
-		return nil
-	}
-	if now.After(r.newest) && !r.o.DryRun {
-		text, err := now.UTC().MarshalText()
-		if err == nil {
-			err = writeWhole(path, text)
-		}
-		if err != nil {
-			r.closeOpenings(fmt.Errorf("keep the time of this run: %w", err))
-		}
-	}
-	return nil
-}
-
-func writeWhole(path string, data []byte) error {
-	f, err := replaceFile(path, data)
-	if err != nil {
-		return err
-	}
-	return f.Close()
-}
-
-// now is the time by which access ends: that of the clock, unless it was set
-// back, for what was over once does not begin again.
-func (r *run) now() time.Time {
-	now := r.o.Now()
-	if r.newest.Sub(now) > approve.Skew {
-		return r.newest
-	}
-	return now
-}
-
-// endOverdue ends what the journal knows to be over.
+// endOverdue ends what the journal knows to be over. A run does it before all else, and
+// again for what has become due while it worked: the next one may be a while away, and
+// its clock may have been set back.
 func (r *run) endOverdue(ctx context.Context) error {
 	r.apply(ctx, plan(situation{now: r.now(), journal: r.snapshot(), leases: r.leases()}), nil)
 	return nil
@@ -368,7 +324,7 @@ func (r *run) change(ctx context.Context) error {
 	reach("planned")
 	for _, k := range s.journal {
 		if k.stage == open && k.standing {
-			r.drift(fmt.Sprintf("%s: %s had %s before jit opened it, and keeps it", k.Grant.Resource, k.Grant.Person, k.Grant.Role))
+			r.drift(k.Grant.Resource, "%s had %s before jit opened it, and keeps it", k.Grant.Person, k.Grant.Role)
 		}
 	}
 	r.apply(ctx, append(forgotten, tasks...), r.look)
@@ -455,27 +411,31 @@ func (r *run) record(e event) error {
 	return r.journal.record(e)
 }
 
-// first reports whether a grant was not worked on in this run yet.
-func (r *run) first(id string) bool {
+// first reports whether a grant was not worked on in this run yet, or only otherwise and
+// is to end now.
+func (r *run) first(id string, a Action) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.tried[id] {
+	if before, ok := r.tried[id]; ok && (a != End || before == End) {
 		return false
 	}
-	r.tried[id] = true
+	r.tried[id] = a
 	return true
 }
 
 func (r *run) wasTried(id string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.tried[id]
+	_, ok := r.tried[id]
+	return ok
 }
 
-func (r *run) drift(line string) {
+// drift notes what is on a target and should not be, or is not jit's.
+func (r *run) drift(resource, format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	line = plain(line, maxLine)
+	r.drifts[resource]++
+	line := plain(resource+": "+fmt.Sprintf(format, args...), maxLine)
 	r.result.Drift = append(r.result.Drift, line)
 	r.log.Warn("drift", "detail", line)
 }

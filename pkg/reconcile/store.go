@@ -45,7 +45,8 @@ type book interface {
 	Standing(name string, key record.Fingerprint, now time.Time) error
 	// Rebuild makes the ledger again from the copy of the history.
 	Rebuild(ctx context.Context) error
-	// Sights, Seen and Evidence are the ledger's.
+	// Words, Sights, Seen and Evidence are the ledger's.
+	Words(but string) ([]ledger.Word, error)
 	Sights() ([]ledger.Sight, error)
 	Seen(by record.Fingerprint) (int, error)
 	Evidence(key record.Fingerprint, from, to time.Time) (ledger.Evidence, error)
@@ -190,6 +191,8 @@ func (b *replicaBook) Standing(name string, key record.Fingerprint, now time.Tim
 	}
 	return cert.CanSign(now)
 }
+
+func (b *replicaBook) Words(but string) ([]ledger.Word, error) { return b.Ledger().Words(but) }
 
 func (b *replicaBook) Sights() ([]ledger.Sight, error) { return b.Ledger().Sights() }
 
