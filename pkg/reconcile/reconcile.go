@@ -45,9 +45,13 @@ type Options struct {
 	// Report is called for each change as it happens, one at a time; it may be
 	// nil.
 	Report func(Change)
+	// Version is that of the program, for its metrics.
+	Version string
 	// Signer signs the receipts; nil means the key file of the configuration.
 	Signer record.Signer
 
+	// metrics is nil but in a daemon and in tests.
+	metrics *metricsWriter
 	// openBook is nil but in tests.
 	openBook func(context.Context, Config, func() time.Time, *slog.Logger) (book, error)
 }
@@ -79,6 +83,8 @@ type Result struct {
 	// Problems are what kept the run from a part of its work, besides failures
 	// of targets and the store.
 	Problems []error
+	// Warnings are what went wrong beside the work; they are no failure of the run.
+	Warnings []error
 	// Drift is what is on the targets and should not be, or is not jit's, a
 	// line each.
 	Drift []string
@@ -146,6 +152,8 @@ type run struct {
 	announced bool
 	policy    *policy.Policy
 	active    []ledger.Entry
+	// answered is the time of the newest evidence, once recovered.
+	answered time.Time
 	// opening are the grants that are about to open.
 	opening map[string]bool
 	// closed says why nothing new is opened, and barred why nothing counts that this
@@ -194,6 +202,9 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.metrics == nil {
+		o.metrics = newMetricsWriter()
+	}
 	if o.openBook == nil {
 		o.openBook = openReplica
 	}
@@ -208,6 +219,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		}
 	}
 	r.noteWake()
+	r.keepMetrics()
 	return r.result, nil
 }
 
@@ -320,7 +332,7 @@ func (r *run) change(ctx context.Context) error {
 		return nil
 	}
 	tasks := r.planned(s)
-	r.recovered = s.unproven == nil
+	r.recovered, r.answered = s.unproven == nil, s.answered
 	reach("planned")
 	for _, k := range s.journal {
 		if k.stage == open && k.standing {

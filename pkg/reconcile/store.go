@@ -50,6 +50,12 @@ type book interface {
 	Sights() ([]ledger.Sight, error)
 	Seen(by record.Fingerprint) (int, error)
 	Evidence(key record.Fingerprint, from, to time.Time) (ledger.Evidence, error)
+	// Counts, Freshness, Spooled and Refused say how much counts and is set aside, when
+	// the store was read last, and what waits to be sent or was refused.
+	Counts() (records, aside int, err error)
+	Freshness() time.Time
+	Spooled() ([]string, error)
+	Refused() ([]string, error)
 	// Digest is the running digest over all records counted.
 	Digest() record.Digest
 	// Head gives the head of a new record.
@@ -191,6 +197,8 @@ func (b *replicaBook) Standing(name string, key record.Fingerprint, now time.Tim
 	}
 	return cert.CanSign(now)
 }
+
+func (b *replicaBook) Counts() (records, aside int, err error) { return b.Ledger().Counts() }
 
 func (b *replicaBook) Words(but string) ([]ledger.Word, error) { return b.Ledger().Words(but) }
 
