@@ -319,12 +319,12 @@ func putMetrics(path string, data []byte) (err error) {
 	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, metricsMode)
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(data)
-	// The mode that was asked for is cut by the umask, which is tight for a service.
+	// Asked for when it is made, the mode would be cut by the umask, which is tight for a service.
 	if err = errors.Join(err, f.Chmod(metricsMode), f.Close()); err == nil {
 		err = os.Rename(temp, path)
 	}
