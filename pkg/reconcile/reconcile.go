@@ -277,6 +277,7 @@ func (r *run) readJournal(context.Context) error {
 // its clock may have been set back.
 func (r *run) endOverdue(ctx context.Context) error {
 	r.apply(ctx, plan(situation{now: r.now(), journal: r.snapshot(), leases: r.leases()}), nil)
+	r.result.ReceiptsOwed = len(r.due())
 	return nil
 }
 
