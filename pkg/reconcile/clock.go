@@ -110,9 +110,10 @@ const witnesses = 3
 
 // checkClock opens nothing where the clock was set back in the middle of the run, or lies
 // behind what others have signed newest: a machine that comes up with a wrong clock and
-// an empty state folder has nothing else to tell it.
+// an empty state folder has nothing else to tell it. It is told beside what else keeps
+// openings closed, which may come of it: the own key seems to be of a time to come.
 func (r *run) checkClock(mayOpen bool) {
-	if !mayOpen || r.closed != nil {
+	if _, told := errors.AsType[*ClockError](r.closed); told || !mayOpen {
 		return
 	}
 	now := r.o.Now()
