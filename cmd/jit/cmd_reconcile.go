@@ -40,6 +40,7 @@ type reconcileView struct {
 	Withheld int          `json:"withheld"`
 	Drift    []string     `json:"drift"`
 	Problems []string     `json:"problems"`
+	Warnings []string     `json:"warnings"`
 	Store    *string      `json:"store"`
 	Written  int          `json:"receiptsWritten"`
 	Spooled  int          `json:"receiptsSpooled"`
@@ -66,7 +67,7 @@ type changeView struct {
 }
 
 var reconcileFields = []string{
-	"dryRun", "exit", "changes", "opened", "ended", "failed", "withheld", "drift", "problems", "store",
+	"dryRun", "exit", "changes", "opened", "ended", "failed", "withheld", "drift", "problems", "warnings", "store",
 	"receiptsWritten", "receiptsSpooled", "receiptsOwed", "healed", "heartbeat", "wake", "carried",
 }
 
@@ -138,7 +139,7 @@ func (o *reconcileOptions) run(ctx context.Context) error {
 			fmt.Fprintln(a.IO.Out, c)
 		}
 	}
-	options := reconcile.Options{Config: config, Drivers: drivers, Now: a.Now, DryRun: o.dryRun, Log: log, Report: report}
+	options := reconcile.Options{Config: config, Drivers: drivers, Now: a.Now, DryRun: o.dryRun, Log: log, Report: report, Version: thisVersion().Version}
 	if !o.daemon {
 		return o.told(reconcile.Run(ctx, options))
 	}
@@ -222,6 +223,9 @@ func (o *reconcileOptions) conclude(res reconcile.Result) error {
 	for _, err := range res.Problems {
 		a.Warn("%v", err)
 	}
+	for _, err := range res.Warnings {
+		a.Warn("%v", err)
+	}
 	if n := res.ReceiptsSpooled + res.ReceiptsOwed; n > 0 {
 		a.Say("%s for the store; the next run sends what is left", count(n, "receipt")+" "+waits(n))
 	}
@@ -270,7 +274,7 @@ func partly(res reconcile.Result) string {
 func (o *reconcileOptions) view(res reconcile.Result) reconcileView {
 	v := reconcileView{
 		DryRun: o.dryRun, Exit: res.ExitCode(), Changes: []changeView{}, Opened: res.Opened, Ended: res.Ended, Failed: res.Failed, Withheld: res.Withheld, Beat: res.Beat, Wake: timeOrNull(res.Wake),
-		Carried: notNull(res.Carried), Drift: notNull(res.Drift), Problems: []string{}, Written: res.ReceiptsWritten, Spooled: res.ReceiptsSpooled, Owed: res.ReceiptsOwed,
+		Carried: notNull(res.Carried), Drift: notNull(res.Drift), Problems: []string{}, Warnings: []string{}, Written: res.ReceiptsWritten, Spooled: res.ReceiptsSpooled, Owed: res.ReceiptsOwed,
 	}
 	if res.SyncErr != nil {
 		v.Store = orNull(res.SyncErr.Error())
@@ -280,6 +284,9 @@ func (o *reconcileOptions) view(res reconcile.Result) reconcileView {
 	}
 	for _, err := range res.Problems {
 		v.Problems = append(v.Problems, err.Error())
+	}
+	for _, err := range res.Warnings {
+		v.Warnings = append(v.Warnings, err.Error())
 	}
 	for _, c := range res.Changes {
 		cv := changeView{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/jitaccess/jit/pkg/policy"
@@ -25,6 +26,7 @@ func (o *doctorOptions) reconciler(ctx context.Context) {
 	}
 	o.good("settings", "%s: reconciler %s", o.config, c.Name)
 	o.stateFolder(c.State)
+	o.metrics(c.Metrics)
 	signer, err := record.OpenKeyFile(c.Key, nil, o.app.Now)
 	if err != nil {
 		o.failed("key", err)
@@ -68,6 +70,23 @@ func (o *doctorOptions) stateFolder(dir string) {
 		o.bad("state", "chmod 700 "+shellWord(dir), "%s must be a folder that others cannot change", dir)
 	default:
 		o.good("state", "%s", dir)
+	}
+}
+
+// metrics checks that there is a folder for them, which jit does not make: it is
+// node_exporter's.
+func (o *doctorOptions) metrics(path string) {
+	if path == "" {
+		return
+	}
+	dir := filepath.Dir(path)
+	switch info, err := os.Stat(dir); {
+	case err != nil:
+		o.failed("metrics", err)
+	case !info.IsDir():
+		o.bad("metrics", "correct the configuration: metrics", "%s is no folder", dir)
+	default:
+		o.good("metrics", "%s", path)
 	}
 }
 

@@ -5,6 +5,15 @@ import (
 	"time"
 )
 
+// TestClockHasBothReadings: within a run of a reconciler access ends by the wall clock or
+// by the monotonic one (pkg/reconcile TestClockSetBackWithinARun), for which the program's
+// clock must give a reading of each.
+func TestClockHasBothReadings(t *testing.T) {
+	if now := newApp().Now(); now.String() == now.Round(0).String() {
+		t.Errorf("%s has no reading of the monotonic clock", now)
+	}
+}
+
 func TestParseUntil(t *testing.T) {
 	berlin := time.FixedZone("CET", 3600)
 	now := time.Date(2026, 11, 24, 17, 30, 0, 0, berlin)

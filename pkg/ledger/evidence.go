@@ -1,8 +1,10 @@
 package ledger
 
 import (
+	"cmp"
 	"database/sql"
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"github.com/jitaccess/jit/pkg/record"
@@ -83,17 +85,46 @@ func (l *Ledger) Sights() (all []Sight, err error) {
 // is not revoked as compromised, and is not locked, nor is its owner.
 func (l *Ledger) Seen(by record.Fingerprint) (position int, err error) {
 	all, err := l.Sights()
-	p := l.policies.Latest()
 	for _, s := range all {
-		if s.Key == by || s.Head <= position || p == nil {
-			continue
-		}
-		owner, known := p.OwnerOf(s.Key)
-		if _, void := l.void[s.Key]; known && !void && l.locks.Refuse(owner, s.Key) == nil {
-			position = s.Head
+		if _, good := l.speaker(s.Key); good && s.Key != by {
+			position = max(position, s.Head)
 		}
 	}
 	return position, err
+}
+
+// speaker gives whose key it is, and whether what it signed newest is heard.
+func (l *Ledger) speaker(key record.Fingerprint) (owner string, good bool) {
+	p := l.policies.Latest()
+	if p == nil {
+		return "", false
+	}
+	owner, known := p.OwnerOf(key)
+	_, void := l.void[key]
+	return owner, known && !void && l.locks.Refuse(owner, key) == nil
+}
+
+// Word is the newest record of one person or reconciler: where it stands, and the time
+// that it claims.
+type Word struct {
+	By       string
+	Position int
+	Created  time.Time
+}
+
+// Words gives the word of everybody in the policy in force but one, newest place first.
+// A key that is revoked as compromised or locked, or whose owner is locked, has none.
+func (l *Ledger) Words(but string) (all []Word, err error) {
+	sights, err := l.Sights()
+	slices.SortStableFunc(sights, func(a, b Sight) int { return cmp.Compare(b.Position, a.Position) })
+	heard := map[string]bool{but: true}
+	for _, s := range sights {
+		if owner, good := l.speaker(s.Key); good && !heard[owner] {
+			heard[owner] = true
+			all = append(all, Word{owner, s.Position, s.Created})
+		}
+	}
+	return all, err
 }
 
 // Evidence is what the store tells about whether one key's machine is shown the

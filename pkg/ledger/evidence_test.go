@@ -1,6 +1,8 @@
 package ledger_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,6 +23,19 @@ func (w *world) heartbeat(by string, change ...func(*record.Head)) []file {
 }
 
 func (w *world) key(name string) record.Fingerprint { return w.certs[name].Fingerprint() }
+
+// words wants the newest records of all but one, newest place first.
+func (w *world) words(but, want string) {
+	w.Helper()
+	all, err := w.l.Words(but)
+	var got []string
+	for _, x := range all {
+		got = append(got, fmt.Sprintf("%s@%d", x.By, x.Position))
+	}
+	if err != nil || strings.Join(got, " ") != want {
+		w.Fatalf("words but %s's: %q, %v, want %q", but, got, err, want)
+	}
+}
 
 func (w *world) seen(by string, want int) {
 	w.Helper()
@@ -137,9 +152,12 @@ func TestLockedGivesNoEvidence(t *testing.T) {
 			c := revoke.Cancellation{Head: w.head(record.KindCancellation, "bob"), Request: r.ID, RequestDigest: digest}
 			w.counted(w.push(w.signed(c, "bob", record.PathOf(c.Head, r.ID, false))...), 1)
 			w.seen("robot", 2)
+			w.words("robot", "alice@3")                // bob is not heard
 			w.counted(w.push(w.unlock("alice")...), 1) // at 6, having seen 5
 			w.seen("robot", 5)
 			w.seen("alice", 3) // by robot: bob's cancellation had seen 4
+			w.words("robot", "alice@6 bob@2")
+			w.words("alice", "robot@4 bob@2")
 			w.same(1, 3)
 		})
 	}

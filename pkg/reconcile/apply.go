@@ -74,7 +74,7 @@ func (r *run) site(name string) *site {
 
 // one does one task and says what became of it.
 func (r *run) one(ctx context.Context, s *site, t task, ending map[string]bool) {
-	if t.action != Intend && !r.first(t.Grant.ID) {
+	if t.action != Intend && !r.first(t.Grant.ID, t.action) {
 		return
 	}
 	c := Change{Action: t.action, Outcome: Done, Grant: t.Grant, Request: t.Request, Driver: t.Driver, Cause: t.cause}
@@ -302,7 +302,7 @@ func (r *run) look(ctx context.Context, s *site) {
 		listed, err := ask(ctx, s, d.List)
 		if err != nil {
 			r.unseen()
-			r.drift(fmt.Sprintf("%s: what is open there could not be listed: %v", s.resource, err))
+			r.drift(s.resource, "what is open there could not be listed: %v", err)
 			continue
 		}
 		told := 0
@@ -314,10 +314,10 @@ func (r *run) look(ctx context.Context, s *site) {
 			case t != nil && !r.wasTried(l.GrantID):
 				r.one(ctx, s, *t, nil)
 			case t != nil:
-				r.drift(fmt.Sprintf("%s: grant %s was ended and is still listed", s.resource, l.GrantID))
+				r.drift(s.resource, "grant %s was ended and is still listed", l.GrantID)
 			case stray && told < maxDrift:
 				told++
-				r.drift(fmt.Sprintf("%s: grant %q of account %q is unknown, and is left", s.resource, l.GrantID, l.Account))
+				r.drift(s.resource, "grant %q of account %q is unknown, and is left", l.GrantID, l.Account)
 			}
 		}
 	}
@@ -378,7 +378,7 @@ func (r *run) reconciles(p *policy.Policy, resource string) bool {
 // it succeeds: the journal did not know of it, or somebody brought it back.
 func (r *run) adopt(t task) error {
 	if k := r.kept(t.Grant.ID); k.stage == over {
-		r.drift(fmt.Sprintf("%s: grant %s had ended and was there again", t.Grant.Resource, t.Grant.ID))
+		r.drift(t.Grant.Resource, "grant %s had ended and was there again", t.Grant.ID)
 	}
 	w := t.wish
 	err := r.record(event{Kind: intended, Grant: t.Grant.ID, Wish: &w, Standing: t.standing})

@@ -48,6 +48,10 @@ type Config struct {
 	// of the store, lock. It must outlive a restart of the machine.
 	State string      `yaml:"state"`
 	Store StoreConfig `yaml:"store"`
+	// Metrics is the file that each run writes metrics to for Prometheus, in the folder
+	// of node_exporter's textfile collector: an absolute path that ends in .prom. Empty
+	// for none.
+	Metrics string `yaml:"metrics,omitempty"`
 	// Targets says how to reach resources, by their name in the policy. What a
 	// role of them means stands in the policy.
 	Targets map[string]TargetConfig `yaml:"targets,omitempty"`
@@ -142,6 +146,9 @@ func LoadConfig(path string, drivers map[string]target.Kind) (Config, error) {
 	case "", gitstore.Auto, gitstore.Builtin, gitstore.Git:
 	default:
 		return refuse(nil, "", "store.transport %q is not auto, builtin or git", c.Store.Transport)
+	}
+	if wrong := checkMetrics(c.Metrics); wrong != "" {
+		return refuse(nil, "write it as: metrics: /var/lib/prometheus/node-exporter/jit"+metricsEnding, "metrics %q %s", c.Metrics, wrong)
 	}
 	folder, err := filepath.Abs(filepath.Dir(path))
 	if err != nil {

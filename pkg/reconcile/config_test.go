@@ -53,6 +53,10 @@ func TestLoadConfig(t *testing.T) {
 	if c.Targets["db"].timeout() != 10*time.Second || (TargetConfig{}).timeout() != DefaultTimeout {
 		t.Error("timeouts")
 	}
+	c, err = LoadConfig(writeConfig(t, "metrics: /var/lib/node/jit.prom\n"+goodConfig, 0o644), nil)
+	if err != nil || c.Metrics != "/var/lib/node/jit.prom" {
+		t.Errorf("%+v, %v", c, err)
+	}
 	for _, url := range []string{"git@example.com:access.git", "ssh://git@example.com/access.git", "/srv/access.git"} {
 		c, err := LoadConfig(writeConfig(t, strings.Replace(goodConfig, "../store.git", url, 1), 0o600), nil)
 		if err != nil || c.Store.URL != url {
@@ -79,6 +83,9 @@ func TestLoadConfigRefuses(t *testing.T) {
 		{"no name", strings.Replace(goodConfig, "name: db1\n", "", 1), 0o600, "name is missing", ""},
 		{"short identity", strings.Replace(goodConfig, "6f1c6f1c", "", 1), 0o600, "store identity", record.ReasonBadValue},
 		{"odd transport", strings.Replace(goodConfig, "store:\n", "store:\n  transport: pigeon\n", 1), 0o600, "pigeon", ""},
+		{"metrics in no place of their own", "metrics: jit.prom\n" + goodConfig, 0o600, "not an absolute path", ""},
+		{"metrics by a winding way", "metrics: /var/lib/jit/../x.prom\n" + goodConfig, 0o600, "not an absolute path", ""},
+		{"metrics that nobody reads", "metrics: /var/lib/node/jit.txt\n" + goodConfig, 0o600, "does not end in .prom", ""},
 		{"others may write", goodConfig, 0o666, "others may change it", ""},
 		{"others may read a secret by its name", add("db-password: hush"), 0o640, "it holds a secret", ""},
 		{"others may read what a driver calls secret", add("bind: hush"), 0o604, "it holds a secret", ""},

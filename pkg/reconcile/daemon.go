@@ -44,6 +44,9 @@ func (d Daemon) Loop(ctx context.Context) {
 	if d.run == nil {
 		d.run = Run
 	}
+	if d.metrics == nil {
+		d.metrics = newMetricsWriter()
+	}
 	for ctx.Err() == nil {
 		res, err := d.run(ctx, d.Options)
 		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {

@@ -141,7 +141,7 @@ func TestDaemonStops(t *testing.T) {
 // TestDaemonEndsAndOpens: with real runs.
 func TestDaemonEndsAndOpens(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := measuredWorld(t)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	r := w.store.Granted("bob", time.Hour, "db:read")
@@ -159,6 +159,7 @@ func TestDaemonEndsAndOpens(t *testing.T) {
 			w.at(time.Hour)
 		case runs == 2:
 			w.wantAccess("bob", "readers", false)
+			w.wantMetrics(map[string]float64{`jit_reconcile_runs_total{exit_code="0"}`: 2, `jit_grants_open{resource="db"}`: 0})
 			stop()
 		}
 	}}

@@ -31,7 +31,8 @@ type fakeTarget struct {
 	calls    []string
 	fail     map[string]error // by verb
 	hang     map[string]bool
-	deaf     bool // takes grants and does nothing
+	slow     map[string]func() // called in the verb, as time goes by
+	deaf     bool              // takes grants and does nothing
 }
 
 func newFakeTarget() *fakeTarget {
@@ -48,6 +49,9 @@ func (f *fakeTarget) enter(verb string, g target.Grant) error {
 	if f.hang[verb] {
 		f.mu.Unlock()
 		select {} // not even the context helps
+	}
+	if f.slow[verb] != nil {
+		f.slow[verb]()
 	}
 	if err := f.fail[verb]; err != nil {
 		if err.Error() == "panic" {

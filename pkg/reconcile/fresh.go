@@ -102,6 +102,14 @@ func (r *run) reaches(resource string) bool {
 	return ok
 }
 
+// resource gives a resource of the policy in force.
+func (r *run) resource(name string) (res policy.Resource, ok bool) {
+	if r.policy != nil {
+		res, ok = r.policy.Resource(name)
+	}
+	return res, ok
+}
+
 // evidence gives when this machine signed the newest record that another key had
 // seen; zero where nothing of this reconciler's asks for it, or there is none.
 func (r *run) evidence(now time.Time) (time.Time, error) {

@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -19,7 +18,6 @@ import (
 
 	"github.com/gofrs/flock"
 
-	"github.com/jitaccess/jit/pkg/approve"
 	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/policy"
@@ -47,9 +45,13 @@ type Options struct {
 	// Report is called for each change as it happens, one at a time; it may be
 	// nil.
 	Report func(Change)
+	// Version is that of the program, for its metrics.
+	Version string
 	// Signer signs the receipts; nil means the key file of the configuration.
 	Signer record.Signer
 
+	// metrics is nil but in a daemon and in tests.
+	metrics *metricsWriter
 	// openBook is nil but in tests.
 	openBook func(context.Context, Config, func() time.Time, *slog.Logger) (book, error)
 }
@@ -81,6 +83,8 @@ type Result struct {
 	// Problems are what kept the run from a part of its work, besides failures
 	// of targets and the store.
 	Problems []error
+	// Warnings are what went wrong beside the work; they are no failure of the run.
+	Warnings []error
 	// Drift is what is on the targets and should not be, or is not jit's, a
 	// line each.
 	Drift []string
@@ -148,17 +152,20 @@ type run struct {
 	announced bool
 	policy    *policy.Policy
 	active    []ledger.Entry
+	// answered is the time of the newest evidence, once recovered.
+	answered time.Time
 	// opening are the grants that are about to open.
 	opening map[string]bool
 	// closed says why nothing new is opened, and barred why nothing counts that this
 	// reconciler signs: its key is locked, or not good any more.
 	closed, barred error
-	// newest is the newest time that any run has seen.
-	newest  time.Time
-	cleanup []func() error
+	// began is when the run began, and newest the newest time that any run has seen.
+	began, newest time.Time
+	cleanup       []func() error
 
 	mu     sync.Mutex
-	tried  map[string]bool
+	tried  map[string]Action
+	drifts map[string]int
 	result Result
 }
 
@@ -177,8 +184,10 @@ var steps = []step{
 	(*run).sync,
 	(*run).carry,
 	(*run).change,
+	(*run).endOverdue,
 	(*run).writeReceipts,
 	(*run).openTraced,
+	(*run).endOverdue,
 	(*run).beat,
 	(*run).tidy,
 }
@@ -193,10 +202,13 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.metrics == nil {
+		o.metrics = newMetricsWriter()
+	}
 	if o.openBook == nil {
 		o.openBook = openReplica
 	}
-	r := &run{o: o, log: o.Log, sites: map[string]*site{}, tried: map[string]bool{}}
+	r := &run{o: o, log: o.Log, began: o.Now(), sites: map[string]*site{}, tried: map[string]Action{}, drifts: map[string]int{}}
 	defer r.cleanUp()
 	for _, s := range steps {
 		if err := s(r, ctx); err != nil {
@@ -207,6 +219,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		}
 	}
 	r.noteWake()
+	r.keepMetrics()
 	return r.result, nil
 }
 
@@ -259,56 +272,12 @@ func (r *run) readJournal(context.Context) error {
 	return nil
 }
 
-// readClock compares the clock with the newest time that a run has seen.
-func (r *run) readClock(context.Context) error {
-	path := filepath.Join(r.o.Config.State, "clock")
-	now := r.o.Now()
-	data, err := os.ReadFile(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		// The first run, or an operator says that the clock is right.
-	case err == nil && r.newest.UnmarshalText(data) == nil:
-	default:
-		r.journal.view(func(s *journalState) { r.newest = s.newest })
-	}
-	if r.newest.Sub(now) > approve.Skew {
-		r.closeOpenings(fmt.Errorf("the clock says %s, and an earlier run was at %s: set the clock, or, when it is right now, delete %q",
-			now.UTC().Format(timeForm), r.newest.UTC().Format(timeForm), path))
-		return nil
-	}
-	if now.After(r.newest) && !r.o.DryRun {
-		text, err := now.UTC().MarshalText()
-		if err == nil {
-			err = writeWhole(path, text)
-		}
-		if err != nil {
-			r.closeOpenings(fmt.Errorf("keep the time of this run: %w", err))
-		}
-	}
-	return nil
-}
-
-func writeWhole(path string, data []byte) error {
-	f, err := replaceFile(path, data)
-	if err != nil {
-		return err
-	}
-	return f.Close()
-}
-
-// now is the time by which access ends: that of the clock, unless it was set
-// back, for what was over once does not begin again.
-func (r *run) now() time.Time {
-	now := r.o.Now()
-	if r.newest.Sub(now) > approve.Skew {
-		return r.newest
-	}
-	return now
-}
-
-// endOverdue ends what the journal knows to be over.
+// endOverdue ends what the journal knows to be over. A run does it before all else, and
+// again for what has become due while it worked: the next one may be a while away, and
+// its clock may have been set back.
 func (r *run) endOverdue(ctx context.Context) error {
 	r.apply(ctx, plan(situation{now: r.now(), journal: r.snapshot(), leases: r.leases()}), nil)
+	r.result.ReceiptsOwed = len(r.due())
 	return nil
 }
 
@@ -364,11 +333,11 @@ func (r *run) change(ctx context.Context) error {
 		return nil
 	}
 	tasks := r.planned(s)
-	r.recovered = s.unproven == nil
+	r.recovered, r.answered = s.unproven == nil, s.answered
 	reach("planned")
 	for _, k := range s.journal {
 		if k.stage == open && k.standing {
-			r.drift(fmt.Sprintf("%s: %s had %s before jit opened it, and keeps it", k.Grant.Resource, k.Grant.Person, k.Grant.Role))
+			r.drift(k.Grant.Resource, "%s had %s before jit opened it, and keeps it", k.Grant.Person, k.Grant.Role)
 		}
 	}
 	r.apply(ctx, append(forgotten, tasks...), r.look)
@@ -455,27 +424,31 @@ func (r *run) record(e event) error {
 	return r.journal.record(e)
 }
 
-// first reports whether a grant was not worked on in this run yet.
-func (r *run) first(id string) bool {
+// first reports whether a grant was not worked on in this run yet, or only otherwise and
+// is to end now.
+func (r *run) first(id string, a Action) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.tried[id] {
+	if before, ok := r.tried[id]; ok && (a != End || before == End) {
 		return false
 	}
-	r.tried[id] = true
+	r.tried[id] = a
 	return true
 }
 
 func (r *run) wasTried(id string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.tried[id]
+	_, ok := r.tried[id]
+	return ok
 }
 
-func (r *run) drift(line string) {
+// drift notes what is on a target and should not be, or is not jit's.
+func (r *run) drift(resource, format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	line = plain(line, maxLine)
+	r.drifts[resource]++
+	line := plain(resource+": "+fmt.Sprintf(format, args...), maxLine)
 	r.result.Drift = append(r.result.Drift, line)
 	r.log.Warn("drift", "detail", line)
 }

@@ -62,7 +62,9 @@ func (r *run) surveyed(ctx context.Context) (situation, []task, error) {
 // planned gives what is to be done, as far as it may be.
 func (r *run) planned(s situation) []task {
 	r.active = s.active
-	r.checkStanding(r.synced || len(s.brought) > 0)
+	mayOpen := r.synced || len(s.brought) > 0
+	r.checkStanding(mayOpen)
+	r.checkClock(mayOpen)
 	if s.unproven != nil {
 		r.closeOpenings(fmt.Errorf("the evidence in the ledger cannot be read: %w", s.unproven))
 	} else {

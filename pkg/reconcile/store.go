@@ -45,10 +45,17 @@ type book interface {
 	Standing(name string, key record.Fingerprint, now time.Time) error
 	// Rebuild makes the ledger again from the copy of the history.
 	Rebuild(ctx context.Context) error
-	// Sights, Seen and Evidence are the ledger's.
+	// Words, Sights, Seen and Evidence are the ledger's.
+	Words(but string) ([]ledger.Word, error)
 	Sights() ([]ledger.Sight, error)
 	Seen(by record.Fingerprint) (int, error)
 	Evidence(key record.Fingerprint, from, to time.Time) (ledger.Evidence, error)
+	// Counts, Freshness, Spooled and Refused say how much counts and is set aside, when
+	// the store was read last, and what waits to be sent or was refused.
+	Counts() (records, aside int, err error)
+	Freshness() time.Time
+	Spooled() ([]string, error)
+	Refused() ([]string, error)
 	// Digest is the running digest over all records counted.
 	Digest() record.Digest
 	// Head gives the head of a new record.
@@ -190,6 +197,10 @@ func (b *replicaBook) Standing(name string, key record.Fingerprint, now time.Tim
 	}
 	return cert.CanSign(now)
 }
+
+func (b *replicaBook) Counts() (records, aside int, err error) { return b.Ledger().Counts() }
+
+func (b *replicaBook) Words(but string) ([]ledger.Word, error) { return b.Ledger().Words(but) }
 
 func (b *replicaBook) Sights() ([]ledger.Sight, error) { return b.Ledger().Sights() }
 
