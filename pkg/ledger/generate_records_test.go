@@ -261,9 +261,12 @@ func (m *maker) propose() {
 	replaces := m.inForce()
 	t, change := m.terms[replaces], changes[m.below(len(changes))]
 	change.change(&t)
+	if m.seldom(80) {
+		m.keep = 2 + m.below(7)
+	}
 	head, digest := m.lay(record.KindPolicy, key, "", false, owner(key)+" proposes: "+change.name, func(h record.Head) string {
 		s := "replaces: " + string(replaces) + "\n"
-		ends := pick[time.Duration](m, 48, 48, 10, 10, 4)
+		ends := pick[time.Duration](m, 48, 48, 10, 4, 1)
 		if m.seldom(6) {
 			ends = 721
 		}
@@ -291,6 +294,15 @@ func (m *maker) agree() {
 		p = m.proposed[i]
 	}
 	key := pick(m, "dave", "alice", "dave", "alice.2", "carol", "bob")
+	switch v := m.ref.version(p.id); {
+	case m.seldom(24):
+		m.keep = 2 + m.below(7)
+	case v != nil && !m.now.Before(v.policy.Document().Expires.Time) && m.seldom(200):
+		now := m.now
+		m.now = v.policy.Document().Expires.Add(-time.Minute)
+		key = m.admin()
+		defer func() { m.now = now }()
+	}
 	m.lay(record.KindApproval, key, p.id, true, owner(key)+" agrees to "+p.id.Short(), func(record.Head) string {
 		s := m.about(p.id, p.digest)
 		if m.seldom(6) {

@@ -31,6 +31,7 @@ type reference struct {
 	ring     *record.Keyring // of all that was taken
 	counted  []counted
 	aside    []ledger.SetAside // without the words
+	late     int               // proposals and agreements whose time was past
 }
 
 // lookedAt is a file that a commit brought to a path that nothing held.

@@ -1,0 +1,159 @@
+package ledger_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/jitaccess/jit/pkg/ledger"
+	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/request"
+	"github.com/jitaccess/jit/pkg/revoke"
+)
+
+// signs lets people sign something that counts, each in a commit: requests.
+func (w *world) signs(people ...string) {
+	w.Helper()
+	for _, name := range people {
+		_, f := w.request(func(r *request.Request) { r.By = name })
+		w.counted(w.push(f...), 1)
+	}
+}
+
+// TestKeptAgreement: an agreement to a policy version that was signed in time and kept
+// does not count when as many admins as must agree have signed something since the
+// version lapsed. Fewer, and others, show nothing.
+func TestKeptAgreement(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		before func(w *world) // the proposal, at noon
+		since  func(w *world) // from when it lapses, at noon of the next day
+		lapsed bool
+	}{
+		"nobody":                       {since: func(*world) {}},
+		"one admin, often":             {since: func(w *world) { w.signs("alice", "alice", "alice") }},
+		"two admins":                   {since: func(w *world) { w.signs("alice", "carol") }, lapsed: true},
+		"who agreed, and another":      {since: func(w *world) { w.signs("erin", "carol") }, lapsed: true},
+		"one admin and one who is not": {since: func(w *world) { w.signs("alice", "bob") }},
+		"one admin and a reconciler a year ahead": {since: func(w *world) {
+			w.signs("alice")
+			w.now = w.now.AddDate(1, 0, 0)
+			w.counted(w.push(w.heartbeat("robot")...), 1)
+		}},
+		"two admins, a second too early for one": {since: func(w *world) {
+			w.signs("alice")
+			w.now = w.now.Add(-time.Second)
+			w.signs("carol")
+		}},
+		"two admins, who then set their clocks back": {since: func(w *world) {
+			w.signs("alice", "carol")
+			w.now = w.now.Add(-20 * time.Hour)
+			w.signs("alice", "carol")
+		}, lapsed: true},
+		"two admins, a year ahead, whom the proposer had seen": {
+			before: func(w *world) {
+				w.now = w.now.AddDate(1, 0, 0)
+				w.signs("alice", "carol")
+				w.now = noon
+			},
+			since: func(w *world) { w.signs("alice") },
+		},
+		"one admin with two keys": {
+			before: func(w *world) {
+				doc, f := w.proposal("alice", func(d *policy.Document) {
+					d.People["alice"] = policy.Person{Keys: []record.Fingerprint{w.key("alice"), w.key("mallory")}}
+				})
+				w.counted(w.push(f...), 1)
+				w.counted(w.push(w.policyApproval(doc, f[0], "erin")...), 1)
+			},
+			since: func(w *world) {
+				w.signs("alice")
+				r, _ := w.request(func(r *request.Request) { r.By = "alice" })
+				w.counted(w.push(w.signed(r, "mallory", record.PathOf(r.Head, "", false))...), 1)
+			},
+		},
+		"two admins, one with a stolen key": {since: func(w *world) {
+			w.signs("alice", "carol")
+			w.push(w.revoked("carol", record.RevokedHard))
+		}},
+		"two admins, one locked since": {since: func(w *world) {
+			w.signs("alice", "carol")
+			w.now = w.now.Add(-time.Hour) // or the lock itself would tell the time
+			w.counted(w.push(w.lock("erin", "carol")...), 1)
+		}, lapsed: true},
+		"two admins, one of them locked": {
+			before: func(w *world) { w.signs("carol") },
+			since: func(w *world) {
+				asked := w.requestOf("carol")
+				w.signs("alice")
+				w.now = w.now.Add(-time.Hour)
+				w.counted(w.push(w.lock("erin", "carol")...), 1)
+				w.now = w.now.Add(time.Hour)
+				x := revoke.Cancellation{Head: w.head(record.KindCancellation, "carol"), Request: asked.ID, RequestDigest: asked.Digest}
+				w.counted(w.push(w.signed(x, "carol", record.PathOf(x.Head, asked.ID, false))...), 1)
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.threeAdmins()
+			if c.before != nil {
+				c.before(w)
+			}
+			doc, f := w.proposal("alice", func(d *policy.Document) { d.Groups = map[string][]string{"g": {"bob"}} })
+			w.counted(w.push(f...), 1)
+			kept := w.policyApproval(doc, f[0], "erin")
+			from := len(w.commits)
+			w.now = noon.Add(24 * time.Hour)
+			c.since(w)
+			if c.lapsed {
+				w.refused(w.push(kept...), string(policy.Lapsed))
+			} else {
+				w.counted(w.push(kept...), 1)
+			}
+			if inForce := w.l.Policy().ID() == doc.ID; inForce == c.lapsed {
+				t.Errorf("in force: %t", inForce)
+			}
+			w.same(from, len(w.commits)-2)
+		})
+	}
+}
+
+// requestOf gives the only request by somebody.
+func (w *world) requestOf(name string) ledger.Ref {
+	w.Helper()
+	all, err := w.l.AllRecords()
+	w.must(err)
+	for _, r := range all {
+		if r.Kind == record.KindRequest && r.By == name {
+			return r
+		}
+	}
+	w.Fatalf("%s asked for nothing", name)
+	return ledger.Ref{}
+}
+
+// TestKeptProposal: the same holds for a policy version that was kept itself. What its
+// signer had seen shows nothing: else nobody could propose anything after two wrong
+// clocks.
+func TestKeptProposal(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	doc, kept := w.proposal("alice", func(d *policy.Document) { d.Groups = map[string][]string{"g": {"bob"}} })
+	w.now = noon.Add(24 * time.Hour)
+	w.signs("bob", "erin")
+	w.refused(w.push(kept...), string(policy.Lapsed))
+	if w.l.Policy().ID() == doc.ID {
+		t.Fatal("what had lapsed is in force")
+	}
+	w.now = noon.AddDate(1, 0, 0)
+	w.signs("erin")
+	w.now = noon.Add(25 * time.Hour)
+	doc, f := w.proposal("alice", func(d *policy.Document) { d.Groups = map[string][]string{"g": {"carol"}} })
+	w.counted(w.push(f...), 1)
+	if w.l.Policy().ID() != doc.ID {
+		t.Error("a wrong clock keeps a new version out")
+	}
+	w.same(0, 2)
+}
