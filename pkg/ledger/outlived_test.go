@@ -115,6 +115,7 @@ func TestKeptAgreement(t *testing.T) {
 			if inForce := w.l.Policy().ID() == doc.ID; inForce == c.lapsed {
 				t.Errorf("in force: %t", inForce)
 			}
+			w.same()
 			w.same(from, len(w.commits)-2)
 		})
 	}
