@@ -56,6 +56,10 @@ func (m *maker) lay(kind record.Kind, key string, beside record.ID, besidePolicy
 		what += fmt.Sprintf(", as of %s", h.Created.Format("02 15:04"))
 	}
 	h.ID = m.idOf(h.Created.Time)
+	if at := m.ref.lastLock(h.By, m.fingerprint(key)); at > 1 && !m.ref.isLocked(h.By, m.fingerprint(key)) && m.seldom(80) {
+		h.Head = string(m.commits[at-2])
+		what += fmt.Sprintf(", before they were locked at %d", at)
+	}
 	switch n := m.throw(); {
 	case n < 208:
 	case n < 222:
@@ -294,14 +298,18 @@ func (m *maker) agree() {
 		p = m.proposed[i]
 	}
 	key := pick(m, "dave", "alice", "dave", "alice.2", "carol", "bob")
-	switch v := m.ref.version(p.id); {
+	var expires *record.Timestamp
+	if v := m.ref.version(p.id); v != nil {
+		expires = v.policy.Document().Expires
+	}
+	switch {
 	case m.seldom(24):
 		m.keep = 2 + m.below(7)
-	case v != nil && !m.now.Before(v.policy.Document().Expires.Time) && m.seldom(200):
-		now := m.now
-		m.now = v.policy.Document().Expires.Add(-time.Minute)
+	case expires != nil && !m.now.Before(expires.Time) && m.seldom(200):
+		here := m.now
+		m.now = expires.Add(-time.Minute)
 		key = m.admin()
-		defer func() { m.now = now }()
+		defer func() { m.now = here }()
 	}
 	m.lay(record.KindApproval, key, p.id, true, owner(key)+" agrees to "+p.id.Short(), func(record.Head) string {
 		s := m.about(p.id, p.digest)

@@ -105,7 +105,7 @@ func (f *fold) weigh(proposal approve.Proposal, compile func() (*policy.Policy, 
 	if err := f.endForGone(f.policies[len(f.policies)-1]); err != nil {
 		return err
 	}
-	if err := f.dropAgreements(func(u revoke.Lift) bool { owner, _ := p.OwnerOf(u.Key); return owner != u.By || !p.IsAdmin(u.By) }); err != nil {
+	if err := f.dropAgreements(func(u revoke.Lift) bool { return !isAdminWith(p, u.By, u.Key) }); err != nil {
 		return err
 	}
 	if err := f.liftAgreed(); err != nil {
