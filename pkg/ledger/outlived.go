@@ -40,7 +40,7 @@ func withClaim(all []claim, next claim) []claim {
 	if n := len(all); n > 0 && all[n-1].position == next.position {
 		return all // which is later
 	}
-	return append(slices.Clip(all), next)
+	return append(all, next)
 }
 
 // writeClaims writes those that see has noted for a key.

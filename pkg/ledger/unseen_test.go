@@ -1,6 +1,8 @@
 package ledger_test
 
 import (
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -10,16 +12,16 @@ import (
 	"github.com/jitaccess/jit/pkg/revoke"
 )
 
-// lockedAndFreed locks somebody and lifts that lock again.
-func (w *world) lockedAndFreed(name string) {
+// freed locks a person, or the key of one, and lifts that lock again.
+func (w *world) freed(lock []file) {
 	w.Helper()
-	w.counted(w.push(w.lock("erin", name)...), 1)
+	w.counted(w.push(lock...), 1)
 	all := w.l.Locks()
 	for _, by := range []string{"erin", "carol"} {
 		w.counted(w.push(w.unlockOf(all[len(all)-1].ID, by)...), 1)
 	}
-	if w.l.Refuse(name, "") != nil {
-		w.Fatalf("%s is locked", name)
+	if all = w.l.Locks(); all[len(all)-1].Lifted == 0 {
+		w.Fatal("the lock is not lifted")
 	}
 }
 
@@ -43,106 +45,65 @@ func (w *world) removedAndBack(change func(*policy.Document)) {
 // Signed again it does. What takes away, and what a machine tells, counts.
 func TestKeptOverALock(t *testing.T) {
 	t.Parallel()
-	twoAdmins := func(d *policy.Document) { d.Admins.People = []string{"erin", "carol"} }
-	locked := func(name string) func(*world) { return func(w *world) { w.lockedAndFreed(name) } }
 	for name, c := range map[string]struct {
-		// signed gives what lays the record, once it has laid what that needs.
-		signed  func(w *world) func() []file
+		// sign gives what lays records, some of which lose their effect by what comes
+		// between, once it has laid what they need.
+		sign    func(w *world) (lose, stay func() [][]file)
 		between func(w *world)
-		counts  bool
 	}{
-		"an approval": {signed: func(w *world) func() []file {
+		"a person": {sign: func(w *world) (lose, stay func() [][]file) {
 			r, d := w.asked()
-			return func() []file { return w.approval(r, d, "alice") }
-		}, between: locked("alice")},
-		"an approval, with a key that was locked": {signed: func(w *world) func() []file {
-			r, d := w.asked()
-			return func() []file { return w.approval(r, d, "alice") }
-		}, between: func(w *world) {
-			w.counted(w.push(w.lockKey("erin", "alice")...), 1)
-			w.counted(w.push(w.unlock("erin")...), 1)
-			w.counted(w.push(w.unlock("carol")...), 1)
-		}},
-		"an approval, where another was locked": {signed: func(w *world) func() []file {
-			r, d := w.asked()
-			return func() []file { return w.approval(r, d, "carol") }
-		}, between: locked("alice"), counts: true},
-		"a request": {signed: func(w *world) func() []file {
-			return func() []file { _, f := w.request(); return f }
-		}, between: locked("bob")},
-		"a policy version": {signed: func(w *world) func() []file {
-			return func() []file { _, f := w.proposal("alice", nil); return f }
-		}, between: locked("alice")},
-		"an agreement to a policy version": {signed: func(w *world) func() []file {
+			other, e := w.askedBy("carol")
 			doc, f := w.proposal("erin", nil)
-			w.counted(w.push(f...), 1)
-			return func() []file { return w.policyApproval(doc, f[0], "alice") }
-		}, between: locked("alice")},
-		"an agreement to lift a lock": {signed: func(w *world) func() []file {
-			w.counted(w.push(w.lock("erin", "bob")...), 1)
-			return func() []file { return w.unlock("alice") }
-		}, between: locked("alice")},
-		"an agreement to lift a lock, by one who was no admin for a while": {signed: func(w *world) func() []file {
-			w.counted(w.push(w.lock("erin", "bob")...), 1)
-			return func() []file { return w.unlock("alice") }
-		}, between: func(w *world) { w.removedAndBack(twoAdmins) }},
-		"a delegation": {signed: func(w *world) func() []file {
-			return func() []file { return w.delegation("alice", "bob") }
-		}, between: locked("alice")},
-		"a delegation to one who was locked": {signed: func(w *world) func() []file {
-			return func() []file { return w.delegation("alice", "bob") }
-		}, between: locked("bob")},
-		"a delegation to one who was not there for a while": {signed: func(w *world) func() []file {
-			return func() []file { return w.delegation("alice", "bob") }
+			w.counted(w.push(append(f, w.lockKey("erin", "mallory")...)...), 2)
+			return func() [][]file {
+					_, version := w.proposal("alice", nil)
+					_, asks := w.request(func(r *request.Request) { r.By = "alice" })
+					says := request.Comment{Head: w.head(record.KindComment, "alice"), Request: r.ID, RequestDigest: d, Comment: "well"}
+					return [][]file{
+						version, asks, w.approval(r, d, "alice"), w.policyApproval(doc, f[0], "alice"), w.unlock("alice"),
+						w.delegation("alice", "bob"), w.signed(says, "alice", record.PathOf(says.Head, r.ID, false)),
+					}
+				}, func() [][]file {
+					x := revoke.Revocation{Head: w.head(record.KindRevocation, "alice"), Request: other.ID, RequestDigest: e, Reason: "enough"}
+					return [][]file{w.signed(x, "alice", record.PathOf(x.Head, other.ID, false)), w.approval(r, d, "carol")}
+				}
+		}, between: func(w *world) { w.freed(w.lock("erin", "alice")) }},
+		"a key, and the one to whom something is given": {sign: func(w *world) (lose, stay func() [][]file) {
+			r, d := w.askedBy("carol")
+			return func() [][]file { return [][]file{w.approval(r, d, "alice"), w.delegation("erin", "bob")} },
+				func() [][]file { return [][]file{w.heartbeat("robot")} }
+		}, between: func(w *world) {
+			w.freed(w.lockKey("erin", "alice"))
+			w.freed(w.lockKey("erin", "robot"))
+			w.freed(w.lock("erin", "bob"))
+		}},
+		"those who were away": {sign: func(w *world) (lose, stay func() [][]file) {
+			w.counted(w.push(w.lockKey("erin", "mallory")...), 1)
+			return func() [][]file { return [][]file{w.unlock("alice"), w.delegation("alice", "bob")} },
+				func() [][]file { return [][]file{w.delegation("alice", "erin")} }
 		}, between: func(w *world) {
 			w.removedAndBack(func(d *policy.Document) {
-				people := d.People
-				d.People = map[string]policy.Person{}
-				for name, p := range people {
-					if name != "bob" {
-						d.People[name] = p
-					}
-				}
+				d.Admins.People = []string{"erin", "carol"}
+				d.People = maps.Clone(d.People)
+				delete(d.People, "bob")
 			})
 		}},
-		"a comment": {signed: func(w *world) func() []file {
-			r, d := w.asked()
-			return func() []file {
-				x := request.Comment{Head: w.head(record.KindComment, "alice"), Request: r.ID, RequestDigest: d, Comment: "well"}
-				return w.signed(x, "alice", record.PathOf(x.Head, r.ID, false))
-			}
-		}, between: locked("alice")},
-		"a revocation": {signed: func(w *world) func() []file {
-			r, d := w.asked()
-			return func() []file {
-				x := revoke.Revocation{Head: w.head(record.KindRevocation, "alice"), Request: r.ID, RequestDigest: d, Reason: "enough"}
-				return w.signed(x, "alice", record.PathOf(x.Head, r.ID, false))
-			}
-		}, between: locked("alice"), counts: true},
-		"a heartbeat": {signed: func(w *world) func() []file {
-			return func() []file { return w.heartbeat("robot") }
-		}, between: func(w *world) {
-			w.counted(w.push(w.lockKey("erin", "robot")...), 1)
-			w.counted(w.push(w.unlock("erin")...), 1)
-			w.counted(w.push(w.unlock("carol")...), 1)
-		}, counts: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			w.body.Delegation.Longest.Duration = 24 * time.Hour
 			w.threeAdmins()
-			sign := c.signed(w)
-			kept := sign()
-			from := len(w.commits)
+			lose, stay := c.sign(w)
+			kept, counts := lose(), stay()
 			c.between(w)
-			if c.counts {
-				w.counted(w.push(kept...), 1)
-			} else {
-				w.refused(w.push(kept...), string(policy.HeadTooOld))
-				w.counted(w.push(sign()...), 1)
+			for _, files := range kept {
+				w.refused(w.push(files...), string(policy.HeadTooOld))
 			}
-			w.same(from)
+			again := lose()
+			w.counted(w.push(slices.Concat(slices.Concat(counts...), slices.Concat(again...))...), len(counts)+len(again))
+			w.same()
 		})
 	}
 }
