@@ -97,6 +97,16 @@ func (f *fold) delegate(v record.Verified, headAt int) error {
 	if err := f.locks.Refuse(x.To, ""); err != nil {
 		return err
 	}
+	if err := f.locks.RefuseUnseen(x.To, "", headAt); err != nil {
+		return err
+	}
+	if err := f.stayed(headAt, "names both", func(p *policy.Policy) bool {
+		_, by := p.Person(x.By)
+		_, to := p.Person(x.To)
+		return by && to
+	}); err != nil {
+		return err
+	}
 	given, err := f.delegations(`WHERE giver = ? AND delegate = ? AND NOT ended AND until > ? AND begins < ? ORDER BY id`,
 		x.By, x.To, x.Begins().Unix(), x.Until.Unix())
 	if err != nil {

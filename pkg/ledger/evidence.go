@@ -42,13 +42,14 @@ func (s Sight) add(next Sight) Sight {
 // see notes what a counted record tells, to be written with the rest.
 func (f *fold) see(v record.Verified, headAt int) {
 	if f.sights == nil {
-		f.sights = map[record.Fingerprint]Sight{}
+		f.sights, f.claims = map[record.Fingerprint]Sight{}, map[record.Fingerprint][]claim{}
 	}
 	key := v.Primary()
 	if headAt >= f.position {
 		headAt = 0 // it is not on this history before the record
 	}
 	f.sights[key] = f.sights[key].add(Sight{Key: key, Head: headAt, Position: f.position, Created: v.Head().Created.Time})
+	f.claims[key] = withClaim(f.claims[key], claim{f.position, v.Head().Created.Time})
 }
 
 // writeSights writes what see has noted.
@@ -59,8 +60,12 @@ func (f *fold) writeSights() error {
 			key.Bytes(), s.Head, s.Position, s.Created.Unix()); err != nil {
 			return err
 		}
+		if err := f.writeClaims(key); err != nil {
+			return err
+		}
 	}
 	clear(f.sights)
+	clear(f.claims)
 	return nil
 }
 

@@ -62,6 +62,7 @@ type fold struct {
 	cases map[record.ID]approve.Case
 	// sights are what the records tell that this fold has counted and not written yet.
 	sights map[record.Fingerprint]Sight
+	claims map[record.Fingerprint][]claim
 	// now is the time at which what is settled is remembered; zero for later.
 	now time.Time
 	// bulk is what makes the fold of a long history fast; nil for a short one.

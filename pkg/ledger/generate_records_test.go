@@ -56,6 +56,10 @@ func (m *maker) lay(kind record.Kind, key string, beside record.ID, besidePolicy
 		what += fmt.Sprintf(", as of %s", h.Created.Format("02 15:04"))
 	}
 	h.ID = m.idOf(h.Created.Time)
+	if at := m.ref.lastLock(h.By, m.fingerprint(key)); at > 1 && !m.ref.isLocked(h.By, m.fingerprint(key)) && m.seldom(80) {
+		h.Head = string(m.commits[at-2])
+		what += fmt.Sprintf(", before they were locked at %d", at)
+	}
 	switch n := m.throw(); {
 	case n < 208:
 	case n < 222:
@@ -261,9 +265,12 @@ func (m *maker) propose() {
 	replaces := m.inForce()
 	t, change := m.terms[replaces], changes[m.below(len(changes))]
 	change.change(&t)
+	if m.seldom(80) {
+		m.keep = 2 + m.below(7)
+	}
 	head, digest := m.lay(record.KindPolicy, key, "", false, owner(key)+" proposes: "+change.name, func(h record.Head) string {
 		s := "replaces: " + string(replaces) + "\n"
-		ends := pick[time.Duration](m, 48, 48, 10, 10, 4)
+		ends := pick[time.Duration](m, 48, 48, 10, 4, 1)
 		if m.seldom(6) {
 			ends = 721
 		}
@@ -291,6 +298,19 @@ func (m *maker) agree() {
 		p = m.proposed[i]
 	}
 	key := pick(m, "dave", "alice", "dave", "alice.2", "carol", "bob")
+	var expires *record.Timestamp
+	if v := m.ref.version(p.id); v != nil {
+		expires = v.policy.Document().Expires
+	}
+	switch {
+	case m.seldom(24):
+		m.keep = 2 + m.below(7)
+	case expires != nil && !m.now.Before(expires.Time) && m.seldom(200):
+		here := m.now
+		m.now = expires.Add(-time.Minute)
+		key = m.admin()
+		defer func() { m.now = here }()
+	}
 	m.lay(record.KindApproval, key, p.id, true, owner(key)+" agrees to "+p.id.Short(), func(record.Head) string {
 		s := m.about(p.id, p.digest)
 		if m.seldom(6) {

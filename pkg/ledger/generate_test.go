@@ -31,6 +31,7 @@ type maker struct {
 	said    []string        // about it
 	story   []string
 	pending []delivery
+	keep    int                        // for how many commits the next record is kept back; 0 for none
 	past    map[string][]gitstore.Hash // what each path held
 	paths   []string                   // the keys of past, oldest first
 
@@ -211,6 +212,12 @@ func (m *maker) deliver(files []file, what string) {
 		for _, f := range files {
 			m.put(f.path, f.data)
 		}
+	}
+	if m.keep > 0 {
+		later, m.keep = m.keep, 0
+		then(what, files...)
+		m.say("%s (kept)", what)
+		return
 	}
 	garbage := func(i int) file { return file{files[i].path, "garbage of " + what} }
 	switch way := m.throw(); {

@@ -47,6 +47,9 @@ func (f *fold) judge(c candidate) error {
 			return unseen
 		}
 	}
+	if err := f.signedBeforeLock(h, v.Primary(), headAt); err != nil {
+		return err
+	}
 	// What one who is locked may still sign shows nothing: it may be the thief's.
 	shut := f.locks.Refuse(h.By, v.Primary()) != nil
 	if err := f.admit(v, c, headAt); err != nil {
@@ -172,7 +175,7 @@ func (f *fold) apart(v record.Verified, headAt int) error {
 	case record.KindLock:
 		return f.lock(v)
 	case record.KindUnlock:
-		return f.unlock(v)
+		return f.unlock(v, headAt)
 	case record.KindDelegation:
 		return f.delegate(v, headAt)
 	case record.KindDelegationEnd:

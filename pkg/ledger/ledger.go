@@ -26,7 +26,7 @@ import (
 
 // Version names the rules by which records are judged and the form of the
 // index. An index of another version is made again.
-const Version = 7
+const Version = 8
 
 var (
 	// ErrNotFound means that there is no such request, policy version or record.
@@ -117,7 +117,7 @@ func (l *Ledger) form() error {
 	if tables > 0 {
 		return fmt.Errorf("it is of version %d, and this jit makes version %d", version, Version)
 	}
-	_, err := l.db.Exec(schema + strangerSchema + healSchema + standingSchema + sightSchema + waitingSchema + indices + fmt.Sprintf(`PRAGMA user_version = %d`, Version))
+	_, err := l.db.Exec(schema + strangerSchema + healSchema + standingSchema + sightSchema + claimSchema + waitingSchema + indices + fmt.Sprintf(`PRAGMA user_version = %d`, Version))
 	return err
 }
 

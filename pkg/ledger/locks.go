@@ -273,13 +273,16 @@ func (f *fold) lockProposal(id record.ID, l approve.Locked) error {
 
 // unlock takes one admin's agreement to lift a lock, and lifts it where enough have
 // agreed.
-func (f *fold) unlock(v record.Verified) error {
+func (f *fold) unlock(v record.Verified, headAt int) error {
 	x, err := revoke.DecodeUnlock(v)
 	if err != nil {
 		return err
 	}
 	p := f.policies.Latest()
 	if err := f.locks.MayUnlock(p, x, v.Primary(), f.compromised); err != nil {
+		return err
+	}
+	if err := f.stayed(headAt, "is an admin with that key", func(p *policy.Policy) bool { return isAdminWith(p, x.By, v.Primary()) }); err != nil {
 		return err
 	}
 	h := f.lockAt(f.locks.Find(x.Lock))

@@ -233,6 +233,7 @@ type tally struct {
 	counted, aside  map[string]int
 	states          map[approve.State]int
 	versions, real  int
+	late, kept      int // what came after the end of a proposal, and after a lock of its signer
 	standings
 	relations
 }
@@ -252,6 +253,7 @@ func (y *tally) add(s *stand) {
 		c, _ := s.ref.request(id)
 		y.states[approve.Decide(s.ref.succession(), c, s.now).State]++
 	}
+	y.late, y.kept = y.late+s.ref.late, y.kept+s.ref.kept
 	y.versions += len(s.ref.succession()) - 1
 	if s.genuine {
 		y.real++
@@ -260,8 +262,8 @@ func (y *tally) add(s *stand) {
 
 // enough fails where the stores held too little of what they are made for.
 func (y *tally) enough(t *testing.T) {
-	t.Logf("%d stores with %d records, %d of them in a repository, %d changes of policy\ncounted: %v\nset aside: %v\nstates: %v\nlocks and delegations: %+v\nof several requests: %+v",
-		y.stores, y.records, y.real, y.versions, y.counted, y.aside, y.states, y.standings, y.relations)
+	t.Logf("%d stores with %d records, %d of them in a repository, %d changes of policy, %d after the end of a proposal, %d after a lock\ncounted: %v\nset aside: %v\nstates: %v\nlocks and delegations: %+v\nof several requests: %+v",
+		y.stores, y.records, y.real, y.versions, y.late, y.kept, y.counted, y.aside, y.states, y.standings, y.relations)
 	if y.stores < 300 {
 		return // too few to hold everything
 	}
@@ -271,6 +273,9 @@ func (y *tally) enough(t *testing.T) {
 	// They come about less often than the rest.
 	if y.stores >= 1000 && (y.lifted == 0 || y.locked == 0 || y.forOthers == 0 || y.over == 0 || y.counted[string(record.KindDelegationEnd)] == 0) {
 		t.Errorf("too little of locks and delegations: %+v", y.standings)
+	}
+	if y.stores >= 1000 && (y.late == 0 || y.kept == 0) {
+		t.Errorf("%d came after the end of a proposal, %d after a lock of their signer", y.late, y.kept)
 	}
 	y.relations.enough(t, y)
 	for _, kind := range []record.Kind{record.KindPolicy, record.KindRequest, record.KindApproval, record.KindDenial, record.KindWithdrawal,

@@ -72,6 +72,10 @@ func (f *fold) propose(v record.Verified, headAt int) error {
 	case doc.Expires == nil || !doc.Expires.After(doc.Created.Time) || doc.Expires.Sub(doc.Created.Time) > MaxProposal:
 		return &policy.Refusal{Code: policy.PendingTooLong, Message: fmt.Sprintf("a proposal must expire within %s", record.Duration{Duration: MaxProposal})}
 	}
+	version := placed(f, v, doc, headAt)
+	if err := f.outlived(version); err != nil {
+		return err
+	}
 	if err := f.roomToPropose(v.Head().By); err != nil {
 		return err
 	}
@@ -79,7 +83,7 @@ func (f *fold) propose(v record.Verified, headAt int) error {
 	if err != nil {
 		return err
 	}
-	return f.weigh(approve.Proposal{Policy: placed(f, v, doc, headAt), Digest: v.Digest()}, func() (*policy.Policy, error) { return p, nil })
+	return f.weigh(approve.Proposal{Policy: version, Digest: v.Digest()}, func() (*policy.Policy, error) { return p, nil })
 }
 
 // weigh keeps a proposal, and puts it in force where all have agreed.
@@ -101,7 +105,7 @@ func (f *fold) weigh(proposal approve.Proposal, compile func() (*policy.Policy, 
 	if err := f.endForGone(f.policies[len(f.policies)-1]); err != nil {
 		return err
 	}
-	if err := f.dropAgreements(func(u revoke.Lift) bool { owner, _ := p.OwnerOf(u.Key); return owner != u.By || !p.IsAdmin(u.By) }); err != nil {
+	if err := f.dropAgreements(func(u revoke.Lift) bool { return !isAdminWith(p, u.By, u.Key) }); err != nil {
 		return err
 	}
 	if err := f.liftAgreed(); err != nil {
@@ -135,6 +139,9 @@ func (f *fold) approvePolicy(v record.Verified, c candidate, headAt int) error {
 	}
 	x := placed(f, v, a, headAt)
 	if err := proposal.MayApprovePolicy(f.policies.Latest(), x); err != nil {
+		return err
+	}
+	if err := f.outlived(proposal.Policy); err != nil {
 		return err
 	}
 	if err := roomBeside(proposal.Approvals, v.Head().Kind, x.Key); err != nil {

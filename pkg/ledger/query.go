@@ -456,6 +456,7 @@ func (l *Ledger) Export() ([]byte, error) {
 		SetAside     []SetAside
 		Healed       []gitstore.Hash
 		Sights       []Sight
+		Claims       []string
 	}{Identity: l.identity, Head: l.head, Position: l.position, Digest: l.digest, Floors: l.floors, Locks: l.locks}
 	var err error
 	if all.Records, err = l.AllRecords(); err != nil {
@@ -468,6 +469,9 @@ func (l *Ledger) Export() ([]byte, error) {
 		return nil, err
 	}
 	if all.Sights, err = l.Sights(); err != nil {
+		return nil, err
+	}
+	if all.Claims, err = (index{l.db}).exportClaims(); err != nil {
 		return nil, err
 	}
 	bodies := func(into *[]json.RawMessage, query string, text func([]byte) ([]byte, error)) error {

@@ -241,7 +241,30 @@ func (r *reference) policyVersion(c *counted) (reason string) {
 	if doc.Expires == nil || !doc.Expires.After(doc.Created.Time) || doc.Expires.After(doc.Created.AddDate(0, 0, 30)) {
 		return string(policy.PendingTooLong)
 	}
+	if r.outlived(c.headAt, doc) {
+		return string(policy.Lapsed)
+	}
 	return decodePolicy(c)
+}
+
+// outlived reports whether as many admins as must agree have each signed something that
+// claims a time from which a proposal may not be agreed to any more, and that its signer
+// had not seen.
+func (r *reference) outlived(headAt int, doc policy.Document) bool {
+	now := r.inForce()
+	var since []string
+	for _, c := range r.counted {
+		owner, _ := now.OwnerOf(c.Primary())
+		_, void := r.void(c.Primary())
+		if c.position > headAt && !c.Head().Created.Before(doc.Expires.Time) && now.IsAdmin(owner) && !void && !c.locked && !slices.Contains(since, owner) {
+			since = append(since, owner)
+		}
+	}
+	late := len(since) >= now.Document().Admins.Threshold
+	if late {
+		r.late++
+	}
+	return late
 }
 
 func (r *reference) policyApproval(c *counted) (reason string) {
@@ -273,6 +296,8 @@ func (r *reference) policyApproval(c *counted) (reason string) {
 		return string(policy.NotAdmin)
 	case !a.Duration.IsZero():
 		return string(policy.Widens)
+	case r.outlived(version.headAt, *doc):
+		return string(policy.Lapsed)
 	}
 	return ""
 }

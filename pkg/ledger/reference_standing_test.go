@@ -173,6 +173,28 @@ func (r *reference) lockedSince(from, upTo int, by string, key record.Fingerprin
 	})
 }
 
+// lockedAfter reports whether a person, or a key, was locked after a position, whatever
+// has become of the lock.
+func (r *reference) lockedAfter(position int, person string, key record.Fingerprint) bool {
+	return r.lastLock(person, key) > position
+}
+
+// lastLock gives where a person, or a key, was last locked; 0 for nowhere.
+func (r *reference) lastLock(person string, key record.Fingerprint) (position int) {
+	for _, c := range r.counted {
+		if l, ok := c.value.(revoke.Lock); ok && (l.Person != "" && l.Person == person || l.Key != "" && l.Key == key) {
+			position = c.position
+		}
+	}
+	return position
+}
+
+// stayed reports whether something is true of all versions that came into force after a
+// position.
+func (r *reference) stayed(position int, is func(p *policy.Policy) bool) bool {
+	return !slices.ContainsFunc(r.succession(), func(v policy.InForce) bool { return v.Position > position && !is(v.Policy) })
+}
+
 // locksFrom gives the locks from a place in the list on, as a case has them, whether
 // or not they concern it: of what was signed by some, and in the place of others.
 func (r *reference) locksFrom(from int, signed []approve.Placed[record.Head], acting map[record.ID]approve.Acts) (all []approve.Locked) {
@@ -258,14 +280,14 @@ func (r *reference) apart(c *counted) (reason string) {
 		if err != nil {
 			return why(err)
 		}
-		return r.unlock(u, now)
+		return r.unlock(c, u, now)
 	case record.KindDelegation:
 		d, err := approve.DecodeDelegation(c.Verified)
 		c.value = d
 		if err != nil {
 			return why(err)
 		}
-		return r.delegation(d, now)
+		return r.delegation(c, d, now)
 	case record.KindDelegationEnd:
 		e, err := approve.DecodeDelegationEnd(c.Verified)
 		c.value = e
@@ -341,7 +363,7 @@ func (r *reference) maySignUnlock(u revoke.Unlock, key record.Fingerprint) bool 
 	return !r.isLocked(u.By, key)
 }
 
-func (r *reference) unlock(u revoke.Unlock, now *policy.Policy) (reason string) {
+func (r *reference) unlock(x *counted, u revoke.Unlock, now *policy.Policy) (reason string) {
 	i := slices.IndexFunc(r.counted, func(c counted) bool { return c.Kind == record.KindLock && c.ID == u.Lock })
 	switch {
 	case !now.IsAdmin(u.By):
@@ -354,11 +376,16 @@ func (r *reference) unlock(u revoke.Unlock, now *policy.Policy) (reason string) 
 		return string(policy.OwnLock)
 	case slices.Contains(r.agree(i, len(r.counted)-1, r.position, now), u.By):
 		return string(policy.CountedOnce)
+	case !r.stayed(x.headAt, func(p *policy.Policy) bool {
+		owner, _ := p.OwnerOf(x.Primary())
+		return owner == u.By && p.IsAdmin(u.By)
+	}):
+		return string(policy.HeadTooOld)
 	}
 	return ""
 }
 
-func (r *reference) delegation(d approve.Delegation, now *policy.Policy) (reason string) {
+func (r *reference) delegation(x *counted, d approve.Delegation, now *policy.Policy) (reason string) {
 	terms := now.Document().Delegation
 	if terms.Longest.IsZero() {
 		return string(policy.NoDelegation)
@@ -377,6 +404,14 @@ func (r *reference) delegation(d approve.Delegation, now *policy.Policy) (reason
 	}
 	if r.isLocked(d.To, "") {
 		return string(policy.Locked)
+	}
+	there := func(p *policy.Policy) bool {
+		_, giver := p.Person(d.By)
+		_, delegate := p.Person(d.To)
+		return giver && delegate
+	}
+	if r.lockedAfter(x.headAt, d.To, "") || !r.stayed(x.headAt, there) {
+		return string(policy.HeadTooOld)
 	}
 	for i, c := range r.counted {
 		if x, ok := c.value.(approve.Delegation); ok && x.By == d.By && x.To == d.To && !r.over(i) && x.Begins().Before(d.Until.Time) && d.Begins().Before(x.Until.Time) {

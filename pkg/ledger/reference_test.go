@@ -31,6 +31,8 @@ type reference struct {
 	ring     *record.Keyring // of all that was taken
 	counted  []counted
 	aside    []ledger.SetAside // without the words
+	late     int               // proposals and agreements whose time was past
+	kept     int               // what was signed before its signer was locked
 }
 
 // lookedAt is a file that a commit brought to a path that nothing held.
@@ -344,6 +346,10 @@ func (r *reference) common(c *counted) (reason string) {
 	}
 	if c.headAt == 0 && !head.Kind.TakesAway() {
 		return ledger.ReasonUnknownHead
+	}
+	if !head.Kind.TakesAway() && !machine && r.lockedAfter(c.headAt, owner, c.Primary()) {
+		r.kept++
+		return string(policy.HeadTooOld)
 	}
 	return ""
 }

@@ -98,7 +98,11 @@ func (h Held) Whom() string {
 
 // holds reports whether it stands and names the person or the key.
 func (h Held) holds(person string, key record.Fingerprint) bool {
-	return h.Lifted == 0 && (person != "" && h.Person == person || key != "" && h.Key == key)
+	return h.Lifted == 0 && h.names(person, key)
+}
+
+func (h Held) names(person string, key record.Fingerprint) bool {
+	return person != "" && h.Person == person || key != "" && h.Key == key
 }
 
 // Locks are all locks of a history, in its order.
@@ -135,6 +139,21 @@ func (l Locks) Find(id record.ID) int {
 // holds them back.
 func (l Locks) Refuse(person string, key record.Fingerprint) error {
 	return l.On(person, key).refusal()
+}
+
+// RefuseUnseen says why nothing counts any more that a person signed with a key before
+// they were locked, when they had seen the history up to a position; nil where no lock of
+// theirs came after it. That the lock was lifted since changes nothing: what they had
+// agreed to is lost with a lock and must be given again, also where somebody kept it
+// back until all was over.
+func (l Locks) RefuseUnseen(person string, key record.Fingerprint, seen int) error {
+	for _, h := range l {
+		if h.Position > seen && h.names(person, key) {
+			return &policy.Refusal{Code: policy.HeadTooOld, Hint: "run: jit sync, and sign it again",
+				Message: fmt.Sprintf("it was signed before %s was locked, by %s: %s", h.Whom(), h.By, h.Reason)}
+		}
+	}
+	return nil
 }
 
 func (h *Held) refusal() error {
