@@ -116,7 +116,7 @@ func Check(body *Body) []Problem { return check(body).problems }
 func check(body *Body) *checker {
 	c := newChecker(body)
 	c.until(func() {
-		if !c.names() {
+		if !c.names() || !c.bounds() {
 			return
 		}
 		c.admins()
@@ -130,6 +130,10 @@ func check(body *Body) *checker {
 		c.resources()
 		c.conflicts()
 		c.rules()
+		if len(c.problems) == 0 {
+			c.matching()
+			c.reading()
+		}
 	})
 	return c
 }

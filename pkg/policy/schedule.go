@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 const (
@@ -76,6 +77,9 @@ func (s Schedule) compile(add addProblem) *Calendar {
 		return c
 	}
 	for i, f := range s.Freeze {
+		if utf8.RuneCountInString(f.Reason) > MaxSaid {
+			add(fmt.Sprintf("freeze[%d].reason", i), fmt.Sprintf("at most %d characters", MaxSaid), "the reason is too long")
+		}
 		if from, until, ok := f.compile(fmt.Sprintf("freeze[%d]", i), add); ok && c.zone != nil {
 			c.freeze(f, from, until)
 		}

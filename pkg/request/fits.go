@@ -131,12 +131,13 @@ func (r Request) Fits(p *policy.Policy, b Before) error { return r.PartFits(p, b
 // PartFits is Fits for some of the entitlements, which are decided apart from the
 // others: each is judged as a part of all that is asked for.
 func (r Request) PartFits(p *policy.Policy, b Before, part []Grant) error {
+	t := &table{p: p, r: r, known: map[Grant]matched{}}
 	for _, g := range part {
-		m, err := p.Match(r.By, g.Resource, g.Role, r.Created.Time)
+		m, err := t.match(g)
 		if err != nil {
 			return err
 		}
-		f := fit{p: p, r: r, b: b, g: g, m: m}
+		f := fit{p: p, r: r, b: b, g: g, m: m, t: t}
 		for _, s := range steps {
 			if err := s.judge(f); err != nil {
 				return err
@@ -167,6 +168,31 @@ func (r Request) NeedsPast(p *policy.Policy) (needed bool, unread policy.Unread)
 	return needed, unread
 }
 
+// table keeps what the judging of one entitlement has found for that of the next: the
+// rules of all that the requester asks for or holds, and what patterns found in the texts.
+type table struct {
+	p      *policy.Policy
+	r      Request
+	known  map[Grant]matched
+	looked policy.Looked
+}
+
+type matched struct {
+	m   policy.Match
+	err error
+}
+
+// match gives the rule that decides about an entitlement for the requester.
+func (t *table) match(g Grant) (policy.Match, error) {
+	x, known := t.known[g]
+	if !known {
+		x.m, x.err = t.p.Match(t.r.By, g.Resource, g.Role, t.r.Created.Time)
+		x.m = x.m.By(&t.looked)
+		t.known[g] = x
+	}
+	return x.m, x.err
+}
+
 // fit is the judging of one entitlement of a request by its rule.
 type fit struct {
 	p *policy.Policy
@@ -174,6 +200,7 @@ type fit struct {
 	b Before
 	g Grant
 	m policy.Match
+	t *table
 }
 
 func (f fit) refuse(code policy.Code, hint, format string, args ...any) error {
@@ -233,7 +260,7 @@ func (f fit) inputs() map[string]string {
 	mine := f.m.Rule.Requires.Inputs
 	values := maps.Clone(f.r.Inputs)
 	for _, g := range f.r.Grants {
-		m, err := f.p.Match(f.r.By, g.Resource, g.Role, f.r.Created.Time)
+		m, err := f.t.match(g)
 		if err != nil {
 			continue // said where it is judged itself
 		}
@@ -317,7 +344,7 @@ func (f fit) coolingOff() error {
 func (f fit) openUnder(rule string) int {
 	seen := map[record.ID]bool{}
 	for _, h := range f.b.Past.Open {
-		if m, err := f.p.Match(f.r.By, h.Resource, h.Role, f.r.Created.Time); err == nil && m.Rule.Name == rule {
+		if m, err := f.t.match(Grant{Resource: h.Resource, Role: h.Role}); err == nil && m.Rule.Name == rule {
 			seen[h.Request] = true
 		}
 	}
