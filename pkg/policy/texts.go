@@ -8,11 +8,11 @@ import (
 )
 
 const (
-	// maxReason is the most characters of a reason or a ticket: request.MaxText.
-	maxReason = 2000
-	// maxBundle is the most entitlements of a request, and so the most rules that judge
+	// MaxReason is the most characters of a reason or a ticket: request.MaxText.
+	MaxReason = 2000
+	// MaxBundle is the most entitlements of a request, and so the most rules that judge
 	// it: request.MaxGrants.
-	maxBundle = 20
+	MaxBundle = 20
 	// maxMatching is how many characters the patterns of a policy may look at for one
 	// request, whatever it asks for and says: for each text, the steps of the patterns
 	// times the most characters of the text. At the limit it takes some 50
@@ -27,8 +27,7 @@ const (
 // a text once, however many entitlements and rules it is judged for. The zero value has
 // seen nothing. It must not be used by several at once.
 type Looked struct {
-	found map[look]bool
-	// characters counts what the patterns have looked at: maxMatching bounds it.
+	found      map[look]bool
 	characters int
 }
 
@@ -55,6 +54,9 @@ func (m Match) looks(pattern *regexp.Regexp, text string) bool {
 		return l.fits(look{pattern, text})
 	}
 }
+
+// Characters gives how many characters patterns have looked at, each once for each text.
+func (l *Looked) Characters() int { return l.characters }
 
 func (l *Looked) fits(at look) bool {
 	if fits, known := l.found[at]; known {
@@ -96,8 +98,8 @@ func (c *checker) matching() {
 	w := &matching{seen: map[string]bool{}}
 	for i, r := range c.body.Rules {
 		at := fmt.Sprintf("rules[%d].requires.", i)
-		w.add(&w.reason, "r", at+"reason", r.Requires.Reason, c.patterns[r.Requires.Reason].steps, maxReason)
-		w.add(&w.ticket, "t", at+"ticket", r.Requires.Ticket, c.patterns[r.Requires.Ticket].steps, maxReason)
+		w.add(&w.reason, "r", at+"reason", r.Requires.Reason, c.patterns[r.Requires.Reason].steps, MaxReason)
+		w.add(&w.ticket, "t", at+"ticket", r.Requires.Ticket, c.patterns[r.Requires.Ticket].steps, MaxReason)
 		for name, x := range r.Requires.Inputs {
 			w.add(&w.inputs, "i", at+"inputs."+name+".pattern", x.Pattern, c.patterns[x.Pattern].steps, MaxInput)
 		}
@@ -107,7 +109,7 @@ func (c *checker) matching() {
 	for _, uses := range []struct {
 		all  []patternUse
 		most int
-	}{{w.reason, maxBundle}, {w.ticket, maxBundle}, {w.inputs, maxBundle * MaxInputs}} {
+	}{{w.reason, MaxBundle}, {w.ticket, MaxBundle}, {w.inputs, MaxBundle * MaxInputs}} {
 		slices.SortFunc(uses.all, func(a, b patternUse) int { return costlier(a, b) })
 		for _, u := range uses.all[:min(len(uses.all), uses.most)] {
 			total += u.work

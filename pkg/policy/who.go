@@ -159,11 +159,11 @@ func (d *directory) is(person string, principals []string, c Concern) bool {
 		if s == WhoOwner {
 			return d.is(person, d.body.Resources[c.Resource].Owners, c)
 		}
-		if people, ok := d.few(s, c); ok {
-			return slices.Contains(people, person)
-		}
-		if kind, name, scoped := strings.Cut(s, ":"); scoped {
+		if kind, name, scoped := strings.Cut(s, ":"); scoped && kind != "roster" {
 			return d.of(kind, name)[person]
+		} else if scoped || slices.Contains(concernedWords, s) {
+			people, _ := d.few(s, c)
+			return slices.Contains(people, person)
 		}
 		return matchGlob(s, person)
 	})

@@ -131,13 +131,17 @@ func (r Request) Fits(p *policy.Policy, b Before) error { return r.PartFits(p, b
 // PartFits is Fits for some of the entitlements, which are decided apart from the
 // others: each is judged as a part of all that is asked for.
 func (r Request) PartFits(p *policy.Policy, b Before, part []Grant) error {
-	t := &table{p: p, r: r, known: map[Grant]matched{}}
+	return newTable(p, r).judge(b, part)
+}
+
+// judge judges some entitlements of the table's request.
+func (t *table) judge(b Before, part []Grant) error {
 	for _, g := range part {
 		m, err := t.match(g)
 		if err != nil {
 			return err
 		}
-		f := fit{p: p, r: r, b: b, g: g, m: m, t: t}
+		f := fit{p: t.p, r: t.r, b: b, g: g, m: m, t: t}
 		for _, s := range steps {
 			if err := s.judge(f); err != nil {
 				return err
@@ -174,7 +178,28 @@ type table struct {
 	p      *policy.Policy
 	r      Request
 	known  map[Grant]matched
+	items  map[side][]int
 	looked policy.Looked
+}
+
+// side is a conflict and an entitlement that may be of it.
+type side struct {
+	conflict string
+	g        Grant
+}
+
+// itemsOf gives which items of a conflict mean an entitlement.
+func (t *table) itemsOf(x policy.Conflict, g Grant) []int {
+	items, known := t.items[side{x.Name, g}]
+	if !known {
+		items = x.Items(g.Resource, g.Role)
+		t.items[side{x.Name, g}] = items
+	}
+	return items
+}
+
+func newTable(p *policy.Policy, r Request) *table {
+	return &table{p: p, r: r, known: map[Grant]matched{}, items: map[side][]int{}}
 }
 
 type matched struct {
@@ -360,12 +385,13 @@ func (f fit) pastUnknown() error {
 // may have both.
 func (f fit) conflicts() error {
 	for _, x := range f.p.ConflictsOf(f.g.Resource, f.g.Role) {
-		clash := func(resource, role string) bool {
-			items := x.Items(resource, role)
-			return len(items) > 0 && !slices.Equal(items, x.Items(f.g.Resource, f.g.Role))
+		mine := f.t.itemsOf(x, f.g)
+		clash := func(g Grant) bool {
+			items := f.t.itemsOf(x, g)
+			return len(items) > 0 && !slices.Equal(items, mine)
 		}
 		for _, g := range f.r.Grants {
-			if clash(g.Resource, g.Role) {
+			if clash(g) {
 				return f.refuse(policy.ConflictingRoles, "ask for one of them", "%s and %s cannot be held at once (conflict %q)", f.g, g, x.Name)
 			}
 		}
@@ -373,7 +399,7 @@ func (f fit) conflicts() error {
 			return f.pastUnknown()
 		}
 		for _, h := range f.b.Past.Open {
-			if clash(h.Resource, h.Role) {
+			if clash(Grant{Resource: h.Resource, Role: h.Role}) {
 				return f.refuse(policy.ConflictingRoles, "drop it first: jit cancel "+h.Request.Short(),
 					"%s cannot be held at once with %s:%s of request %s (conflict %q)", f.g, h.Resource, h.Role, h.Request.Short(), x.Name)
 			}
