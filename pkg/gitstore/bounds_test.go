@@ -105,7 +105,7 @@ func TestWideFolder(t *testing.T) {
 	blob := a.blob("x\n")
 	var wide strings.Builder
 	name := strings.Repeat("n", 4000)
-	for i := 0; wide.Len() < maxTreeBytes+maxTreeBytes/4; i++ { // written with twenty digits more than it has
+	for i := 0; wide.Len() < 34<<20; i++ {
 		fmt.Fprintf(&wide, "100644 blob %s\t%s%06d\n", blob, name, i)
 	}
 	small := a.mktree(fmt.Sprintf("100644 blob %s\tx\n", blob))

@@ -88,7 +88,7 @@ func MayAsk(p *policy.Policy, person string, g Grant, at time.Time) (policy.Matc
 	if err != nil {
 		return m, err
 	}
-	f := fit{p: p, g: g, m: m}
+	f := newTable(p, Request{}).fit(Before{}, g, m)
 	if err := f.kind(); err != nil {
 		return m, err
 	}
@@ -141,7 +141,7 @@ func (t *table) judge(b Before, part []Grant) error {
 		if err != nil {
 			return err
 		}
-		f := fit{p: t.p, r: t.r, b: b, g: g, m: m, t: t}
+		f := t.fit(b, g, m)
 		for _, s := range steps {
 			if err := s.judge(f); err != nil {
 				return err
@@ -200,6 +200,11 @@ func (t *table) itemsOf(x policy.Conflict, g Grant) []int {
 
 func newTable(p *policy.Policy, r Request) *table {
 	return &table{p: p, r: r, known: map[Grant]matched{}, items: map[side][]int{}}
+}
+
+// fit gives what judges an entitlement by its rule.
+func (t *table) fit(b Before, g Grant, m policy.Match) fit {
+	return fit{p: t.p, r: t.r, b: b, g: g, m: m, t: t}
 }
 
 type matched struct {
