@@ -23,9 +23,10 @@ import (
 )
 
 // attackTool makes what the attacks need and stock tools do not have: times by the
-// clock of the script, and ids.
+// clock of the script, and ids; and it bounds the memory of a program.
 //
 //	attack-tool now [+1h]   attack-tool id [+1h]   attack-tool day ID
+//	attack-tool bounded CODE PROGRAM ARGS...
 func attackTool() {
 	die := func(err error) {
 		if err != nil {
@@ -34,6 +35,10 @@ func attackTool() {
 		}
 	}
 	args := append(os.Args[1:], "", "")
+	if args[0] == "bounded" {
+		die(attackBounded(args[1], os.Args[3:]))
+		return
+	}
 	ahead, _ := time.ParseDuration(os.Getenv(scriptAhead)) // not set: 0
 	now := time.Now().Add(ahead)
 	if by := args[1]; args[0] != "day" && by != "" {
@@ -86,6 +91,7 @@ var attackTitle = regexp.MustCompile(`^# ([0-9]{2,3}[a-z]?) (.+)\n`)
 func TestAttack(t *testing.T) {
 	testenv.Need(t, "git", "git")
 	testenv.Need(t, "gpg", "gnupg")
+	testenv.Need(t, "perl", "perl")
 	dir, err := filepath.Abs(filepath.Join("..", "..", "testdata", "attacks"))
 	if err != nil {
 		t.Fatal(err)

@@ -288,7 +288,7 @@ func (o *doctorOptions) standing(rep *replica.Replica, s Settings) {
 	}
 	person, ok := p.Person(s.Name)
 	if !ok {
-		o.bad("policy", "run: jit enroll, and ask an admin to run: jit admit "+s.Name, "%q is not one of the people", s.Name)
+		o.bad("policy", "run: jit enroll, and ask an admin to run: jit admit "+s.Name, "%+q is not one of the people", s.Name)
 		return
 	}
 	var v whoamiView

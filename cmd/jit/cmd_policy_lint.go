@@ -58,7 +58,7 @@ func (o *policyLintOptions) run(file string) error {
 			fmt.Fprintln(w, p.text(a.IO.OutStyle()))
 		}
 		if errs == 0 {
-			fmt.Fprintf(w, "%s: good: %s, %s, %s%s\n", file, peopleCount(len(body.People)), count(len(body.Resources), "resource"),
+			fmt.Fprintf(w, "%s: good: %s, %s, %s%s\n", clean(file), peopleCount(len(body.People)), count(len(body.Resources), "resource"),
 				count(len(body.Rules), "rule"), andAlso(warnings, len(problems)-warnings))
 		}
 		return nil

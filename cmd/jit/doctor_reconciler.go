@@ -93,7 +93,7 @@ func (o *doctorOptions) metrics(path string) {
 func (o *doctorOptions) reconcilerStanding(p *policy.Policy, c reconcile.Config, signer record.Signer) {
 	r, ok := p.Reconciler(c.Name)
 	if !ok {
-		o.bad("policy", "ask an admin to run: jit admit "+c.Name+" --reconciler --resource NAME", "%q is not a reconciler in the policy", c.Name)
+		o.bad("policy", "ask an admin to run: jit admit "+c.Name+" --reconciler --resource NAME", "%+q is not a reconciler in the policy", c.Name)
 		return
 	}
 	if signer != nil && !slices.Contains(r.Keys, signer.Fingerprint()) {
@@ -102,7 +102,7 @@ func (o *doctorOptions) reconcilerStanding(p *policy.Policy, c reconcile.Config,
 	}
 	for _, name := range r.Resources {
 		if _, ok := c.Targets[name]; !ok {
-			o.warn("policy", "add it under targets, or leave it to another reconciler", "the policy gives this reconciler %q, which its configuration does not name", name)
+			o.warn("policy", "add it under targets, or leave it to another reconciler", "the policy gives this reconciler %+q, which its configuration does not name", name)
 		}
 	}
 	o.good("policy", "reconciler %s, and its key counts", c.Name)
@@ -122,7 +122,7 @@ func (o *doctorOptions) target(ctx context.Context, p *policy.Policy, c reconcil
 	}
 	kind, ok := builtin.Drivers()[res.Driver]
 	if !ok {
-		o.bad(check, "use a driver that this version of jit has", "%s: driver %q is not known", name, res.Driver)
+		o.bad(check, "use a driver that this version of jit has", "%s: driver %+q is not known", name, res.Driver)
 		return
 	}
 	t := c.Targets[name]

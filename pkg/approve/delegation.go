@@ -86,7 +86,7 @@ func MayDelegate(p *policy.Policy, d Delegation) error {
 		return refuse(policy.SelfDelegation, "name somebody else", "%s cannot delegate to themselves", d.By)
 	}
 	if _, ok := p.Person(d.To); !ok {
-		return refuse(policy.UnknownPerson, "run: jit policy show", "%q is not one of the people in the policy", d.To)
+		return refuse(policy.UnknownPerson, "run: jit policy show", "%+q is not one of the people in the policy", d.To)
 	}
 	if !mayBeDelegate(p, d.To, d.By, d.Created.Time) {
 		hint := "those who may: " + few(p.Members(terms.To, policy.Concern{Requester: d.By, At: d.Created.Time}))

@@ -95,6 +95,34 @@ func TestFolderBomb(t *testing.T) {
 	}
 }
 
+// A folder of more bytes than any honest one has is not read: it counts as empty, and
+// what else the commit adds counts.
+func TestWideFolder(t *testing.T) {
+	t.Parallel()
+	path := permissive(t)
+	s, root := initStore(t, Options{URL: path, Isolated: true})
+	a := newAttacker(t, path)
+	blob := a.blob("x\n")
+	var wide strings.Builder
+	name := strings.Repeat("n", 4000)
+	for i := 0; wide.Len() < 34<<20; i++ {
+		fmt.Fprintf(&wide, "100644 blob %s\t%s%06d\n", blob, name, i)
+	}
+	small := a.mktree(fmt.Sprintf("100644 blob %s\tx\n", blob))
+	a.pushTree("spam", a.mktree(fmt.Sprintf("040000 tree %s\tother\n040000 tree %s\twide\n", small, a.mktree(wide.String()))))
+	tip := mustFetch(t, s)
+	var c Commit
+	if err := s.Walk(testContext(t), root, tip, WalkOptions{}, func(only Commit) error { c = only; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Inserted) != 1 || c.Inserted[0].Path != "spam/other/x" {
+		t.Errorf("%d files", len(c.Inserted))
+	}
+	if len(c.Violations) != 1 || c.Violations[0].Kind != BadTree || c.Violations[0].Path != "spam/wide" {
+		t.Errorf("%d violations, the first %+v", len(c.Violations), c.Violations[:min(1, len(c.Violations))])
+	}
+}
+
 // Names of megabytes are neither joined with one another nor told of whole.
 func TestLongNames(t *testing.T) {
 	t.Parallel()

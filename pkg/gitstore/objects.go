@@ -73,10 +73,22 @@ func (s *Store) object(typ odb.Type, h Hash, limit int64) ([]byte, error) {
 	case err != nil:
 		return nil, fmt.Errorf("%w: %s %w", ErrCorrupt, typ, err)
 	case is != typ:
-		return nil, fmt.Errorf("%w: %s is a %s, not a %s", ErrCorrupt, h, is, typ)
+		return nil, &kindError{h, is, typ}
 	}
 	return data, nil
 }
+
+// kindError is an ErrCorrupt: an object of another kind than what names it needs.
+type kindError struct {
+	h        Hash
+	is, want odb.Type
+}
+
+func (e *kindError) Error() string {
+	return fmt.Sprintf("%v: %s is a %s, not a %s", ErrCorrupt, e.h, e.is, e.want)
+}
+
+func (e *kindError) Unwrap() error { return ErrCorrupt }
 
 func nameOf(h Hash) (n odb.Name, err error) {
 	if !isHash(string(h)) {

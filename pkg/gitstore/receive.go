@@ -176,7 +176,7 @@ func (s *Store) unpack(r io.Reader, want Hash) error {
 		return err
 	}
 	var order []plumbing.EncodedObject
-	for _, typ := range []plumbing.ObjectType{plumbing.BlobObject, plumbing.TreeObject, plumbing.CommitObject} {
+	for _, typ := range []plumbing.ObjectType{plumbing.BlobObject, plumbing.TreeObject, plumbing.CommitObject, plumbing.TagObject} {
 		iter, err := held.IterEncodedObjects(typ)
 		if err != nil {
 			return err

@@ -26,6 +26,13 @@ func newAttacker(t *testing.T, bare string) attacker {
 
 func (a attacker) git(args ...string) string { a.t.Helper(); return git(a.t, a.dir, args...) }
 
+func (a attacker) chmod(path string, mode os.FileMode) {
+	a.t.Helper()
+	if err := os.Chmod(filepath.Join(a.dir, path), mode); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
 func (a attacker) write(path, text string) {
 	a.t.Helper()
 	file := filepath.Join(a.dir, path)
@@ -123,6 +130,8 @@ func TestFirstBytesCount(t *testing.T) {
 	step(func() { a.write("requests/r.yaml", "evil\n") }, "! requests/r.yaml: changed")
 	step(func() { a.write("requests/r.yaml", "worse\n") }, "! requests/r.yaml: changed")
 	step(func() { a.write("requests/r.yaml", "honest\n") })
+	step(func() { a.chmod("requests/r.yaml", 0o755) }, "! requests/r.yaml: bad mode")
+	step(func() { a.chmod("requests/r.yaml", 0o644) })
 	step(func() { a.git("rm", "-rq", "policy", "requests") }, "! policy/P/policy.yaml: deleted", "! requests/r.yaml: deleted")
 	step(func() { a.write("requests/r.yaml", "evil\n"); a.write("policy/P/policy.yaml", "first\n") }, "! requests/r.yaml: changed")
 	step(func() { a.git("rm", "-q", "requests/r.yaml") }, "! requests/r.yaml: deleted")

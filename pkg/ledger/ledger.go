@@ -24,8 +24,9 @@ import (
 	"github.com/jitaccess/jit/pkg/revoke"
 )
 
-// Version names the rules by which records are judged and the form of the
-// index. An index of another version is made again.
+// Version names the rules by which records are judged, here and in the packages below
+// (signatures, certificates, policies), and the form of the index. It changes when the
+// same bytes come to another verdict: an index of another version is made again.
 const Version = 8
 
 var (

@@ -116,7 +116,7 @@ func Check(body *Body) []Problem { return check(body).problems }
 func check(body *Body) *checker {
 	c := newChecker(body)
 	c.until(func() {
-		if !c.names() {
+		if !c.names() || !c.bounds() {
 			return
 		}
 		c.admins()
@@ -130,6 +130,10 @@ func check(body *Body) *checker {
 		c.resources()
 		c.conflicts()
 		c.rules()
+		if len(c.problems) == 0 {
+			c.matching()
+			c.reading()
+		}
 	})
 	return c
 }
@@ -164,7 +168,7 @@ func (c *checker) name(path, what, name string) {
 
 func (c *checker) person(path, name string) {
 	if _, ok := c.body.People[name]; !ok {
-		c.add(ProblemNoPerson, path, guess(c, name, c.body.People), "%q is not one of the people", name)
+		c.add(ProblemNoPerson, path, guess(c, name, c.body.People), "%+q is not one of the people", name)
 	}
 }
 
@@ -183,7 +187,7 @@ func (c *checker) admins() {
 		at := fmt.Sprintf("admins.people[%d]", i)
 		c.person(at, name)
 		if seen[name] {
-			c.add(ProblemTwice, at, "name each admin once", "admin %q is named twice", name)
+			c.add(ProblemTwice, at, "name each admin once", "admin %+q is named twice", name)
 		}
 		seen[name] = true
 	}
@@ -230,7 +234,7 @@ func (c *checker) people() {
 		p := c.body.People[name]
 		at := "people." + name
 		if slices.Contains(concernedWords, name) {
-			c.add(ProblemName, at, "give the person another name", "%q means somebody else in every rule", name)
+			c.add(ProblemName, at, "give the person another name", "%+q means somebody else in every rule", name)
 		}
 		c.keys(at+".keys", name, p.Keys)
 		if p.Department != "" {
@@ -242,7 +246,7 @@ func (c *checker) people() {
 			at := fmt.Sprintf("%s.teams[%d]", at, i)
 			c.name(at, "team's", team)
 			if seen[team] {
-				c.add(ProblemTwice, at, "name each once", "team %q is named twice", team)
+				c.add(ProblemTwice, at, "name each once", "team %+q is named twice", team)
 			}
 			seen[team] = true
 		}
@@ -303,7 +307,7 @@ func (c *checker) teams() {
 	for _, name := range slices.Sorted(maps.Keys(c.body.Teams)) {
 		at := "teams." + name
 		if len(c.dir.teams[name]) == 0 {
-			c.add(ProblemNoTeam, at, "teams are named under people", "nobody is in team %q", name)
+			c.add(ProblemNoTeam, at, "teams are named under people", "nobody is in team %+q", name)
 		}
 		if len(c.body.Teams[name].Leads) == 0 {
 			c.add(ProblemEmpty, at+".leads", "name at least one person, or remove the team here", "the team has no lead")
@@ -358,7 +362,7 @@ func (c *checker) conflicts() {
 		at := fmt.Sprintf("conflicts[%d]", i)
 		c.name(at+".name", "conflict's", x.Name)
 		if seen[x.Name] {
-			c.add(ProblemTwice, at+".name", "make the names differ", "two conflicts are named %q", x.Name)
+			c.add(ProblemTwice, at+".name", "make the names differ", "two conflicts are named %+q", x.Name)
 		}
 		seen[x.Name] = true
 		if len(x.Between) < 2 {
@@ -367,7 +371,7 @@ func (c *checker) conflicts() {
 		for j, e := range x.Between {
 			resource, role, ok := strings.Cut(e, ":")
 			if !ok || checkGlob(resource) != nil || checkGlob(role) != nil {
-				c.add(ProblemConflict, fmt.Sprintf("%s.between[%d]", at, j), "write RESOURCE:ROLE, each a name or a glob", "%q is no entitlement", e)
+				c.add(ProblemConflict, fmt.Sprintf("%s.between[%d]", at, j), "write RESOURCE:ROLE, each a name or a glob", "%+q is no entitlement", e)
 			}
 		}
 	}
@@ -389,7 +393,7 @@ func (c *checker) reconcilers() {
 	for _, name := range slices.Sorted(maps.Keys(c.body.Reconcilers)) {
 		at := "reconcilers." + name
 		if _, ok := c.body.People[name]; ok {
-			c.add(ProblemTwice, at, "give it a name of its own", "%q is also one of the people", name)
+			c.add(ProblemTwice, at, "give it a name of its own", "%+q is also one of the people", name)
 		}
 		r := c.body.Reconcilers[name]
 		if len(r.Resources) == 0 {
@@ -398,7 +402,7 @@ func (c *checker) reconcilers() {
 		for i, res := range r.Resources {
 			if _, ok := c.body.Resources[res]; !ok {
 				c.add(ProblemNoResource, fmt.Sprintf("%s.resources[%d]", at, i), guess(c, res, c.body.Resources),
-					"%q is not one of the resources", res)
+					"%+q is not one of the resources", res)
 			}
 		}
 	}
@@ -416,7 +420,7 @@ func (c *checker) resources() {
 			c.principals(at+".owners", res.Owners, false)
 		}
 		if res.Trace != "" && res.Trace != TraceRequired {
-			c.add(ProblemValue, at+".trace", "write required, or leave it out", "%q is not a kind of trace", res.Trace)
+			c.add(ProblemValue, at+".trace", "write required, or leave it out", "%+q is not a kind of trace", res.Trace)
 		}
 		if len(res.Roles) == 0 {
 			c.add(ProblemEmpty, at+".roles", "add a role", "the resource has no roles")
@@ -445,35 +449,35 @@ func (c *checker) principals(at string, list []string, concerned bool) {
 	for i, s := range list {
 		at := fmt.Sprintf("%s[%d]", at, i)
 		if seen[s] {
-			c.add(ProblemTwice, at, "name each once", "%q is named twice", s)
+			c.add(ProblemTwice, at, "name each once", "%+q is named twice", s)
 		}
 		seen[s] = true
 		switch kind, name, scoped := strings.Cut(s, ":"); {
 		case scoped && kind == "group":
 			if _, ok := c.body.Groups[name]; !ok {
-				c.add(ProblemNoGroup, at, guess(c, name, c.body.Groups), "there is no group %q", name)
+				c.add(ProblemNoGroup, at, guess(c, name, c.body.Groups), "there is no group %+q", name)
 			}
 		case scoped && kind == "team":
 			if len(c.dir.teams[name]) == 0 {
-				c.add(ProblemNoTeam, at, "teams are named under people", "nobody is in team %q", name)
+				c.add(ProblemNoTeam, at, "teams are named under people", "nobody is in team %+q", name)
 			}
 		case scoped && kind == "department":
 			if len(c.dir.departments[name]) == 0 {
-				c.add(ProblemNoDepartment, at, "departments are named under people", "nobody is in department %q", name)
+				c.add(ProblemNoDepartment, at, "departments are named under people", "nobody is in department %+q", name)
 			}
 		case scoped && kind == "roster":
 			if _, ok := c.body.Rosters[name]; !ok {
-				c.add(ProblemNoRoster, at, guess(c, name, c.body.Rosters), "there is no roster %q", name)
+				c.add(ProblemNoRoster, at, guess(c, name, c.body.Rosters), "there is no roster %+q", name)
 			}
 		case scoped:
-			c.add(ProblemPrincipal, at, "write a person, group:NAME, team:NAME, department:NAME or roster:NAME", "%q is not a kind of principal", kind)
+			c.add(ProblemPrincipal, at, "write a person, group:NAME, team:NAME, department:NAME or roster:NAME", "%+q is not a kind of principal", kind)
 		case strings.Contains(s, "*"):
 			if err := checkGlob(s); err != nil {
 				c.add(ProblemGlob, at, "names and * only", "%v", err)
 			}
 		case slices.Contains(concernedWords, s):
 			if !concerned {
-				c.add(ProblemPrincipal, at, "it stands among approvers only", "%q does not say who is meant here", s)
+				c.add(ProblemPrincipal, at, "it stands among approvers only", "%+q does not say who is meant here", s)
 			}
 		default:
 			c.person(at, s)
@@ -485,7 +489,7 @@ var globForm = regexp.MustCompile(`^[a-z0-9._*-]{1,128}$`)
 
 func checkGlob(g string) error {
 	if !globForm.MatchString(g) {
-		return fmt.Errorf("%q is not a name or glob", shortened(g))
+		return fmt.Errorf("%+q is not a name or glob", shortened(g))
 	}
 	return nil
 }

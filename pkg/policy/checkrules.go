@@ -19,7 +19,7 @@ func (c *checker) rules() {
 		at := fmt.Sprintf("rules[%d]", i)
 		c.name(at+".name", "rule's", r.Name)
 		if seen[r.Name] {
-			c.add(ProblemTwice, at+".name", "names of rules are shown to people; make them differ", "two rules are named %q", r.Name)
+			c.add(ProblemTwice, at+".name", "names of rules are shown to people; make them differ", "two rules are named %+q", r.Name)
 		}
 		seen[r.Name] = true
 		c.globs(at+".resources", r.Resources)
@@ -105,14 +105,14 @@ func (c *checker) limits(at string, r Rule) {
 
 func (c *checker) schedule(at, name string) {
 	if _, ok := c.body.Schedules[name]; name != "" && !ok {
-		c.add(ProblemNoSchedule, at, guess(c, name, c.body.Schedules), "there is no schedule %q", name)
+		c.add(ProblemNoSchedule, at, guess(c, name, c.body.Schedules), "there is no schedule %+q", name)
 	}
 }
 
 func (c *checker) approval(at string, r Rule) {
 	switch {
 	case r.Approve != "" && r.Approve != ApproveAuto:
-		c.add(ProblemApproval, at+".approve", "write auto or deny, or leave it out and write stages", "%q is not a way to approve", r.Approve)
+		c.add(ProblemApproval, at+".approve", "write auto or deny, or leave it out and write stages", "%+q is not a way to approve", r.Approve)
 	case r.Approve == ApproveAuto && len(r.Stages) > 0:
 		c.add(ProblemApproval, at+".stages", "keep one of them", "the rule approves by itself and has stages too")
 	case r.Approve == "" && len(r.Stages) == 0:
@@ -120,7 +120,7 @@ func (c *checker) approval(at string, r Rule) {
 	}
 	for i, x := range r.Exclude {
 		if x != ExcludeReports && x != ExcludeManagers && x != ExcludeDelegates {
-			c.add(ProblemValue, fmt.Sprintf("%s.exclude[%d]", at, i), "write reports, managers or delegates", "%q is nobody to exclude", x)
+			c.add(ProblemValue, fmt.Sprintf("%s.exclude[%d]", at, i), "write reports, managers or delegates", "%+q is nobody to exclude", x)
 		}
 	}
 	for j, s := range r.Stages {

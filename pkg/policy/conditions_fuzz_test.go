@@ -100,7 +100,7 @@ func FuzzInputs(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, value string, low, high int64) {
 		for _, i := range []Input{{Type: InputText}, {Type: InputNumber, Min: &low, Max: &high}, {Type: InputChoice, Choices: []string{"prod"}}, {Type: InputBoolean}} {
-			v, err := i.check(nil, value)
+			v, err := i.check(value, func(string) bool { return true })
 			if (v == nil) == (err == nil) {
 				t.Fatalf("%s %q: %v %v", i.Type, value, v, err)
 			}

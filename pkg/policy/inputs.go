@@ -31,8 +31,9 @@ const (
 	MaxChoices = 100
 )
 
-// check judges one value by its type, and gives it as a condition sees it.
-func (i Input) check(pattern *regexp.Regexp, value string) (ref.Val, error) {
+// check judges one value by its type, and gives it as a condition sees it. fits says
+// whether a text fits the input's pattern.
+func (i Input) check(value string, fits func(text string) bool) (ref.Val, error) {
 	if utf8.RuneCountInString(value) > MaxInput {
 		return nil, fmt.Errorf("it is longer than %d characters", MaxInput)
 	}
@@ -41,7 +42,7 @@ func (i Input) check(pattern *regexp.Regexp, value string) (ref.Val, error) {
 		if strings.TrimSpace(value) == "" {
 			return nil, fmt.Errorf("it is blank")
 		}
-		if pattern != nil && !pattern.MatchString(value) {
+		if !fits(value) {
 			return nil, fmt.Errorf("%q does not match %s", value, i.Pattern)
 		}
 		return types.String(value), nil
@@ -80,7 +81,7 @@ func (i Input) Judge(value string) error {
 	if err != nil {
 		return err
 	}
-	_, err = i.check(pattern, value)
+	_, err = i.check(value, func(text string) bool { return Match{}.looks(pattern, text) })
 	return err
 }
 
@@ -212,7 +213,7 @@ func (m Match) inputs(values map[string]string) (map[string]ref.Val, error) {
 		if !ok {
 			continue
 		}
-		v, err := i.check(m.rule.terms.patterns[name], values[name])
+		v, err := i.check(values[name], func(text string) bool { return m.looks(m.rule.terms.patterns[name], text) })
 		if err != nil {
 			return nil, m.refuse(InputBad, "write: "+inputFlag(name, i), "input %q is not what rule %q asks for: %v", name, m.Rule.Name, err)
 		}

@@ -85,14 +85,15 @@ func steps(re *syntax.Regexp) int {
 // pattern is one that was checked, and compiled where it can be.
 type pattern struct {
 	*regexp.Regexp
-	err error
+	steps int
+	err   error
 }
 
 // pattern checks a pattern; each is compiled once.
 func (c *checker) pattern(at, expr string) {
 	p, known := c.patterns[expr]
 	if !known {
-		if _, p.err = c.work.take(expr); p.err == nil {
+		if p.steps, p.err = c.work.take(expr); p.err == nil {
 			p.Regexp, p.err = compilePattern(expr)
 		}
 		c.patterns[expr] = p

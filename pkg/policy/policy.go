@@ -218,6 +218,8 @@ func (p *Policy) unknownPerson(name string) error {
 type Match struct {
 	Rule *Rule
 	rule compiledRule
+	// looked is nil where nothing is kept.
+	looked *Looked
 	// Basis is what an approval rests on: this rule and what the role means.
 	Basis Basis
 	// Meaning is what the role means for the person.
@@ -292,7 +294,7 @@ func (m Match) CheckReason(reason string) error {
 	if strings.TrimSpace(reason) == "" {
 		return m.refuse(ReasonMissing, "add: -r REASON", "a request needs a reason")
 	}
-	if m.rule.reason != nil && !m.rule.reason.MatchString(reason) {
+	if !m.looks(m.rule.reason, reason) {
 		return m.refuse(ReasonPattern, "write a reason that matches it", "rule %q wants a reason that matches %s", m.Rule.Name, m.Rule.Requires.Reason)
 	}
 	return nil
@@ -300,7 +302,7 @@ func (m Match) CheckReason(reason string) error {
 
 // CheckTicket judges the ticket of a request.
 func (m Match) CheckTicket(ticket string) error {
-	if m.rule.ticket != nil && !m.rule.ticket.MatchString(ticket) {
+	if !m.looks(m.rule.ticket, ticket) {
 		return m.refuse(TicketPattern, "add: --ticket TICKET", "rule %q wants a ticket that matches %s", m.Rule.Name, m.Rule.Requires.Ticket)
 	}
 	return nil

@@ -34,6 +34,8 @@ const (
 	ProblemValue        ProblemCode = "unknown-value"      // none of the words that may stand there
 	ProblemGlob         ProblemCode = "bad-glob"           // neither a name nor a glob
 	ProblemPattern      ProblemCode = "bad-pattern"        // no regular expression
+	ProblemCostly       ProblemCode = "costly-patterns"    // they would look at too much for one request
+	ProblemLong         ProblemCode = "long-text"          // more than anybody reads, or a target takes
 	ProblemPrincipal    ProblemCode = "bad-principal"      // a principal of an unknown kind, or in the wrong place
 	ProblemNoPerson     ProblemCode = "unknown-person"     // the name is not in people
 	ProblemNoGroup      ProblemCode = "unknown-group"      // the name is not in groups
@@ -57,7 +59,7 @@ const (
 	ProblemConflict     ProblemCode = "bad-conflict"       // not between two entitlements
 	ProblemNoLimit      ProblemCode = "no-limit"           // a time that must be said is not
 	ProblemTooLong      ProblemCode = "too-long"           // a time beyond what is allowed anywhere
-	ProblemTooMany      ProblemCode = "too-many"           // more than a policy may have of something in all
+	ProblemTooMany      ProblemCode = "too-many"           // more than a policy, or one list of it, may have of something
 	ProblemLimit        ProblemCode = "bad-limit"          // a limit that contradicts another, or is none
 	ProblemDeny         ProblemCode = "bad-deny"           // a rule that denies and gives, or says no word
 	ProblemApproval     ProblemCode = "bad-approval"       // nobody, or two ways, to agree

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 const (
@@ -76,6 +77,9 @@ func (s Schedule) compile(add addProblem) *Calendar {
 		return c
 	}
 	for i, f := range s.Freeze {
+		if utf8.RuneCountInString(f.Reason) > MaxSaid {
+			add(fmt.Sprintf("freeze[%d].reason", i), fmt.Sprintf("at most %d characters", MaxSaid), "the reason is too long")
+		}
 		if from, until, ok := f.compile(fmt.Sprintf("freeze[%d]", i), add); ok && c.zone != nil {
 			c.freeze(f, from, until)
 		}
@@ -98,12 +102,12 @@ func compileZone(name string, add addProblem) *time.Location {
 	case name == "UTC":
 		return time.UTC
 	case !zoneForm.MatchString(name) || strings.HasPrefix(name, "Etc/"):
-		add("zone", "write AREA/PLACE, like Europe/Berlin, or UTC", "%q is not the time zone of a place", name)
+		add("zone", "write AREA/PLACE, like Europe/Berlin, or UTC", "%+q is not the time zone of a place", name)
 		return nil
 	}
 	zone, ok := loadZone(name)
 	if !ok {
-		add("zone", "write a name of the IANA time zone database, like Europe/Berlin, or UTC", "there is no time zone %q", name)
+		add("zone", "write a name of the IANA time zone database, like Europe/Berlin, or UTC", "there is no time zone %+q", name)
 		return nil
 	}
 	return zone
@@ -118,9 +122,9 @@ func compileDays(names []string, add addProblem) (days [7]bool) {
 		at := fmt.Sprintf("days[%d]", i)
 		switch d := slices.Index(weekDays, name); {
 		case d < 0:
-			add(at, "write mon, tue, wed, thu, fri, sat or sun", "%q is not a day", name)
+			add(at, "write mon, tue, wed, thu, fri, sat or sun", "%+q is not a day", name)
 		case days[d]:
-			add(at, "name each day once", "%q is named twice", name)
+			add(at, "name each day once", "%+q is named twice", name)
 		default:
 			days[d] = true
 		}
@@ -180,7 +184,7 @@ func compileHours(hours []string, days [7]bool, add addProblem) (spans []span, a
 		at := fmt.Sprintf("hours[%d]", i)
 		s, ok := parseHours(text)
 		if !ok {
-			add(at, "write HH:MM-HH:MM, like 08:00-18:00; the end of the day is 24:00", "%q is no span of hours", text)
+			add(at, "write HH:MM-HH:MM, like 08:00-18:00; the end of the day is 24:00", "%+q is no span of hours", text)
 			continue
 		}
 		if other := take(s, i+1); other != 0 {
@@ -199,7 +203,7 @@ func (f Freeze) compile(at string, add addProblem) (from, until int64, ok bool) 
 	day := func(key, text string) int64 {
 		t, err := time.Parse(time.DateOnly, text)
 		if err != nil {
-			add(at+"."+key, "write YYYY-MM-DD, like 2026-12-24", "%q is no date", text)
+			add(at+"."+key, "write YYYY-MM-DD, like 2026-12-24", "%+q is no date", text)
 			ok = false
 		}
 		return floorDiv(t.Unix(), daySeconds)

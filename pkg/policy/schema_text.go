@@ -22,7 +22,7 @@ var (
 	formGlob        = map[string]any{"type": "string", "pattern": globForm.String()}
 	formPrincipal   = map[string]any{"type": "string", "pattern": "^((group|team|department|roster):)?[a-z0-9._*-]{1,128}$"}
 	formEntitlement = map[string]any{"type": "string", "pattern": "^[a-z0-9._*-]{1,128}:[a-z0-9._*-]{1,128}$"}
-	formFingerprint = map[string]any{"type": "string", "pattern": "^([0-9A-F]{40}|[0-9A-F]{64})$"}
+	formFingerprint = map[string]any{"type": "string", "pattern": "^[0-9A-F]{40}$"}
 	formDuration    = map[string]any{"type": "string", "pattern": "^([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$", "minLength": 2}
 	formTime        = map[string]any{"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"}
 	formDate        = map[string]any{"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}

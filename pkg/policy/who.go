@@ -2,7 +2,6 @@ package policy
 
 import (
 	"maps"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -160,11 +159,11 @@ func (d *directory) is(person string, principals []string, c Concern) bool {
 		if s == WhoOwner {
 			return d.is(person, d.body.Resources[c.Resource].Owners, c)
 		}
-		if people, ok := d.few(s, c); ok {
-			return slices.Contains(people, person)
-		}
-		if kind, name, scoped := strings.Cut(s, ":"); scoped {
+		if kind, name, scoped := strings.Cut(s, ":"); scoped && kind != "roster" {
 			return d.of(kind, name)[person]
+		} else if scoped || slices.Contains(concernedWords, s) {
+			people, _ := d.few(s, c)
+			return slices.Contains(people, person)
 		}
 		return matchGlob(s, person)
 	})
@@ -243,14 +242,26 @@ func (p *Policy) Eligible(r *Rule, approvers []string, c Concern) []string {
 	return slices.DeleteFunc(p.Members(approvers, c), func(name string) bool { return p.Excludes(r, name, c.Requester) })
 }
 
-// matchGlob matches names, which hold no slash, so that * matches anything.
+// matchGlob matches names: * is any number of characters. What stands between two
+// stars is looked for once, as early as it comes, so that neither is gone through twice,
+// however many stars there are.
 func matchGlob(glob, name string) bool {
-	if glob == "*" || glob == name {
-		return true
+	begin, rest, starred := strings.Cut(glob, "*")
+	if !starred {
+		return glob == name
 	}
-	if !strings.Contains(glob, "*") {
+	name, ok := strings.CutPrefix(name, begin)
+	if !ok {
 		return false
 	}
-	ok, err := path.Match(glob, name)
-	return err == nil && ok
+	for {
+		part, more, starred := strings.Cut(rest, "*")
+		if !starred {
+			return strings.HasSuffix(name, part)
+		}
+		if _, name, ok = strings.Cut(name, part); !ok {
+			return false
+		}
+		rest = more
+	}
 }

@@ -335,6 +335,19 @@ func TestID(t *testing.T) {
 	}
 }
 
+func TestParseFingerprint(t *testing.T) {
+	good := strings.Repeat("0A", 20)
+	if f, err := ParseFingerprint(good); err != nil || string(f) != good || len(f.Bytes()) != 20 {
+		t.Errorf("%v", err)
+	}
+	// The last is the length of a key of version 6, none of which counts.
+	for _, s := range []string{"", good[24:], good[:39], strings.ToLower(good), "0x" + good[2:], good[:36] + " 0A0", strings.Repeat("0A", 32)} {
+		if _, err := ParseFingerprint(s); ReasonOf(err) != ReasonBadFingerprint {
+			t.Errorf("%q: %v", s, err)
+		}
+	}
+}
+
 func TestPlaces(t *testing.T) {
 	const other = "01JDF3YH0G5C8M2Q4R6T8V0W2Y"
 	day := ID(testID).Day()

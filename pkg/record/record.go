@@ -96,8 +96,8 @@ func Sum(data []byte) Digest {
 	return Digest(hex.EncodeToString(s[:]))
 }
 
-// Fingerprint is the full fingerprint of an OpenPGP key: 40 (v4) or 64 (v6)
-// upper-case hexadecimal digits. No shorter form is ever accepted.
+// Fingerprint is the full fingerprint of an OpenPGP key of version 4: 40
+// upper-case hexadecimal digits. No other form is ever accepted.
 type Fingerprint string
 
 // Verified is a record whose exact bytes carry a valid signature by a key of a

@@ -118,11 +118,11 @@ func (d *Digest) UnmarshalYAML(n *yaml.Node) error {
 	return scalar(n, func(s string) (err error) { *d, err = ParseDigest(s); return })
 }
 
-// ParseFingerprint reads a full fingerprint in upper-case hexadecimal, without
-// spaces. The reason of a refusal is [ReasonBadFingerprint].
+// ParseFingerprint reads a full fingerprint of a version 4 key in upper-case
+// hexadecimal, without spaces: no other keys count. The reason of a refusal is [ReasonBadFingerprint].
 func ParseFingerprint(s string) (Fingerprint, error) {
-	if len(s) != 40 && len(s) != 64 || strings.ToUpper(s) != s || !isHex(strings.ToLower(s)) {
-		return "", refuse(ReasonBadFingerprint, "%q is no full fingerprint: that is 40 or 64 upper-case hexadecimal digits", clip(s))
+	if len(s) != 40 || strings.ToUpper(s) != s || !isHex(strings.ToLower(s)) {
+		return "", refuse(ReasonBadFingerprint, "%q is no full fingerprint: that is 40 upper-case hexadecimal digits", clip(s))
 	}
 	return Fingerprint(s), nil
 }
@@ -132,8 +132,7 @@ func (f *Fingerprint) UnmarshalYAML(n *yaml.Node) error {
 	return scalar(n, func(s string) (err error) { *f, err = ParseFingerprint(s); return })
 }
 
-// Bytes gives the fingerprint's twenty or thirty-two bytes, or nil when f is
-// no fingerprint.
+// Bytes gives the fingerprint's twenty bytes, or nil when f is no fingerprint.
 func (f Fingerprint) Bytes() []byte {
 	b, err := hex.DecodeString(string(f))
 	if err != nil {

@@ -13,10 +13,6 @@ import (
 // record's created.
 const MaxSkew = time.Minute
 
-// RulesVersion changes when a later version of this package judges the same
-// bytes differently. A stored verdict is good for one version only.
-const RulesVersion = 2
-
 // Keyring is a set of certificates by the fingerprint of their primary keys.
 // It does not change: [Keyring.With] gives another one. The nil Keyring knows
 // no key. It may be used by many goroutines at once.

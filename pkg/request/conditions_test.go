@@ -88,3 +88,39 @@ func TestConditions(t *testing.T) {
 		})
 	}
 }
+
+// TestTextsAreLookedAtOnce shows that the patterns look at a text once, however many
+// entitlements it is asked for with, and that a policy bounds as many of them as a
+// request can have.
+func TestTextsAreLookedAtOnce(t *testing.T) {
+	if policy.MaxReason != MaxText || policy.MaxBundle != MaxGrants {
+		t.Errorf("a policy bounds %d texts of %d characters, and a request has %d of %d", policy.MaxBundle, policy.MaxReason, MaxGrants, MaxText)
+	}
+	doc := *compile(t, []policy.Stage{{Approvers: []string{"bob"}, Count: 1}}).Document()
+	r := good()
+	r.Grants, r.Duration, r.Ticket, r.Inputs = many(MaxGrants), hours(1), "OPS-1", map[string]string{"x": "12"}
+	db := doc.Resources["db"]
+	db.Roles = map[string]policy.Role{}
+	for _, g := range r.Grants {
+		db.Roles[g.Role] = policy.Role{}
+	}
+	doc.Resources = map[string]policy.Resource{"db": db}
+	rule := doc.Rules[0]
+	rule.Roles = []string{"r*"}
+	rule.Requires = policy.Requires{Reason: ".{1,100}", Ticket: "OPS-[0-9]+", Inputs: map[string]policy.Input{"x": {Type: policy.InputText, Pattern: "[0-9]+"}}}
+	rule.Conditions = []policy.Condition{{Expr: "inputs.x != ''", Message: "m"}}
+	other := rule
+	rule.Name, rule.Roles = "some", []string{"r1*"}
+	doc.Rules = []policy.Rule{rule, other}
+	p, err := policy.Compile(doc, record.Sum(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := newTable(p, r)
+	if err := kept.judge(Before{Past: &policy.Past{}}, r.Grants); err != nil {
+		t.Fatal(err)
+	}
+	if want := len(r.Reason + r.Ticket + "12"); kept.looked.Characters() != want {
+		t.Errorf("%d characters were looked at, want %d", kept.looked.Characters(), want)
+	}
+}

@@ -63,42 +63,51 @@ const maxWays = 256
 // people, and how many are missing; zeros where there are. Those to whom a stage
 // escalates count: in the end they may decide. Without counts nobody among those named.
 func Unfillable(p *policy.Policy, rule *policy.Rule, stages []policy.Stage, c policy.Concern, without ...string) (stage, missing int) {
-	tries := 0
+	tries, found := 0, make([][][]string, len(stages))
+	// eligible gives who may decide quorum n of a stage, counted over all ways to meet
+	// it; the same people are not looked for with each try.
+	eligible := func(i, n int, q policy.Quorum) []string {
+		if n == len(found[i]) {
+			principals := slices.Clone(q.Approvers)
+			for _, e := range stages[i].Escalate {
+				principals = append(principals, e.To...)
+			}
+			found[i] = append(found[i], slices.DeleteFunc(p.Eligible(rule, principals, c),
+				func(name string) bool { return slices.Contains(without, name) }))
+		}
+		return found[i][n]
+	}
 	var fill func(i int, s *Seats) (int, int)
 	fill = func(i int, s *Seats) (int, int) {
 		if i == len(stages) {
 			return 0, 0
 		}
-		var escalated []string
-		for _, e := range stages[i].Escalate {
-			escalated = append(escalated, e.To...)
-		}
-		atStage, lacks := 0, 0
+		atStage, lacks, n := 0, 0, 0
 		for _, way := range stages[i].Ways() {
 			if tries++; tries > maxWays && lacks > 0 {
 				break
 			}
 			with, short := s.Clone(), 0
 			for _, q := range way {
-				eligible := slices.DeleteFunc(p.Eligible(rule, slices.Concat(q.Approvers, escalated), c),
-					func(name string) bool { return slices.Contains(without, name) })
+				who := eligible(i, n, q)
+				n++
 				// A count beyond all reason costs no more than the people there are.
-				possible := min(q.Count, len(eligible))
+				possible := min(q.Count, len(who))
 				short += q.Count - possible
 				for range possible {
-					if !with.Take(eligible) {
+					if !with.Take(who) {
 						short++
 					}
 				}
 			}
-			at, n := i+1, short
+			at, lack := i+1, short
 			if short == 0 {
-				if at, n = fill(i+1, with); n == 0 {
+				if at, lack = fill(i+1, with); lack == 0 {
 					return 0, 0
 				}
 			}
 			if lacks == 0 || at > atStage {
-				atStage, lacks = at, n
+				atStage, lacks = at, lack
 			}
 		}
 		return atStage, lacks

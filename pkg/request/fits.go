@@ -88,7 +88,7 @@ func MayAsk(p *policy.Policy, person string, g Grant, at time.Time) (policy.Matc
 	if err != nil {
 		return m, err
 	}
-	f := fit{p: p, g: g, m: m}
+	f := newTable(p, Request{}).fit(Before{}, g, m)
 	if err := f.kind(); err != nil {
 		return m, err
 	}
@@ -131,12 +131,17 @@ func (r Request) Fits(p *policy.Policy, b Before) error { return r.PartFits(p, b
 // PartFits is Fits for some of the entitlements, which are decided apart from the
 // others: each is judged as a part of all that is asked for.
 func (r Request) PartFits(p *policy.Policy, b Before, part []Grant) error {
+	return newTable(p, r).judge(b, part)
+}
+
+// judge judges some entitlements of the table's request.
+func (t *table) judge(b Before, part []Grant) error {
 	for _, g := range part {
-		m, err := p.Match(r.By, g.Resource, g.Role, r.Created.Time)
+		m, err := t.match(g)
 		if err != nil {
 			return err
 		}
-		f := fit{p: p, r: r, b: b, g: g, m: m}
+		f := t.fit(b, g, m)
 		for _, s := range steps {
 			if err := s.judge(f); err != nil {
 				return err
@@ -167,6 +172,57 @@ func (r Request) NeedsPast(p *policy.Policy) (needed bool, unread policy.Unread)
 	return needed, unread
 }
 
+// table keeps what the judging of one entitlement has found for that of the next: the
+// rules of all that the requester asks for or holds, and what patterns found in the texts.
+type table struct {
+	p      *policy.Policy
+	r      Request
+	known  map[Grant]matched
+	items  map[side][]int
+	looked policy.Looked
+}
+
+// side is a conflict and an entitlement that may be of it.
+type side struct {
+	conflict string
+	g        Grant
+}
+
+// itemsOf gives which items of a conflict mean an entitlement.
+func (t *table) itemsOf(x policy.Conflict, g Grant) []int {
+	items, known := t.items[side{x.Name, g}]
+	if !known {
+		items = x.Items(g.Resource, g.Role)
+		t.items[side{x.Name, g}] = items
+	}
+	return items
+}
+
+func newTable(p *policy.Policy, r Request) *table {
+	return &table{p: p, r: r, known: map[Grant]matched{}, items: map[side][]int{}}
+}
+
+// fit gives what judges an entitlement by its rule.
+func (t *table) fit(b Before, g Grant, m policy.Match) fit {
+	return fit{p: t.p, r: t.r, b: b, g: g, m: m, t: t}
+}
+
+type matched struct {
+	m   policy.Match
+	err error
+}
+
+// match gives the rule that decides about an entitlement for the requester.
+func (t *table) match(g Grant) (policy.Match, error) {
+	x, known := t.known[g]
+	if !known {
+		x.m, x.err = t.p.Match(t.r.By, g.Resource, g.Role, t.r.Created.Time)
+		x.m = x.m.By(&t.looked)
+		t.known[g] = x
+	}
+	return x.m, x.err
+}
+
 // fit is the judging of one entitlement of a request by its rule.
 type fit struct {
 	p *policy.Policy
@@ -174,6 +230,7 @@ type fit struct {
 	b Before
 	g Grant
 	m policy.Match
+	t *table
 }
 
 func (f fit) refuse(code policy.Code, hint, format string, args ...any) error {
@@ -233,7 +290,7 @@ func (f fit) inputs() map[string]string {
 	mine := f.m.Rule.Requires.Inputs
 	values := maps.Clone(f.r.Inputs)
 	for _, g := range f.r.Grants {
-		m, err := f.p.Match(f.r.By, g.Resource, g.Role, f.r.Created.Time)
+		m, err := f.t.match(g)
 		if err != nil {
 			continue // said where it is judged itself
 		}
@@ -317,7 +374,7 @@ func (f fit) coolingOff() error {
 func (f fit) openUnder(rule string) int {
 	seen := map[record.ID]bool{}
 	for _, h := range f.b.Past.Open {
-		if m, err := f.p.Match(f.r.By, h.Resource, h.Role, f.r.Created.Time); err == nil && m.Rule.Name == rule {
+		if m, err := f.t.match(Grant{Resource: h.Resource, Role: h.Role}); err == nil && m.Rule.Name == rule {
 			seen[h.Request] = true
 		}
 	}
@@ -333,12 +390,13 @@ func (f fit) pastUnknown() error {
 // may have both.
 func (f fit) conflicts() error {
 	for _, x := range f.p.ConflictsOf(f.g.Resource, f.g.Role) {
-		clash := func(resource, role string) bool {
-			items := x.Items(resource, role)
-			return len(items) > 0 && !slices.Equal(items, x.Items(f.g.Resource, f.g.Role))
+		mine := f.t.itemsOf(x, f.g)
+		clash := func(g Grant) bool {
+			items := f.t.itemsOf(x, g)
+			return len(items) > 0 && !slices.Equal(items, mine)
 		}
 		for _, g := range f.r.Grants {
-			if clash(g.Resource, g.Role) {
+			if clash(g) {
 				return f.refuse(policy.ConflictingRoles, "ask for one of them", "%s and %s cannot be held at once (conflict %q)", f.g, g, x.Name)
 			}
 		}
@@ -346,7 +404,7 @@ func (f fit) conflicts() error {
 			return f.pastUnknown()
 		}
 		for _, h := range f.b.Past.Open {
-			if clash(h.Resource, h.Role) {
+			if clash(Grant{Resource: h.Resource, Role: h.Role}) {
 				return f.refuse(policy.ConflictingRoles, "drop it first: jit cancel "+h.Request.Short(),
 					"%s cannot be held at once with %s:%s of request %s (conflict %q)", f.g, h.Resource, h.Role, h.Request.Short(), x.Name)
 			}

@@ -42,11 +42,12 @@ type Step struct {
 // judging goes on, so that a person learns of all at once, but for the first
 // step: where the rule gives nothing, nothing else matters.
 func (r Request) Judged(p *policy.Policy, b Before, g Grant) (policy.Match, []Step, error) {
-	m, err := p.Match(r.By, g.Resource, g.Role, r.Created.Time)
+	t := newTable(p, r)
+	m, err := t.match(g)
 	if err != nil {
 		return m, nil, err
 	}
-	f := fit{p: p, r: r, b: b, g: g, m: m}
+	f := t.fit(b, g, m)
 	var all []Step
 	for _, s := range steps {
 		all = append(all, Step{s.name, s.judge(f)})

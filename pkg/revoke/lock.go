@@ -197,7 +197,7 @@ func (l Locks) MayLock(p *policy.Policy, x Lock, keys Keys) error {
 	}
 	if x.Person != "" {
 		if _, ok := p.Person(x.Person); !ok {
-			return refuse(policy.UnknownPerson, "run: jit policy show", "%q is not one of the people in the policy", x.Person)
+			return refuse(policy.UnknownPerson, "run: jit policy show", "%+q is not one of the people in the policy", x.Person)
 		}
 	} else if _, ok := p.OwnerOf(x.Key); !ok && !keys.Known(x.Key) {
 		return refuse(policy.NoSuchKey, "give the full fingerprint, as shown by: jit whoami", "neither the policy nor the store has a key %s", x.Key)

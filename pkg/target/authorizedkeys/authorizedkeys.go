@@ -24,6 +24,8 @@ type driver struct {
 	log     *slog.Logger
 	pattern string // the managed file, with %u for the account
 	proc    string // where the system shows its processes
+	// lookup gives an account's user id, -1 where it is not there.
+	lookup func(account string) (int, error)
 }
 
 // New makes a driver for the accounts of this machine. It touches no file.
@@ -36,7 +38,7 @@ func New(_ context.Context, c target.Config) (target.Driver, error) {
 	if !filepath.IsAbs(path) || filepath.Clean(path) != path || strings.Contains(strings.ReplaceAll(path, "%u", ""), "%") {
 		return nil, &target.Error{Reason: target.BadSetting, Detail: fmt.Sprintf("setting %s: %q is not an absolute path in which %%u stands for the account", settingFile, path)}
 	}
-	return &driver{now: c.Now, log: c.Log.With("driver", "authorized-keys", "resource", c.Resource), pattern: path, proc: "/proc"}, nil
+	return &driver{now: c.Now, log: c.Log.With("driver", "authorized-keys", "resource", c.Resource), pattern: path, proc: "/proc", lookup: uidOf}, nil
 }
 
 func (d *driver) Describe() target.Description { return Describe() }
@@ -70,7 +72,7 @@ func (d *driver) judge(g target.Grant) (place, error) {
 	if pl.keys, err = parseKeys(g.Account); err != nil {
 		return pl, err
 	}
-	if pl.uid, err = uidOf(pl.params.account); err != nil {
+	if pl.uid, err = d.lookup(pl.params.account); err != nil {
 		return pl, err
 	}
 	if pl.uid == 0 && !pl.params.root {
