@@ -190,7 +190,7 @@ const maxAgreed = 100
 func (s *scene) agree(at time.Time) bool {
 	for range maxAgreed {
 		d := approve.Decide(s.h, s.c, at)
-		if d.State != approve.Pending {
+		if !waits(d) {
 			return d.State == approve.Active || d.State == approve.Scheduled
 		}
 		wanted := map[string]int{}

@@ -325,3 +325,37 @@ rules:
 		})
 	}
 }
+
+// TestExplainAsksForEveryPart: of a bundle that opens in parts one is scheduled, and
+// those are asked all the same by whom the other one waits.
+func TestExplainAsksForEveryPart(t *testing.T) {
+	p, err := compileText(`admins: {people: [ann], threshold: 1}
+people:
+  ann: {keys: ["0000000000000000000000000000000000000001"]}
+  ben: {keys: ["0000000000000000000000000000000000000002"]}
+  cat: {keys: ["0000000000000000000000000000000000000003"]}
+resources:
+  db: {driver: postgres, roles: {read: {}, write: {}}}
+schedules:
+  evening: {zone: UTC, hours: ["18:00-20:00"]}
+rules:
+  - {name: apart, resources: [db], roles: [write], requesters: ["*"], maxDuration: 1h, useDuring: evening, partial: true, stages: [{approvers: [ann], count: 1}]}
+  - {name: other, resources: [db], roles: [read], requesters: ["*"], maxDuration: 1h, stages: [{approvers: [ben], count: 1}]}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := request.Request{Duration: hours(1), Reason: "both", Grants: []request.Grant{{Resource: "db", Role: "write"}, {Resource: "db", Role: "read"}}}
+	r.By, r.Created = "cat", record.At(t0)
+	b, err := Holds(p, "cat", nil, t0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := Explain(p, r, b)
+	if err != nil || e.Agreed == nil {
+		t.Fatalf("%v, %+v", err, e)
+	}
+	if got := []approve.State{e.Agreed.Grants[0].State, e.Agreed.Grants[1].State}; !slices.Equal(got, []approve.State{approve.Scheduled, approve.Active}) {
+		t.Errorf("all agreed, and they are %v", got)
+	}
+}

@@ -308,9 +308,6 @@ func (s *scene) mayStandIn(d Deed, at time.Time) (refusal, err error) {
 // Needs gives who can give the next approval, each once, in order.
 func Needs(d approve.Decision) []string {
 	var who []string
-	if d.State != approve.Pending {
-		return nil
-	}
 	for _, s := range current(d) {
 		who = append(who, s.Who...)
 	}
@@ -318,11 +315,20 @@ func Needs(d approve.Decision) []string {
 	return slices.Compact(who)
 }
 
-// current gives the stages whose turn it is: the first of each entitlement that
-// is not met.
+// waits reports whether an entitlement waits for approval: of a bundle that opens in
+// parts some may, where others are open.
+func waits(d approve.Decision) bool {
+	return slices.ContainsFunc(d.Grants, func(g approve.GrantDecision) bool { return g.State == approve.Pending })
+}
+
+// current gives the stages whose turn it is: the first of each entitlement that waits
+// which is not met.
 func current(d approve.Decision) []approve.StageDecision {
 	var all []approve.StageDecision
 	for _, g := range d.Grants {
+		if g.State != approve.Pending {
+			continue
+		}
 		for _, s := range g.Stages {
 			if s.Missing() > 0 {
 				all = append(all, s)
