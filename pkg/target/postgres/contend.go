@@ -115,12 +115,12 @@ func heldUp(err error, by []string) error {
 // push runs do in a transaction for an ending, and again until it is through: whoever
 // keeps it waiting is ended meanwhile over a second connection, and between two attempts
 // so is every session of the logins in closing, which would change their row again and again.
-func (d *driver) push(ctx context.Context, conn *pgx.Conn, s self, account string, closing []uint32, do func(pgx.Tx) error) error {
+func (d *driver) push(ctx context.Context, conn *pgx.Conn, account string, closing []uint32, do func(pgx.Tx) error) error {
 	err := pgx.BeginFunc(ctx, conn, do)
 	if !contended(err) {
 		return err
 	}
-	stop := d.clear(ctx, s, account)
+	stop := d.clear(ctx, conn.PgConn().PID(), account)
 	for deadline := time.Now().Add(share(ctx)); contended(err) && time.Now().Before(deadline); {
 		if len(closing) > 0 {
 			if _, err := conn.Exec(ctx, `select pg_terminate_backend(a.pid) from pg_stat_activity a join pg_roles r on r.oid = a.usesysid
@@ -133,16 +133,16 @@ func (d *driver) push(ctx context.Context, conn *pgx.Conn, s self, account strin
 	return heldUp(err, stop())
 }
 
-// clear ends, until stop is called, whoever keeps the session s waiting. stop says who
+// clear ends, until stop is called, whoever keeps jit's session pid waiting. stop says who
 // could not be ended.
-func (d *driver) clear(ctx context.Context, s self, account string) (stop func() []string) {
+func (d *driver) clear(ctx context.Context, pid uint32, account string) (stop func() []string) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan []string, 1)
 	go func() {
 		stubborn := map[string]bool{}
 		err := d.session(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 			for {
-				if err := d.endBlockers(ctx, conn, s, account, stubborn); err != nil {
+				if err := d.endBlockers(ctx, conn, pid, account, stubborn); err != nil {
 					return err
 				}
 				if !pause(ctx) {
@@ -165,14 +165,13 @@ func (d *driver) clear(ctx context.Context, s self, account string) (stop func()
 
 // blocker keeps a session of jit's waiting.
 type blocker struct {
-	Pid   int32
-	Oid   uint32
-	Login string
+	living
+	Ours bool
 }
 
-func (d *driver) endBlockers(ctx context.Context, conn *pgx.Conn, s self, account string, stubborn map[string]bool) error {
-	rows, err := conn.Query(ctx, `select b, coalesce(a.usesysid, 0), coalesce(a.usename::text, '')
-		from (select distinct unnest(pg_blocking_pids($1)) b) w left join pg_stat_activity a on a.pid = b`, s.pid)
+func (d *driver) endBlockers(ctx context.Context, conn *pgx.Conn, pid uint32, account string, stubborn map[string]bool) error {
+	rows, err := conn.Query(ctx, `select b, coalesce(a.usesysid, 0), coalesce(a.usename::text, ''), a.usename is not distinct from current_user
+		from (select distinct unnest(pg_blocking_pids($1)) b) w left join pg_stat_activity a on a.pid = b`, int32(pid)) //nolint:gosec // what the server calls a process is an int32
 	if err != nil {
 		return err
 	}
@@ -181,12 +180,12 @@ func (d *driver) endBlockers(ctx context.Context, conn *pgx.Conn, s self, accoun
 		return err
 	}
 	for _, b := range blockers {
-		name := fmt.Sprintf("session %d of login %q", b.Pid, b.Login)
+		name := b.String()
 		switch {
 		case b.Pid == 0: // a prepared transaction
 			name = "a prepared transaction"
-			err = d.rollBack(ctx, s, account)
-		case b.Oid == s.oid: // another run, which is soon over
+			err = d.rollBack(ctx, account)
+		case b.Ours: // another run, which is soon over
 			continue
 		default:
 			// Asked for by both: the number may be another's by now.
@@ -218,10 +217,14 @@ func preparedBy(ctx context.Context, q querier, login string, after time.Time) (
 // rollBack rolls back what a login that jit made has prepared, which would hold the login
 // for good. Only its owner may, and only in its own database: jit takes the owner's role
 // on for it, which no more than ROLLBACK PREPARED is done with.
-func (d *driver) rollBack(ctx context.Context, s self, login string) error {
+func (d *driver) rollBack(ctx context.Context, login string) error {
 	return d.session(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
 		all, err := preparedBy(ctx, conn, login, time.Time{})
 		if err != nil || len(all) == 0 {
+			return err
+		}
+		s, err := whoami(ctx, conn)
+		if err != nil {
 			return err
 		}
 		if !s.super {

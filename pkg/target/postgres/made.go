@@ -112,11 +112,14 @@ func setLogin(ctx context.Context, tx pgx.Tx, verb, name, options string, holder
 // releaseLogin takes g off a login that jit made. closed says that nobody holds
 // it any more; it may then not log in.
 func (d *driver) releaseLogin(ctx context.Context, tx pgx.Tx, g target.Grant) (closed bool, err error) {
-	if err := hold(ctx, tx, g.Who()); err != nil {
+	account, err := lookup(ctx, tx, g.Who())
+	if err != nil || !account.exists { // another run has dropped it
 		return false, err
 	}
-	account, err := lookup(ctx, tx, g.Who())
-	if err != nil {
+	if err := hold(ctx, tx, account.name); err != nil {
+		return false, err
+	}
+	if account, err = lookup(ctx, tx, account.name); err != nil {
 		return false, err
 	}
 	holders, made := parseMark(account.comment)
@@ -134,7 +137,7 @@ func (d *driver) releaseLogin(ctx context.Context, tx pgx.Tx, g target.Grant) (c
 // way is said: jit drops nothing that a person owns, and no membership that
 // somebody else granted.
 func (d *driver) dropLogin(ctx context.Context, conn *pgx.Conn, s self, name string) (left string, err error) {
-	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+	err = try(ctx, conn, func(tx pgx.Tx) error {
 		if err := hold(ctx, tx, name); err != nil {
 			return err
 		}
@@ -162,7 +165,7 @@ func (d *driver) dropLogin(ctx context.Context, conn *pgx.Conn, s self, name str
 	switch {
 	case ok && pg.Code == "2BP01": // dependent_objects_still_exist
 		return fmt.Sprintf("login %q, which jit made, owns objects or was given privileges: it may not log in any more, but is not dropped", name), nil
-	case ok && pg.Code == "42704", contended(err) && strings.HasSuffix(pg.Message, "deleted"): // another run dropped it
+	case ok && pg.Code == "42704": // another run dropped it
 		return "", nil
 	case contended(err):
 		// Anybody can name the login in a transaction that they leave open.

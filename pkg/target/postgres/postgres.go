@@ -261,7 +261,6 @@ func (d *driver) Ping(ctx context.Context) error {
 // self is the driver's own login.
 type self struct {
 	version                   int
-	pid                       int32
 	oid                       uint32
 	name                      string
 	super, createRole, signal bool
@@ -276,10 +275,10 @@ func (s self) lacks(what, sql string) error {
 
 func whoami(ctx context.Context, q querier) (self, error) {
 	var s self
-	err := q.QueryRow(ctx, `select current_setting('server_version_num')::int, pg_backend_pid(), oid, rolname::text, rolsuper, rolcreaterole,
+	err := q.QueryRow(ctx, `select current_setting('server_version_num')::int, oid, rolname::text, rolsuper, rolcreaterole,
 		pg_has_role(oid, 'pg_signal_backend', 'USAGE'),
 		exists (select from pg_auth_members where member = r.oid and admin_option) from pg_roles r where rolname = current_user`).
-		Scan(&s.version, &s.pid, &s.oid, &s.name, &s.super, &s.createRole, &s.signal, &s.admin)
+		Scan(&s.version, &s.oid, &s.name, &s.super, &s.createRole, &s.signal, &s.admin)
 	return s, err
 }
 

@@ -23,13 +23,9 @@ func (d *driver) Revoke(ctx context.Context, g target.Grant, remaining []target.
 		return ending, err
 	}
 	err = d.session(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		s, err := whoami(ctx, conn)
-		if err != nil {
-			return err
-		}
 		var r revocation
-		err = d.push(ctx, conn, s, g.Who(), nil, func(tx pgx.Tx) (err error) {
-			r, err = d.take(ctx, tx, s, g, p, remaining)
+		err := d.push(ctx, conn, g.Who(), nil, func(tx pgx.Tx) (err error) {
+			r, err = d.take(ctx, tx, g, p, remaining)
 			return err
 		})
 		if err != nil {
@@ -37,9 +33,9 @@ func (d *driver) Revoke(ctx context.Context, g target.Grant, remaining []target.
 		}
 		ending.Standing, ending.Left = r.standing, r.left
 		// What cannot be ended keeps nothing else from being ended.
-		err = d.cut(ctx, conn, s, g, r, &ending)
+		err = d.cut(ctx, conn, g, r, &ending)
 		if r.made {
-			err = errors.Join(err, d.release(ctx, conn, s, g, r, &ending))
+			err = errors.Join(err, d.release(ctx, conn, g, r, &ending))
 		}
 		return err
 	})
@@ -48,8 +44,11 @@ func (d *driver) Revoke(ctx context.Context, g target.Grant, remaining []target.
 
 // revocation is what remains to be done once the membership is settled.
 type revocation struct {
+	self             self
 	account, granted role
-	standing         bool
+	// logins are those whose sessions can have used the access.
+	logins   []uint32
+	standing bool
 	// cut: the sessions end.
 	cut bool
 	// made: jit made the login, and closes it where closing says that nobody else
@@ -58,7 +57,12 @@ type revocation struct {
 	left          []string
 }
 
-func (d *driver) take(ctx context.Context, tx pgx.Tx, s self, g target.Grant, p params, remaining []target.Grant) (r revocation, err error) {
+func (d *driver) take(ctx context.Context, tx pgx.Tx, g target.Grant, p params, remaining []target.Grant) (r revocation, err error) {
+	s, err := whoami(ctx, tx)
+	if err != nil {
+		return r, err
+	}
+	r.self = s
 	if r.account, r.granted, err = parties(ctx, tx, g, p); err != nil || !r.account.exists {
 		return r, err
 	}
@@ -66,6 +70,9 @@ func (d *driver) take(ctx context.Context, tx pgx.Tx, s self, g target.Grant, p 
 		// Grant and Check refuse it, so that nothing was opened.
 		m, err := memberships(ctx, tx, s, r.account, r.granted)
 		r.standing = m.any()
+		return r, err
+	}
+	if r.logins, err = users(ctx, tx, s, r.account, r.granted); err != nil {
 		return r, err
 	}
 	holders, made := parseMark(r.account.comment)
@@ -103,13 +110,13 @@ func (d *driver) take(ctx context.Context, tx pgx.Tx, s self, g target.Grant, p 
 
 // cut ends the sessions that may still use the access, and looks at what was prepared in
 // them.
-func (d *driver) cut(ctx context.Context, conn *pgx.Conn, s self, g target.Grant, r revocation, ending *target.Ending) error {
+func (d *driver) cut(ctx context.Context, conn *pgx.Conn, g target.Grant, r revocation, ending *target.Ending) error {
 	if !r.cut {
 		return nil
 	}
-	err := d.endSessions(ctx, conn, s, r, ending)
+	err := d.endSessions(ctx, conn, r.logins, ending)
 	if r.closing {
-		return errors.Join(err, d.rollBack(ctx, s, r.account.name))
+		return errors.Join(err, d.rollBack(ctx, r.account.name))
 	}
 	waiting, lookErr := preparedBy(ctx, conn, r.account.name, g.Opens)
 	for _, p := range waiting {
@@ -119,26 +126,26 @@ func (d *driver) cut(ctx context.Context, conn *pgx.Conn, s self, g target.Grant
 }
 
 // release takes the grant off a login that jit made, and drops it where that was the last.
-func (d *driver) release(ctx context.Context, conn *pgx.Conn, s self, g target.Grant, r revocation, ending *target.Ending) error {
+func (d *driver) release(ctx context.Context, conn *pgx.Conn, g target.Grant, r revocation, ending *target.Ending) error {
 	var closing []uint32
 	if r.closing {
 		closing = []uint32{r.account.oid}
 	}
 	var closed bool
-	err := d.push(ctx, conn, s, r.account.name, closing, func(tx pgx.Tx) (err error) {
+	err := d.push(ctx, conn, r.account.name, closing, func(tx pgx.Tx) (err error) {
 		closed, err = d.releaseLogin(ctx, tx, g)
 		return err
 	})
 	if err != nil || !closed {
 		return err
 	}
-	if err := d.endSessions(ctx, conn, s, r, ending); err != nil {
+	if err := d.endSessions(ctx, conn, r.logins, ending); err != nil {
 		return err
 	}
 	if len(ending.Left) > 0 {
 		return nil
 	}
-	left, err := d.dropLogin(ctx, conn, s, r.account.name)
+	left, err := d.dropLogin(ctx, conn, r.self, r.account.name)
 	if left != "" {
 		ending.Left = append(ending.Left, left)
 	}

@@ -89,14 +89,10 @@ func sessionsOf(ctx context.Context, q querier, logins []uint32) ([]living, erro
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[living])
 }
 
-// endSessions ends every session that can have used the access, in any database, and
-// waits until they are gone.
-func (d *driver) endSessions(ctx context.Context, conn *pgx.Conn, s self, r revocation, ending *target.Ending) error {
+// endSessions ends every session of the logins, in any database, and waits until they are
+// gone.
+func (d *driver) endSessions(ctx context.Context, conn *pgx.Conn, logins []uint32, ending *target.Ending) error {
 	if err := settle(ctx, conn); err != nil {
-		return err
-	}
-	logins, err := users(ctx, conn, s, r.account, r.granted)
-	if err != nil {
 		return err
 	}
 	sessions, err := sessionsOf(ctx, conn, logins)
@@ -111,7 +107,7 @@ func (d *driver) endSessions(ctx context.Context, conn *pgx.Conn, s self, r revo
 			return err
 		}
 		if err != nil {
-			d.log.Warn("a session could not be ended", "account", r.account.name, "session", l.String(), "error", err)
+			d.log.Warn("a session could not be ended", "session", l.String(), "error", err)
 			ending.Left = append(ending.Left, fmt.Sprintf("%s could not be ended: %v", l, err))
 			continue
 		}
