@@ -171,7 +171,7 @@ type blocker struct {
 
 func (d *driver) endBlockers(ctx context.Context, conn *pgx.Conn, pid uint32, account string, stubborn map[string]bool) error {
 	rows, err := conn.Query(ctx, `select b, coalesce(a.usesysid, 0), coalesce(a.usename::text, ''), a.usename is not distinct from current_user
-		from (select distinct unnest(pg_blocking_pids($1)) b) w left join pg_stat_activity a on a.pid = b`, int32(pid)) //nolint:gosec // what the server calls a process is an int32
+		from (select distinct unnest(pg_blocking_pids($1)) b) w left join pg_stat_activity a on a.pid = b`, int32(pid))
 	if err != nil {
 		return err
 	}
@@ -191,8 +191,8 @@ func (d *driver) endBlockers(ctx context.Context, conn *pgx.Conn, pid uint32, ac
 			// Asked for by both: the number may be another's by now.
 			_, err = conn.Exec(ctx, `select pg_terminate_backend(pid) from pg_stat_activity where pid = $1 and usesysid = $2`, b.Pid, b.Oid)
 		}
-		if err != nil && ctx.Err() != nil {
-			return nil
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 		if err != nil {
 			stubborn[name] = true
