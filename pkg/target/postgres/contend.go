@@ -194,10 +194,13 @@ func (d *driver) endBlockers(ctx context.Context, conn *pgx.Conn, pid uint32, ac
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err != nil {
+		switch {
+		case err == nil:
+			d.log.Warn("held up the ending of an access, and was ended", "account", account, "who", name)
+		case !stubborn[name]:
 			stubborn[name] = true
+			d.log.Warn("holds up the ending of an access, and cannot be ended", "account", account, "who", name, "error", err)
 		}
-		d.log.Warn("held up the ending of an access, and was ended", "account", account, "who", name, "error", err)
 	}
 	return nil
 }
