@@ -30,9 +30,10 @@ type Postgres struct {
 }
 
 // StartPostgres starts a server with a new cluster in a temporary folder, and
-// stops it when the test ends. Where root runs the test, the server runs as
+// stops it when the test ends. settings, such as max_prepared_transactions=4, are
+// added to its own. Where root runs the test, the server runs as
 // the user postgres, or else nobody: it refuses to run as root.
-func StartPostgres(t testing.TB) *Postgres {
+func StartPostgres(t testing.TB, settings ...string) *Postgres {
 	t.Helper()
 	initdb := Need(t, "initdb", "postgresql")
 	server := Need(t, "postgres", "postgresql")
@@ -56,6 +57,9 @@ func StartPostgres(t testing.TB) *Postgres {
 	run := exec.Command(server, "-D", data, "-k", dir, "-p", strconv.Itoa(s.Port),
 		"-c", "listen_addresses=", "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "autovacuum=off",
 		"-c", "shared_buffers=16MB", "-c", "max_connections=40", "-c", "dynamic_shared_memory_type=mmap")
+	for _, setting := range settings {
+		run.Args = append(run.Args, "-c", setting)
+	}
 	run.Dir, run.Env, run.SysProcAttr, run.Stderr, run.Stdout = dir, env, attr, s.log, s.log
 	if err := run.Start(); err != nil {
 		t.Fatalf("starting postgres: %v", err)

@@ -16,6 +16,7 @@ func TestPostgres(t *testing.T) {
 	t.Parallel()
 	server := testenv.StartPostgres(t)
 	server.Exec(`create role bob login; create role readers`)
+	admin := server.SuperUser // the driver's own login, for which it opens nothing
 	member := func(want bool) {
 		t.Helper()
 		server.Exec(fmt.Sprintf(`do $$ begin if pg_has_role('bob', 'readers', 'member') <> %v then raise exception 'membership is not as wanted'; end if; end $$`, want))
@@ -26,6 +27,9 @@ func TestPostgres(t *testing.T) {
 		r := b.Reconcilers[storetest.Reconciler]
 		r.Resources = []string{"orders-db"}
 		b.Reconcilers[storetest.Reconciler] = r
+		carol := b.People["carol"]
+		carol.Accounts = map[string]string{"postgres": admin}
+		b.People["carol"] = carol
 	})
 	o := Options{
 		Config: Config{
@@ -34,13 +38,21 @@ func TestPostgres(t *testing.T) {
 		},
 		Drivers: builtin.Drivers(), Now: store.Now, Signer: store.Signer(storetest.Reconciler),
 	}
-	run := func() {
+	runs := func(code int) {
 		t.Helper()
 		res, err := Run(t.Context(), o)
-		if err != nil || res.ExitCode() != 0 {
+		if err != nil || res.ExitCode() != code {
 			t.Fatalf("%+v, %v", res, err)
 		}
 	}
+	run := func() { t.Helper(); runs(0) }
+	// What was refused was never open, and so has no end that could fail.
+	never := store.Granted("carol", time.Hour, "orders-db:readonly")
+	runs(6)
+	runs(6)
+	store.Cancel("carol", never.ID)
+	run()
+	run()
 	store.Granted("bob", time.Hour, "orders-db:readonly")
 	store.Set(now.Add(30 * time.Minute))
 	store.Granted("bob", time.Hour, "orders-db:readonly")

@@ -83,7 +83,7 @@ func (r *run) recognise(ctx context.Context, s *site) {
 			seen, err := ask(ctx, s, func(ctx context.Context) (target.Observation, error) { return d.Check(ctx, look, others) })
 			if err != nil {
 				r.unseen()
-				return
+				continue // one account may be refused; a target that is away answers for no other either
 			}
 			same := func(g target.Grant) bool { return g.Who() == look.Who() && maps.Equal(g.Params, look.Params) }
 			if seen.Present && !seen.Foreign && !slices.ContainsFunc(others, same) {

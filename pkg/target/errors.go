@@ -28,6 +28,11 @@ const (
 	// Unsafe: the target's files are set up so that others could misuse a
 	// change.
 	Unsafe Reason = "unsafe"
+	// Held: somebody else on the target holds what the driver must change, or
+	// what it needs for that, and could not be put off.
+	Held Reason = "held"
+	// Full: the target takes no more connections.
+	Full Reason = "full"
 	// Failed: the target answered with an error of its own.
 	Failed Reason = "failed"
 )
@@ -51,6 +56,8 @@ var (
 	ErrBadSetting  = &Error{Reason: BadSetting}
 	ErrBadGrant    = &Error{Reason: BadGrant}
 	ErrUnsafe      = &Error{Reason: Unsafe}
+	ErrHeld        = &Error{Reason: Held}
+	ErrFull        = &Error{Reason: Full}
 	ErrFailed      = &Error{Reason: Failed}
 )
 

@@ -302,10 +302,15 @@ func refused(err error) bool {
 	return param || errors.Is(err, target.ErrRefused)
 }
 
+// protected: what is refused is refused by Check already, before the caller notes that
+// access may be open: there would be something to end for good.
 func (x Target) protected(t *testing.T) {
 	d := x.New(t)
 	for name, g := range x.Protected {
 		t.Run(name, func(t *testing.T) {
+			if seen, err := d.Check(t.Context(), g, nil); !refused(err) {
+				t.Errorf("not refused when looked at: %+v, %v", seen, err)
+			}
 			if err := d.Grant(t.Context(), g); !refused(err) {
 				t.Errorf("not refused: %v", err)
 			}

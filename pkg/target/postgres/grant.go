@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"hash/fnv"
 
 	"github.com/jackc/pgx/v5"
 
@@ -22,14 +21,6 @@ func judge(g target.Grant) (params, error) {
 	return p, checkAccount(g.Who())
 }
 
-// lock keeps other runs of jit off this account until the transaction ends.
-func lock(ctx context.Context, tx pgx.Tx, account string) error {
-	h := fnv.New64a()
-	h.Write([]byte("jit account " + account))
-	_, err := tx.Exec(ctx, `select pg_advisory_xact_lock($1)`, int64(h.Sum64()))
-	return err
-}
-
 func notFound(what, name, hint string) error {
 	return &target.Error{Reason: target.NotFound, Detail: fmt.Sprintf("%s %q is not there", what, name), Hint: hint}
 }
@@ -45,42 +36,26 @@ func (d *driver) Grant(ctx context.Context, g target.Grant) error {
 		return &target.Error{Reason: target.BadGrant, Detail: fmt.Sprintf("grant %s has ended", g.ID)}
 	}
 	return d.session(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return d.grant(ctx, tx, g, p) })
+		return try(ctx, conn, func(tx pgx.Tx) error { return d.grant(ctx, tx, g, p) })
 	})
 }
 
 func (d *driver) grant(ctx context.Context, tx pgx.Tx, g target.Grant, p params) error {
-	if err := lock(ctx, tx, g.Who()); err != nil {
-		return err
-	}
 	s, err := whoami(ctx, tx)
 	if err != nil {
 		return err
 	}
-	granted, err := lookup(ctx, tx, p.grant)
+	account, granted, err := parties(ctx, tx, g, p)
 	if err != nil {
 		return err
 	}
-	if !granted.exists {
-		return notFound("role", p.grant, "make it on the server, or mend the role's parameters in the policy")
-	}
-	account, err := lookup(ctx, tx, g.Who())
-	if err != nil {
+	if err := refuse(ctx, tx, s, p, account, granted); err != nil {
 		return err
 	}
-	if err := protect(ctx, tx, s, p, account, granted); err != nil {
-		return err
-	}
-	switch _, made := parseMark(account.comment); {
-	case !account.exists && !p.login:
-		return notFound("login", g.Who(), fmt.Sprintf("make it on the server, or let jit make it: %s: \"true\"", paramLogin))
-	case !account.exists, made && p.login:
-		if account, err = d.holdLogin(ctx, tx, account, g); err != nil {
+	if _, made := parseMark(account.comment); p.login && (made || !account.exists) {
+		if account, err = d.holdLogin(ctx, tx, account, g, p.limit); err != nil {
 			return err
 		}
-	case !account.canLogin:
-		// A group: access would go to all its members.
-		return &target.Error{Reason: target.Refused, Detail: fmt.Sprintf("account %q may not log in, so it is not a person's", g.Who())}
 	}
 	m, err := memberships(ctx, tx, s, account, granted)
 	if err != nil || m.ours || m.foreign {
@@ -88,6 +63,33 @@ func (d *driver) grant(ctx context.Context, tx pgx.Tx, g target.Grant, p params)
 	}
 	_, err = tx.Exec(ctx, grantSQL(s.version, granted.name, account.name))
 	return err
+}
+
+// parties looks up the two roles of a grant.
+func parties(ctx context.Context, q querier, g target.Grant, p params) (account, granted role, err error) {
+	if granted, err = lookup(ctx, q, p.grant); err != nil {
+		return account, granted, err
+	}
+	account, err = lookup(ctx, q, g.Who())
+	return account, granted, err
+}
+
+// refuse says why the account is not given the role, or is nil.
+func refuse(ctx context.Context, q querier, s self, p params, account, granted role) error {
+	if !granted.exists {
+		return notFound("role", p.grant, "make it on the server, or mend the role's parameters in the policy")
+	}
+	if err := protect(ctx, q, s, p, account, granted); err != nil {
+		return err
+	}
+	switch _, made := parseMark(account.comment); {
+	case !account.exists && !p.login:
+		return notFound("login", account.name, fmt.Sprintf("make it on the server, or let jit make it: %s: \"true\"", paramLogin))
+	case account.exists && !account.canLogin && !(made && p.login):
+		// A group: access would go to all its members.
+		return &target.Error{Reason: target.Refused, Detail: fmt.Sprintf("account %q may not log in, so it is not a person's", account.name)}
+	}
+	return nil
 }
 
 // grantSQL names the options where the server has them: else an account made
@@ -100,7 +102,9 @@ func grantSQL(version int, granted, account string) string {
 	return sql
 }
 
-// Check looks whether the account belongs to the role now.
+// Check looks whether the account belongs to the role now. Where it does not, what Grant
+// would refuse is refused here already: then nothing was opened, and there will be
+// nothing to end.
 func (d *driver) Check(ctx context.Context, g target.Grant, remaining []target.Grant) (target.Observation, error) {
 	var seen target.Observation
 	p, err := judge(g)
@@ -112,25 +116,24 @@ func (d *driver) Check(ctx context.Context, g target.Grant, remaining []target.G
 		if err != nil {
 			return err
 		}
-		granted, err := lookup(ctx, conn, p.grant)
+		account, granted, err := parties(ctx, conn, g, p)
 		if err != nil {
 			return err
 		}
-		account, err := lookup(ctx, conn, g.Who())
-		if err != nil {
-			return err
+		var m membership
+		if account.exists && granted.exists {
+			if m, err = memberships(ctx, conn, s, account, granted); err != nil {
+				return err
+			}
 		}
-		switch {
-		case !granted.exists:
-			seen.Detail = fmt.Sprintf("role %q is not there", p.grant)
-			return nil
-		case !account.exists:
+		if !m.ours {
+			if err := refuse(ctx, conn, s, p, account, granted); err != nil {
+				return err
+			}
+		}
+		if !account.exists {
 			seen.Detail = fmt.Sprintf("login %q is not there", g.Who())
 			return nil
-		}
-		m, err := memberships(ctx, conn, s, account, granted)
-		if err != nil {
-			return err
 		}
 		seen.Present = m.any() && account.canLogin
 		m = m.without(othersRoles(g, remaining))

@@ -18,13 +18,14 @@ type role struct {
 	oid      uint32
 	name     string
 	canLogin bool
+	limit    int // of connections; -1 for none
 	comment  string
 }
 
 func lookup(ctx context.Context, q querier, name string) (role, error) {
 	r := role{name: name}
-	err := q.QueryRow(ctx, `select oid, rolcanlogin, coalesce(shobj_description(oid, 'pg_authid'), '') from pg_roles where rolname = $1`, name).
-		Scan(&r.oid, &r.canLogin, &r.comment)
+	err := q.QueryRow(ctx, `select oid, rolcanlogin, rolconnlimit, coalesce(shobj_description(oid, 'pg_authid'), '') from pg_roles where rolname = $1`, name).
+		Scan(&r.oid, &r.canLogin, &r.limit, &r.comment)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return r, nil
 	}

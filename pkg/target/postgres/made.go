@@ -59,20 +59,36 @@ func formatMark(holders []holder) string {
 	return markPrefix + strings.Join(parts, ", ")
 }
 
-// holdLogin makes the login, or wakes one that jit made before, for g.
-func (d *driver) holdLogin(ctx context.Context, tx pgx.Tx, account role, g target.Grant) (role, error) {
+// without leaves out a grant, and those that have ended.
+func without(holders []holder, id string, now time.Time) []holder {
+	return slices.DeleteFunc(slices.Clone(holders), func(h holder) bool { return h.id == id || !h.ends.After(now) })
+}
+
+// holdLogin makes the login, or wakes one that jit made before, for g. The login may
+// have as many connections as the most generous of its grants gives.
+func (d *driver) holdLogin(ctx context.Context, tx pgx.Tx, account role, g target.Grant, limit int) (role, error) {
 	holders, _ := parseMark(account.comment)
-	ends := g.Ends.UTC().Truncate(time.Second)
-	if slices.Contains(holders, holder{g.ID, ends}) && account.canLogin {
+	mine := holder{g.ID, g.Ends.UTC().Truncate(time.Second)}
+	if slices.Contains(holders, mine) && account.canLogin && account.limit >= limit {
 		return account, nil
 	}
-	holders = slices.DeleteFunc(holders, func(h holder) bool { return h.id == g.ID || !h.ends.After(d.now()) })
-	holders = append(holders, holder{g.ID, ends})
-	verb := "ALTER"
-	if !account.exists {
-		verb = "CREATE"
+	verb := "CREATE"
+	if account.exists {
+		verb = "ALTER"
+		if err := hold(ctx, tx, account.name); err != nil {
+			return account, err
+		}
+		var err error
+		if account, err = lookup(ctx, tx, account.name); err != nil {
+			return account, err
+		}
+		holders, _ = parseMark(account.comment)
 	}
-	if err := setLogin(ctx, tx, verb, g.Who(), holders); err != nil {
+	holders = without(holders, g.ID, d.now())
+	if len(holders) > 0 {
+		limit = max(limit, account.limit)
+	}
+	if err := setLogin(ctx, tx, verb, g.Who(), fmt.Sprintf("CONNECTION LIMIT %d", limit), append(holders, mine)); err != nil {
 		return account, err
 	}
 	return lookup(ctx, tx, g.Who())
@@ -80,13 +96,13 @@ func (d *driver) holdLogin(ctx context.Context, tx pgx.Tx, account role, g targe
 
 // setLogin writes down who holds a login that jit made. VALID UNTIL is the
 // server's own backstop: it ends logins by password, and only those.
-func setLogin(ctx context.Context, tx pgx.Tx, verb, name string, holders []holder) error {
+func setLogin(ctx context.Context, tx pgx.Tx, verb, name, options string, holders []holder) error {
 	attributes := "NOLOGIN"
 	if len(holders) > 0 {
 		last := slices.MaxFunc(holders, func(a, b holder) int { return a.ends.Compare(b.ends) })
 		attributes = fmt.Sprintf("LOGIN VALID UNTIL '%s'", last.ends.UTC().Format("2006-01-02 15:04:05+00"))
 	}
-	if _, err := tx.Exec(ctx, fmt.Sprintf("%s ROLE %s %s", verb, ident(name), attributes)); err != nil {
+	if _, err := tx.Exec(ctx, fmt.Sprintf("%s ROLE %s %s %s", verb, ident(name), attributes, options)); err != nil {
 		return err
 	}
 	_, err := tx.Exec(ctx, fmt.Sprintf("COMMENT ON ROLE %s IS '%s'", ident(name), formatMark(holders)))
@@ -95,24 +111,34 @@ func setLogin(ctx context.Context, tx pgx.Tx, verb, name string, holders []holde
 
 // releaseLogin takes g off a login that jit made. closed says that nobody holds
 // it any more; it may then not log in.
-func (d *driver) releaseLogin(ctx context.Context, tx pgx.Tx, account role, g target.Grant) (closed bool, err error) {
+func (d *driver) releaseLogin(ctx context.Context, tx pgx.Tx, g target.Grant) (closed bool, err error) {
+	account, err := lookup(ctx, tx, g.Who())
+	if err != nil || !account.exists { // another run has dropped it
+		return false, err
+	}
+	if err := hold(ctx, tx, account.name); err != nil {
+		return false, err
+	}
+	if account, err = lookup(ctx, tx, account.name); err != nil {
+		return false, err
+	}
 	holders, made := parseMark(account.comment)
-	if !made {
+	left := without(holders, g.ID, d.now())
+	switch {
+	case !made, len(left) == len(holders) && len(left) > 0:
 		return false, nil
+	case len(left) == 0 && len(holders) == 0 && !account.canLogin:
+		return true, nil
 	}
-	left := slices.DeleteFunc(slices.Clone(holders), func(h holder) bool { return h.id == g.ID || !h.ends.After(d.now()) })
-	if len(left) == len(holders) && len(left) > 0 {
-		return false, nil
-	}
-	return len(left) == 0, setLogin(ctx, tx, "ALTER", account.name, left)
+	return len(left) == 0, setLogin(ctx, tx, "ALTER", account.name, "", left)
 }
 
 // dropLogin removes a login that jit made and nobody holds. What stands in the
 // way is said: jit drops nothing that a person owns, and no membership that
 // somebody else granted.
 func (d *driver) dropLogin(ctx context.Context, conn *pgx.Conn, s self, name string) (left string, err error) {
-	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		if err := lock(ctx, tx, name); err != nil {
+	err = try(ctx, conn, func(tx pgx.Tx) error {
+		if err := hold(ctx, tx, name); err != nil {
 			return err
 		}
 		account, err := lookup(ctx, tx, name)
@@ -135,8 +161,15 @@ func (d *driver) dropLogin(ctx context.Context, conn *pgx.Conn, s self, name str
 		_, err = tx.Exec(ctx, "DROP ROLE "+ident(name))
 		return err
 	})
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "2BP01" { // dependent_objects_still_exist
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	switch {
+	case ok && pg.Code == "2BP01": // dependent_objects_still_exist
 		return fmt.Sprintf("login %q, which jit made, owns objects or was given privileges: it may not log in any more, but is not dropped", name), nil
+	case ok && pg.Code == "42704": // another run dropped it
+		return "", nil
+	case contended(err):
+		// Anybody can name the login in a transaction that they leave open.
+		return fmt.Sprintf("login %q, which jit made, is named in a transaction of somebody else: it may not log in any more, but is not dropped", name), nil
 	}
 	return left, err
 }

@@ -3,6 +3,7 @@ package postgres
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -13,8 +14,19 @@ import (
 const (
 	paramGrant      = "grant"
 	paramLogin      = "create-login"
+	paramLimit      = "connection-limit"
 	paramSuperuser  = "allow-superuser"
 	paramPredefined = "allow-predefined"
+)
+
+// Bounds on the connections of a login that jit makes. Without any, one person could
+// take up all that the server has (100 unless it is set otherwise), and jit could not log
+// in to end the access.
+const (
+	// defaultLimit is enough for a client with a few windows, or a small pool.
+	defaultLimit = 10
+	// maxLimit is what a server takes in practice; more is a slip of the pen.
+	maxLimit = 1000
 )
 
 // Names of the settings in the reconciler's configuration.
@@ -36,6 +48,7 @@ func Describe() target.Description {
 		Params: []target.Parameter{
 			{Name: paramGrant, Required: true, Doc: "the role whose membership is granted, such as orders_readonly"},
 			{Name: paramLogin, Doc: `"true": jit makes the person's login where there is none, and removes it at the end; it has no password`},
+			{Name: paramLimit, Doc: fmt.Sprintf("how many connections a login that jit makes may have at once; %d when left out", defaultLimit)},
 			{Name: paramSuperuser, Doc: `"true": the role or the person's login may be a superuser, or may bypass row security, replicate or make roles`},
 			{Name: paramPredefined, Doc: "PostgreSQL's own roles (pg_…) that the granted role may be or belong to, separated by commas"},
 		},
@@ -58,6 +71,7 @@ func Describe() target.Description {
 type params struct {
 	grant      string
 	login      bool
+	limit      int // connections of a login that jit makes
 	superuser  bool
 	predefined []string
 }
@@ -80,6 +94,9 @@ func parseParams(given map[string]string) (params, error) {
 		return p, err
 	}
 	if p.login, err = target.ParseFlag(given, paramLogin); err != nil {
+		return p, err
+	}
+	if p.limit, err = parseLimit(given); err != nil {
 		return p, err
 	}
 	if p.superuser, err = target.ParseFlag(given, paramSuperuser); err != nil {
@@ -106,6 +123,24 @@ func parseParams(given map[string]string) (params, error) {
 		}
 	}
 	return p, nil
+}
+
+func parseLimit(given map[string]string) (int, error) {
+	text, ok := given[paramLimit]
+	if !ok {
+		return defaultLimit, nil
+	}
+	refuse := func(problem string) (int, error) {
+		return 0, &target.ParamError{Param: paramLimit, Problem: problem}
+	}
+	n, err := strconv.Atoi(text)
+	switch {
+	case given[paramLogin] != "true":
+		return refuse(fmt.Sprintf("is for logins that jit makes, and %s is not \"true\"", paramLogin))
+	case err != nil || n < 1 || n > maxLimit || strconv.Itoa(n) != text:
+		return refuse(fmt.Sprintf("%q is not a number from 1 to %d", text, maxLimit))
+	}
+	return n, nil
 }
 
 func checkAccount(account string) error {

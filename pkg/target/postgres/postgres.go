@@ -103,12 +103,19 @@ func connConfig(s map[string]string) (*pgx.ConnConfig, error) {
 		"application_name":                    "jit",
 		"search_path":                         "pg_catalog",
 		"statement_timeout":                   "20s",
-		"lock_timeout":                        "15s",
-		"idle_in_transaction_session_timeout": "60s",
-		"standard_conforming_strings":         "on",
+		"lock_timeout":                        milliseconds(lockPatience),
+		"idle_in_transaction_session_timeout": "10s",
+		// What the owner of the database may have set for it.
+		"default_transaction_read_only": "off",
+		"default_transaction_isolation": "read committed",
+		"standard_conforming_strings":   "on",
 	}
 	config.DefaultQueryExecMode = pgx.QueryExecModeExec
 	return config, nil
+}
+
+func milliseconds(d time.Duration) string {
+	return strconv.FormatInt(d.Milliseconds(), 10) + "ms"
 }
 
 // maxPassword bounds what is read from the password file, in bytes.
@@ -145,9 +152,14 @@ func readPassword(path string) (string, error) {
 // session runs do on a connection of its own. A run is short and rare, so that
 // nothing is gained by keeping one open between runs.
 func (d *driver) session(ctx context.Context, do func(context.Context, *pgx.Conn) error) error {
+	return d.sessionIn(ctx, d.config.Database, do)
+}
+
+func (d *driver) sessionIn(ctx context.Context, database string, do func(context.Context, *pgx.Conn) error) error {
 	ctx, cancel := context.WithTimeout(ctx, verbTimeout)
 	defer cancel()
 	config := d.config.Copy()
+	config.Database = database
 	if d.password != "" {
 		word, err := readPassword(d.password)
 		if err != nil {
@@ -155,14 +167,9 @@ func (d *driver) session(ctx context.Context, do func(context.Context, *pgx.Conn
 		}
 		config.Password = word
 	}
-	conn, err := pgx.ConnectConfig(ctx, config)
+	conn, err := connect(ctx, config)
 	if err != nil {
-		return &target.Error{
-			Reason: target.Unreachable,
-			Detail: fmt.Sprintf("cannot log in to PostgreSQL at %q as %q", config.Host, config.User),
-			Hint:   "look whether the server runs and whether its pg_hba.conf lets this login in",
-			Err:    err,
-		}
+		return err
 	}
 	defer func() {
 		closing, done := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
@@ -170,6 +177,31 @@ func (d *driver) session(ctx context.Context, do func(context.Context, *pgx.Conn
 		_ = conn.Close(closing)
 	}()
 	return explain(do(ctx, conn))
+}
+
+// connect logs in. Where the server is full it tries again for a while: of many sessions
+// that come and go, one leaves a place.
+func connect(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
+	for deadline := time.Now().Add(share(ctx)); ; {
+		conn, err := pgx.ConnectConfig(ctx, config)
+		if err == nil {
+			return conn, nil
+		}
+		refusal := &target.Error{
+			Reason: target.Unreachable,
+			Detail: fmt.Sprintf("cannot log in to PostgreSQL at %q as %q", config.Host, config.User),
+			Hint:   "look whether the server runs and whether its pg_hba.conf lets this login in",
+			Err:    err,
+		}
+		if pg, ok := errors.AsType[*pgconn.PgError](err); !ok || pg.Code != "53300" { // too_many_connections
+			return nil, refusal
+		}
+		if time.Now().After(deadline) || !pause(ctx) {
+			refusal.Reason = target.Full
+			refusal.Hint = "end sessions as an administrator of the server, and keep connections free for jit: docs/targets.md says how"
+			return nil, refusal
+		}
+	}
 }
 
 // explain gives a server's error jit's reason.
