@@ -26,7 +26,7 @@ import (
 
 // Version names the rules by which records are judged and the form of the
 // index. An index of another version is made again.
-const Version = 7
+const Version = 9
 
 var (
 	// ErrNotFound means that there is no such request, policy version or record.
@@ -64,8 +64,8 @@ type state struct {
 	keyring  *record.Keyring
 	void     map[record.Fingerprint]void
 	// floors is the time of the newest receipt, or heartbeat, by resource and
-	// reconciler.
-	floors map[string]map[string]time.Time
+	// the key that signed it.
+	floors map[string]map[record.Fingerprint]time.Time
 	// locks are all locks, in the order of the history.
 	locks revoke.Locks
 }
