@@ -47,7 +47,7 @@ func (o *doctorOptions) reconciler(ctx context.Context) {
 	}
 	defer rep.Close()
 	o.store(ctx, rep, c.Store.URL)
-	o.clock(rep)
+	o.clock(rep, c.Name)
 	p := rep.Ledger().Policies().Latest()
 	if p == nil {
 		return // the store could not be read, as said

@@ -124,13 +124,14 @@ func (r *run) checkClock(mayOpen bool) {
 	words, err := r.book.Words(r.o.Config.Name)
 	if err != nil {
 		r.closeOpenings(fmt.Errorf("the ledger cannot be read: %w", err))
-	} else if err := behind(words, now); err != nil {
+	} else if err := CheckClock(words, now); err != nil {
 		r.closeOpenings(err)
 	}
 }
 
-// behind says that a clock lies behind what others have signed newest, or is nil.
-func behind(words []ledger.Word, now time.Time) error {
+// CheckClock says that a clock lies behind what others have signed newest, with a
+// [*ClockError], or is nil. The words are those of a ledger, newest first.
+func CheckClock(words []ledger.Word, now time.Time) error {
 	e := ClockError{Reason: ClockBehind, Now: now}
 	for _, w := range words[:min(len(words), witnesses)] {
 		if w.Created.Sub(now) <= approve.Skew {
