@@ -93,6 +93,16 @@ func Folder(path string) (string, error) {
 	return resolved, closed(resolved, info)
 }
 
+// Closed refuses whatever others may change, or may put something else in the place of. Links
+// are followed. It gives the path without them.
+func Closed(path string) (string, error) {
+	resolved, info, err := walk(path)
+	if err != nil {
+		return "", err
+	}
+	return resolved, closed(resolved, info)
+}
+
 // Leading refuses a path at which others may put something else: they own or may write to
 // one of the folders that lead to it, or a link on the way. What is at its end is not
 // judged. It gives the path without links.

@@ -25,6 +25,17 @@ type UnsafeError = owned.Error
 // storeName is the folder of the copy of the store, in the state folder.
 const storeName = "store"
 
+// CheckStateFolder refuses a state folder that others may change, or may put another in the
+// place of, with an [*UnsafeError], and a link, which jit does not make. The error is
+// [fs.ErrNotExist] where there is none, and those that lead to it are good so far.
+func CheckStateFolder(path string) error {
+	if err := owned.Check(path); err != nil {
+		return err
+	}
+	_, err := owned.Folder(path)
+	return err
+}
+
 // checkState closes openings where others could have written the journal, what waits
 // to be sent, or the copy of the store.
 func (r *run) checkState() {
@@ -35,11 +46,7 @@ func (r *run) checkState() {
 		}
 		return err != nil
 	}
-	r.theirs = unsafe(owned.Check(state))
-	if !r.theirs { // else its own word is the better one
-		_, err := owned.Folder(state)
-		r.theirs = unsafe(err)
-	}
+	r.theirs = unsafe(CheckStateFolder(state))
 	r.theirs = unsafe(owned.Check(filepath.Join(state, storeName))) || r.theirs
 	for _, name := range []string{journalName, clockName} {
 		unsafe(owned.Check(filepath.Join(state, name)))
