@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/reconcile"
 	"github.com/jitaccess/jit/pkg/record"
 	"github.com/jitaccess/jit/pkg/replica"
@@ -225,6 +226,9 @@ func (o *doctorOptions) store(ctx context.Context, rep *replica.Replica, url str
 		o.warn("store", "run it without --offline", "it was not asked")
 	} else if _, err := rep.Sync(ctx); err != nil {
 		o.failed("store", err)
+		if errors.Is(err, gitstore.ErrNotOurs) {
+			return // git would read what others have written there
+		}
 	} else {
 		head, position := rep.Ledger().Head()
 		o.good("store", "reached by %s; %s, head %s", rep.TransportInUse(), count(position, "commit"), head)
