@@ -13,7 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/jitaccess/jit/pkg/ledger"
+	"github.com/jitaccess/jit/pkg/gitstore"
+	"github.com/jitaccess/jit/pkg/reconcile"
 	"github.com/jitaccess/jit/pkg/record"
 	"github.com/jitaccess/jit/pkg/replica"
 )
@@ -146,7 +147,7 @@ func (o *doctorOptions) person(ctx context.Context) {
 	}
 	defer rep.Close()
 	o.store(ctx, rep, s.Store.URL)
-	o.clock(rep)
+	o.clock(rep, s.Name)
 	o.standing(rep, s)
 }
 
@@ -225,6 +226,9 @@ func (o *doctorOptions) store(ctx context.Context, rep *replica.Replica, url str
 		o.warn("store", "run it without --offline", "it was not asked")
 	} else if _, err := rep.Sync(ctx); err != nil {
 		o.failed("store", err)
+		if errors.Is(err, gitstore.ErrNotOurs) {
+			return // git would read what others have written there
+		}
 	} else {
 		head, position := rep.Ledger().Head()
 		o.good("store", "reached by %s; %s, head %s", rep.TransportInUse(), count(position, "commit"), head)
@@ -265,18 +269,26 @@ func (o *doctorOptions) protection(ctx context.Context, url string) {
 	o.good("host", "it refuses forced pushes and deletions")
 }
 
-// clock compares this machine's clock with the newest record.
-func (o *doctorOptions) clock(rep *replica.Replica) {
-	refs, err := rep.Ledger().AllRecords()
-	if err != nil || len(refs) == 0 {
+// clock compares this machine's clock with the newest records of others, as a run of a
+// reconciler does. One of them alone shows nothing: it may be theirs that is wrong.
+func (o *doctorOptions) clock(rep *replica.Replica, name string) {
+	words, err := rep.Ledger().Words(name)
+	if err != nil {
+		o.failed("clock", err)
 		return
 	}
-	newest := slices.MaxFunc(refs, func(x, y ledger.Ref) int { return x.Created.Compare(y.Created) })
-	if ahead := newest.Created.Sub(o.app.Now()); ahead > record.MaxSkew {
-		o.bad("clock", "set the clock: timedatectl set-ntp true", "this machine's clock is at least %s behind that of %s, who signed %s", ahead.Truncate(time.Second), newest.By, newest.ID.Short())
+	if err := reconcile.CheckClock(words, o.app.Now()); err != nil {
+		o.bad("clock", "set the clock: timedatectl set-ntp true", "%v", err)
 		return
 	}
-	o.good("clock", "not behind the newest record")
+	for _, w := range words {
+		if ahead := w.Created.Sub(o.app.Now()); ahead > record.MaxSkew {
+			o.warn("clock", "compare both clocks with a third; where theirs was wrong: docs/reconcile.md, The clock ran ahead",
+				"the newest record of %s lies %s ahead of this machine's clock", w.By, ahead.Truncate(time.Second))
+			return
+		}
+	}
+	o.good("clock", "not behind the newest records")
 }
 
 // standing checks the person's place in the policy.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -47,7 +49,7 @@ func (o *doctorOptions) reconciler(ctx context.Context) {
 	}
 	defer rep.Close()
 	o.store(ctx, rep, c.Store.URL)
-	o.clock(rep)
+	o.clock(rep, c.Name)
 	p := rep.Ledger().Policies().Latest()
 	if p == nil {
 		return // the store could not be read, as said
@@ -61,13 +63,15 @@ func (o *doctorOptions) reconciler(ctx context.Context) {
 
 // stateFolder checks that nobody else can change what the reconciler remembers.
 func (o *doctorOptions) stateFolder(dir string) {
-	switch info, err := os.Stat(dir); {
-	case os.IsNotExist(err):
+	err := reconcile.CheckStateFolder(dir)
+	theirs, unsafe := errors.AsType[*reconcile.UnsafeError](err)
+	switch {
+	case unsafe:
+		o.bad("state", theirs.Hint, "%q %s", theirs.Path, theirs.Detail)
+	case errors.Is(err, fs.ErrNotExist):
 		o.good("state", "%s will be made by the first run", dir)
 	case err != nil:
 		o.failed("state", err)
-	case !info.IsDir() || info.Mode().Perm()&0o022 != 0:
-		o.bad("state", "chmod 700 "+shellWord(dir), "%s must be a folder that others cannot change", dir)
 	default:
 		o.good("state", "%s", dir)
 	}

@@ -90,6 +90,7 @@ var storeErrors = []struct {
 	{gitstore.ErrRewritten, exitUntrusted, "rewritten", "nothing was changed here; compare with a colleague: jit status. Whoever runs the git host must explain it"},
 	{gitstore.ErrHostKey, exitUnreachable, "host-key", "compare the server's key with its owner, then let ssh learn it: ssh HOST"},
 	{gitstore.ErrAuth, exitUnreachable, "access-denied", "check with: git ls-remote URL"},
+	{gitstore.ErrNotOurs, exitUnreachable, "store-not-ours", "what others put there would run with your rights: give it to root alone, or reach it over ssh"},
 	{gitstore.ErrUnreachable, exitUnreachable, "unreachable", "check with: git ls-remote URL; what is known here is shown with --offline"},
 	{gitstore.ErrNotEmpty, exitUsage, "not-empty", "to use the store that is there, run: jit join URL; a new one needs an empty repository"},
 	{gitstore.ErrEmpty, exitUsage, "empty-store", "to make a store there, run: jit init URL --as NAME"},

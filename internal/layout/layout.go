@@ -36,6 +36,8 @@ var layers = []string{
 var aside = map[string][]string{
 	"pkg/gitstore": {"pkg/ledger", "pkg/replica", "pkg/reconcile", "cmd/jit", "bench"},
 	"pkg/target":   {"pkg/reconcile", "cmd/jit"},
+	// Who may change a file.
+	"internal/owned": {"pkg/gitstore", "pkg/target", "pkg/reconcile", "cmd/jit"},
 	// Files that a program carries with it, and nothing else.
 	"testdata/policies": {"cmd/jit"},
 }

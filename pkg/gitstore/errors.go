@@ -18,6 +18,10 @@ var (
 	// ErrHostKey means that the server's host key is unknown or is not the one
 	// expected. It is always ErrUnreachable too.
 	ErrHostKey = errors.New("host key verification failed")
+	// ErrNotOurs means that the remote is a folder on this machine in which others may
+	// put programs that git would run: it is not asked by a store that is isolated. It is
+	// always ErrUnreachable too.
+	ErrNotOurs = errors.New("others may change the store's folder")
 	// ErrBadRemote means that the remote answered, but not with a usable git
 	// repository: garbage, a truncated or oversized pack, a shallow history, a
 	// redirect to another host.
@@ -68,8 +72,8 @@ var errRaced = errors.New("another writer was faster")
 var errUnsure = errors.New("the push may or may not have arrived")
 
 // RemoteError is a failure to reach or to understand the remote. It is
-// ErrUnreachable or ErrBadRemote, and where that is known also ErrAuth or
-// ErrHostKey.
+// ErrUnreachable or ErrBadRemote, and where that is known also ErrAuth,
+// ErrHostKey or ErrNotOurs.
 type RemoteError struct {
 	Op   string // what was tried: "fetch", "push"
 	URL  string // without credentials

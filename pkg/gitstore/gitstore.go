@@ -84,7 +84,8 @@ type Options struct {
 	// SSH says how to log in over ssh.
 	SSH SSHOptions
 	// Isolated means that git reads no configuration of the system or the
-	// user, runs no hook or credential helper of theirs and never asks.
+	// user, runs no hook or credential helper of theirs and never asks. A remote in a
+	// folder that others may change is not asked either.
 	Isolated bool
 	// Timeout is how long a remote may be silent. 0 means DefaultTimeout.
 	Timeout time.Duration

@@ -38,6 +38,14 @@ type pushSession interface {
 }
 
 func (s *Store) newRemote() (remote, error) {
+	r, err := s.chosenRemote()
+	if err == nil && s.o.Isolated && s.url.scheme == schemePath {
+		r = guardedRemote{r, s}
+	}
+	return r, err
+}
+
+func (s *Store) chosenRemote() (remote, error) {
 	builtin := &builtinRemote{s: s}
 	switch s.o.Transport {
 	case Builtin:

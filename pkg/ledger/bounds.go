@@ -55,16 +55,8 @@ CREATE INDEX IF NOT EXISTS waiting_person ON waiting (person, until);
 
 // proven gives the time that the reconcilers have seen here: no person can claim it
 // away. It is zero where none has written anything.
-func (f *fold) proven() (newest time.Time) {
-	p := f.policies.Latest()
-	for resource, all := range f.floors {
-		for by, at := range all {
-			if at.After(newest) && p.Reconciles(by, resource) {
-				newest = at
-			}
-		}
-	}
-	return newest
+func (f *fold) proven() time.Time {
+	return f.floor(f.policies.Latest(), slices.Collect(maps.Keys(f.floors))...)
 }
 
 // roomToAsk refuses a request of somebody who has too many.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/record"
 )
 
@@ -90,23 +91,22 @@ func (l *Ledger) Sights() (all []Sight, err error) {
 // is not revoked as compromised, and is not locked, nor is its owner.
 func (l *Ledger) Seen(by record.Fingerprint) (position int, err error) {
 	all, err := l.Sights()
+	p := l.policies.Latest()
 	for _, s := range all {
-		if _, good := l.speaker(s.Key); good && s.Key != by {
+		if _, good := l.speaker(p, s.Key); good && s.Key != by {
 			position = max(position, s.Head)
 		}
 	}
 	return position, err
 }
 
-// speaker gives whose key it is, and whether what it signed newest is heard.
-func (l *Ledger) speaker(key record.Fingerprint) (owner string, good bool) {
-	p := l.policies.Latest()
+// speaker gives whose key it is in a policy, and whether what it signed newest is heard.
+func (s *state) speaker(p *policy.Policy, key record.Fingerprint) (owner string, good bool) {
 	if p == nil {
 		return "", false
 	}
 	owner, known := p.OwnerOf(key)
-	_, void := l.void[key]
-	return owner, known && !void && l.locks.Refuse(owner, key) == nil
+	return owner, known && !s.compromised(key) && s.locks.Refuse(owner, key) == nil
 }
 
 // Word is the newest record of one person or reconciler: where it stands, and the time
@@ -121,10 +121,11 @@ type Word struct {
 // A key that is revoked as compromised or locked, or whose owner is locked, has none.
 func (l *Ledger) Words(but string) (all []Word, err error) {
 	sights, err := l.Sights()
+	p := l.policies.Latest()
 	slices.SortStableFunc(sights, func(a, b Sight) int { return cmp.Compare(b.Position, a.Position) })
 	heard := map[string]bool{but: true}
 	for _, s := range sights {
-		if owner, good := l.speaker(s.Key); good && !heard[owner] {
+		if owner, good := l.speaker(p, s.Key); good && !heard[owner] {
 			heard[owner] = true
 			all = append(all, Word{owner, s.Position, s.Created})
 		}

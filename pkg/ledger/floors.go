@@ -15,11 +15,16 @@ import (
 // the history: the newest receipt for a resource of the request, or heartbeat, by a
 // reconciler that still may write one.
 func (f *fold) notBackdated(r request.Request, created time.Time) error {
+	p := f.policies.Latest()
 	for _, g := range r.Grants {
-		newest := f.floor(f.policies.Latest(), g.Resource)
+		newest, key := f.newest(p, g.Resource)
 		if newest.Sub(created) > approve.Skew && !newest.IsZero() {
-			return &policy.Refusal{Code: policy.Backdated, Message: fmt.Sprintf("it claims %s, and a reconciler of %[3]s wrote at %[2]s what stands before it in the history",
-				created.Format(time.RFC3339), newest.Format(time.RFC3339), g.Resource)}
+			by, _ := p.OwnerOf(key)
+			return &policy.Refusal{Code: policy.Backdated,
+				Message: fmt.Sprintf("it claims %s, and the reconciler %s of %s wrote at %s, with the key %s, what stands before it in the history",
+					created.Format(time.RFC3339), by, g.Resource, newest.Format(time.RFC3339), key),
+				Hint: fmt.Sprintf("set the clock that is wrong. Where it was that of %[1]s, an admin sets its word aside: jit lock %[2]s -r REASON; its machine goes on with a new key: jit admit %[1]s --reconciler",
+					by, key)}
 		}
 	}
 	return nil
@@ -27,15 +32,25 @@ func (f *fold) notBackdated(r request.Request, created time.Time) error {
 
 // floor gives the newest time that a reconciler which still may has written for one of
 // some resources; zero for none.
-func (s *state) floor(p *policy.Policy, resources ...string) (newest time.Time) {
+func (s *state) floor(p *policy.Policy, resources ...string) time.Time {
+	newest, _ := s.newest(p, resources...)
+	return newest
+}
+
+// newest is floor with the key that wrote it: one that the policy gives to a reconciler of
+// the resource, and that is heard. So what a wrong clock has written does not outlive its key.
+func (s *state) newest(p *policy.Policy, resources ...string) (newest time.Time, key record.Fingerprint) {
 	for _, resource := range resources {
-		for by, at := range s.floors[resource] {
-			if p.Reconciles(by, resource) {
-				newest = later(newest, at)
+		for k, at := range s.floors[resource] {
+			if at.Before(newest) || at.Equal(newest) && k >= key {
+				continue // what is asked next costs more
+			}
+			if by, heard := s.speaker(p, k); heard && p.Reconciles(by, resource) {
+				newest, key = at, k
 			}
 		}
 	}
-	return newest
+	return newest, key
 }
 
 func (f *fold) mayReceipt(kase approve.Case, x approve.Placed[receipt.Receipt]) error {
@@ -53,7 +68,7 @@ func (f *fold) mayReceipt(kase approve.Case, x approve.Placed[receipt.Receipt]) 
 	if !asked {
 		return &policy.Refusal{Code: policy.NoSuchRecord, Message: fmt.Sprintf("request %s does not ask for %s:%s", kase.Request.Record.ID.Short(), r.Resource, r.Role)}
 	}
-	return f.raise(r.Resource, r.By, r.Created.Time)
+	return f.raise(r.Resource, x.Key, r.Created.Time)
 }
 
 // heartbeat takes what a reconciler says of nothing but itself: that it was there,
@@ -65,19 +80,19 @@ func (f *fold) heartbeat(v record.Verified) error {
 	}
 	reconciler, _ := f.policies.Latest().Reconciler(h.By)
 	for _, resource := range reconciler.Resources {
-		if err := f.raise(resource, h.By, h.Created.Time); err != nil {
+		if err := f.raise(resource, v.Primary(), h.Created.Time); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// raise notes the newest time that a reconciler has written for a resource.
-func (f *fold) raise(resource, by string, at time.Time) error {
-	if !at.After(f.floors[resource][by]) {
+// raise notes the newest time that the key of a reconciler has written for a resource.
+func (f *fold) raise(resource string, key record.Fingerprint, at time.Time) error {
+	if !at.After(f.floors[resource][key]) {
 		return nil
 	}
-	f.setFloor(resource, by, at)
-	_, err := f.Exec(`INSERT OR REPLACE INTO floors VALUES (?, ?, ?)`, resource, by, at.Unix())
+	f.setFloor(resource, key, at)
+	_, err := f.Exec(`INSERT OR REPLACE INTO floors VALUES (?, ?, ?)`, resource, key.Bytes(), at.Unix())
 	return err
 }

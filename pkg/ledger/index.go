@@ -36,8 +36,8 @@ CREATE TABLE IF NOT EXISTS certificates (
 CREATE TABLE IF NOT EXISTS voids (
 	fingerprint TEXT PRIMARY KEY, position INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS floors (
-	resource TEXT NOT NULL, reconciler TEXT NOT NULL, at INTEGER NOT NULL,
-	PRIMARY KEY (resource, reconciler)) WITHOUT ROWID;
+	resource TEXT NOT NULL, key BLOB NOT NULL, at INTEGER NOT NULL,
+	PRIMARY KEY (resource, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS requests (
 	id BLOB PRIMARY KEY, person TEXT NOT NULL, body BLOB NOT NULL,
 	position INTEGER NOT NULL, ord INTEGER NOT NULL,
@@ -133,7 +133,7 @@ type void = approve.Void
 
 func (s state) clone() state {
 	s.void = maps.Clone(s.void)
-	floors := make(map[string]map[string]time.Time, len(s.floors))
+	floors := make(map[string]map[record.Fingerprint]time.Time, len(s.floors))
 	for resource, by := range s.floors {
 		floors[resource] = maps.Clone(by)
 	}
@@ -159,7 +159,7 @@ func (x index) each(query string, scan func(*sql.Rows) error, args ...any) (err 
 }
 
 func (x index) load() (state, error) {
-	s := state{void: map[record.Fingerprint]void{}, floors: map[string]map[string]time.Time{}}
+	s := state{void: map[record.Fingerprint]void{}, floors: map[string]map[record.Fingerprint]time.Time{}}
 	meta := map[string]string{}
 	err := x.each(`SELECT key, value FROM meta`, func(r *sql.Rows) error {
 		var k, v string
@@ -184,22 +184,23 @@ func (x index) load() (state, error) {
 	if err := x.loadLocks(&s); err != nil {
 		return s, err
 	}
-	return s, x.each(`SELECT resource, reconciler, at FROM floors`, func(r *sql.Rows) error {
-		var resource, by string
+	return s, x.each(`SELECT resource, key, at FROM floors`, func(r *sql.Rows) error {
+		var resource string
+		var key []byte
 		var at int64
-		if err := r.Scan(&resource, &by, &at); err != nil {
+		if err := r.Scan(&resource, &key, &at); err != nil {
 			return err
 		}
-		s.setFloor(resource, by, time.Unix(at, 0).UTC())
+		s.setFloor(resource, fingerprintOf(key), time.Unix(at, 0).UTC())
 		return nil
 	})
 }
 
-func (s *state) setFloor(resource, by string, at time.Time) {
+func (s *state) setFloor(resource string, key record.Fingerprint, at time.Time) {
 	if s.floors[resource] == nil {
-		s.floors[resource] = map[string]time.Time{}
+		s.floors[resource] = map[record.Fingerprint]time.Time{}
 	}
-	s.floors[resource][by] = at
+	s.floors[resource][key] = at
 }
 
 // loadKeys loads the certificates of all whom the policies name.

@@ -27,7 +27,7 @@ import (
 // Version names the rules by which records are judged, here and in the packages below
 // (signatures, certificates, policies), and the form of the index. It changes when the
 // same bytes come to another verdict: an index of another version is made again.
-const Version = 8
+const Version = 9
 
 var (
 	// ErrNotFound means that there is no such request, policy version or record.
@@ -65,8 +65,8 @@ type state struct {
 	keyring  *record.Keyring
 	void     map[record.Fingerprint]void
 	// floors is the time of the newest receipt, or heartbeat, by resource and
-	// reconciler.
-	floors map[string]map[string]time.Time
+	// the key that signed it.
+	floors map[string]map[record.Fingerprint]time.Time
 	// locks are all locks, in the order of the history.
 	locks revoke.Locks
 }

@@ -227,7 +227,7 @@ func (r *reference) locksFrom(from int, signed []approve.Placed[record.Head], ac
 }
 
 // floor gives the newest time that a reconciler which still may has written for one of
-// some resources.
+// some resources, with a key that is still its own and is neither locked nor compromised.
 func (r *reference) floor(resources []string) (newest time.Time) {
 	now := r.inForce()
 	for _, c := range r.counted {
@@ -240,8 +240,12 @@ func (r *reference) floor(resources []string) (newest time.Time) {
 				of = then.Resources
 			}
 		}
+		by, _ := now.OwnerOf(c.Primary())
+		if _, void := r.void(c.Primary()); void || r.isLocked(by, c.Primary()) {
+			continue
+		}
 		for _, resource := range of {
-			if at := c.Head().Created.Time; slices.Contains(resources, resource) && now.Reconciles(c.Head().By, resource) && at.After(newest) {
+			if at := c.Head().Created.Time; slices.Contains(resources, resource) && now.Reconciles(by, resource) && at.After(newest) {
 				newest = at
 			}
 		}

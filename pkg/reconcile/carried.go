@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jitaccess/jit/internal/owned"
 	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/record"
@@ -99,6 +99,12 @@ func (r *run) carry(ctx context.Context) error {
 			continue
 		}
 		r.waiting = r.waiting || waiting != nil
+		if r.theirs && waiting != nil {
+			// It waits where the next run does not find it, and is taken again.
+			for _, name := range c.names {
+				kept[name] = true
+			}
+		}
 		r.result.Carried = append(r.result.Carried, subject)
 		r.log.Warn(subject, "path", c.Path, "waits", waiting != nil)
 		for _, name := range c.names {
@@ -151,7 +157,7 @@ func (r *run) broughtIn(kept map[string]bool) (all []carried) {
 		if err != nil {
 			return err
 		}
-		data, err := readCarried(name)
+		data, err := owned.ReadFile(name, maxCarriedSize)
 		if err != nil {
 			refuse(path, CarriedUnreadable, err)
 			return nil
@@ -172,27 +178,6 @@ func (r *run) broughtIn(kept map[string]bool) (all []carried) {
 		r.note(fmt.Errorf("the folder of what is carried in: %w", err))
 	}
 	return pairCarried(files, names, refuse)
-}
-
-// readCarried reads a regular file of bounded size.
-func readCarried(name string) ([]byte, error) {
-	info, err := os.Lstat(name)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, errors.New("it is not a regular file")
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxCarriedSize+1))
-	if err == nil && len(data) > maxCarriedSize {
-		err = fmt.Errorf("it is larger than %d bytes", maxCarriedSize)
-	}
-	return data, err
 }
 
 // pairCarried puts records and signatures together, in the order of their ids, and

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/jitaccess/jit/internal/owned"
 	"github.com/jitaccess/jit/pkg/approve"
 	"github.com/jitaccess/jit/pkg/ledger"
 )
@@ -52,23 +52,33 @@ func (e *ClockError) Error() string {
 	return fmt.Sprintf("the clock says %s, and an earlier run was at %s: set the clock, or, when it is right now, delete %q", now, other, e.Path)
 }
 
+// clockName is the file in the state folder of the newest time that a run has seen, and
+// maxClock bounds what is read of it: one time.
+const (
+	clockName = "clock"
+	maxClock  = 64
+)
+
 // readClock compares the clock with the newest time that a run has seen.
 func (r *run) readClock(context.Context) error {
-	path := filepath.Join(r.o.Config.State, "clock")
+	path := filepath.Join(r.o.Config.State, clockName)
 	now := r.o.Now()
-	data, err := os.ReadFile(path)
+	data, err := owned.ReadFile(path, maxClock)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		// The first run, or an operator says that the clock is right.
 	case err == nil && r.newest.UnmarshalText(data) == nil:
 	default:
+		if err != nil {
+			r.problem(fmt.Errorf("the newest time of an earlier run: %w", err))
+		}
 		r.journal.view(func(s *journalState) { r.newest = s.newest })
 	}
 	if r.newest.Sub(now) > approve.Skew {
 		r.closeOpenings(&ClockError{Reason: ClockBeforeRun, Now: now, Other: r.newest, Path: path})
 		return nil
 	}
-	if now.After(r.newest) && !r.o.DryRun {
+	if now.After(r.newest) && !r.o.DryRun && !r.theirs {
 		text, err := now.UTC().MarshalText()
 		if err == nil {
 			err = writeWhole(path, text)
@@ -124,13 +134,14 @@ func (r *run) checkClock(mayOpen bool) {
 	words, err := r.book.Words(r.o.Config.Name)
 	if err != nil {
 		r.closeOpenings(fmt.Errorf("the ledger cannot be read: %w", err))
-	} else if err := behind(words, now); err != nil {
+	} else if err := CheckClock(words, now); err != nil {
 		r.closeOpenings(err)
 	}
 }
 
-// behind says that a clock lies behind what others have signed newest, or is nil.
-func behind(words []ledger.Word, now time.Time) error {
+// CheckClock says that a clock lies behind what others have signed newest, with a
+// [*ClockError], or is nil. The words are those of a ledger, newest first.
+func CheckClock(words []ledger.Word, now time.Time) error {
 	e := ClockError{Reason: ClockBehind, Now: now}
 	for _, w := range words[:min(len(words), witnesses)] {
 		if w.Created.Sub(now) <= approve.Skew {

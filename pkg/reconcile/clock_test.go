@@ -227,7 +227,7 @@ func TestBehind(t *testing.T) {
 		{"two who have signed before three others", []ledger.Word{word("c", 0), word("d", 0), word("e", 0), word("a", year), word("b", year)}, false},
 		{"one whom two contradict since", []ledger.Word{word("b", 0), word("c", 0), word("a", year)}, false},
 	} {
-		if err := behind(c.words, now); (err != nil) != c.want {
+		if err := CheckClock(c.words, now); (err != nil) != c.want {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}

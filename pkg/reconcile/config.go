@@ -10,9 +10,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/jitaccess/jit/internal/owned"
 	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/record"
 	"github.com/jitaccess/jit/pkg/target"
@@ -109,7 +109,7 @@ func (e *ConfigError) Unwrap() error { return e.Err }
 
 // LoadConfig reads a reconciler's configuration. It is strict as records are;
 // relative paths are relative to the file's folder. A file that others may
-// write, or that belongs to others, is refused, and so is one that others may read when it holds a secret:
+// write, or put another in the place of, or that belongs to others, is refused, and so is one that others may read when it holds a secret:
 // a setting that one of the drivers calls secret or whose name says so, or a
 // password in an address. Settings are judged by the driver, when its target is
 // reached: a mistake in one does not keep the others from their work. Errors
@@ -118,11 +118,18 @@ func LoadConfig(path string, drivers map[string]target.Kind) (Config, error) {
 	refuse := func(err error, hint, format string, args ...any) (Config, error) {
 		return Config{}, &ConfigError{Path: path, Detail: fmt.Sprintf(format, args...), Hint: hint, Err: err}
 	}
-	data, mode, owned, err := readConfig(path)
+	at, err := owned.Leading(path)
+	if others, ok := errors.AsType[*UnsafeError](err); ok {
+		return refuse(err, others.Hint, "others may put another in its place")
+	}
 	if err != nil {
 		return refuse(err, "", "cannot be read")
 	}
-	if !owned {
+	data, mode, ours, err := readConfig(at)
+	if err != nil {
+		return refuse(err, "", "cannot be read")
+	}
+	if !ours {
 		return refuse(nil, fmt.Sprintf("chown root %q", path), "it belongs to somebody else than root and whom jit runs as")
 	}
 	if mode&0o022 != 0 {
@@ -163,10 +170,10 @@ func LoadConfig(path string, drivers map[string]target.Kind) (Config, error) {
 	return c, nil
 }
 
-// readConfig reads the file, its permissions and whether it is [ours] through one
+// readConfig reads the file, its permissions and whether it is [owned.Ours] through one
 // handle. What is no file is not waited for.
-func readConfig(path string) (data []byte, mode os.FileMode, owned bool, err error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+func readConfig(path string) (data []byte, mode os.FileMode, ours bool, err error) {
+	f, err := owned.Open(path, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, 0, false, err
 	}
@@ -175,11 +182,8 @@ func readConfig(path string) (data []byte, mode os.FileMode, owned bool, err err
 	if err != nil {
 		return nil, 0, false, err
 	}
-	if !info.Mode().IsRegular() {
-		return nil, 0, false, errors.New("it is not a regular file")
-	}
 	data, err = io.ReadAll(io.LimitReader(f, record.MaxSize+1))
-	return data, info.Mode().Perm(), ours(info), err
+	return data, info.Mode().Perm(), owned.Ours(info), err
 }
 
 func within(folder, path string) string {

@@ -395,7 +395,7 @@ func TestWhoAsks(t *testing.T) {
 // TestLeasesOutliveTheJournalsRewriting: the newest leases are kept, and no others.
 func TestLeasesOutliveTheJournalsRewriting(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "journal.jsonl")
-	j, _, damage := openJournal(path, false)
+	j, _, damage := openJournal(path, nil)
 	if len(damage) > 0 {
 		t.Fatal(damage)
 	}
@@ -411,7 +411,7 @@ func TestLeasesOutliveTheJournalsRewriting(t *testing.T) {
 	if err := j.close(); err != nil {
 		t.Fatal(err)
 	}
-	j, _, damage = openJournal(path, true)
+	j, _, damage = openJournal(path, errTest)
 	if want := (lease{start.Add(minutes(2)), minutes(15)}); len(damage) > 0 || j.lines != 1 || j.state.leases["db"] != want || j.state.last != 3 {
 		t.Errorf("%d lines, leases %v, last event %d, damage %v", j.lines, j.state.leases, j.state.last, damage)
 	}

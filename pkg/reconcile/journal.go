@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+
+	"github.com/jitaccess/jit/internal/owned"
 )
 
 // journal is what the reconciler knows of its own doing: a file of JSON lines,
@@ -48,6 +50,10 @@ const journalName = "journal.jsonl"
 // by a third in base 64.
 const maxLineBytes = 1 << 20
 
+// maxJournal bounds what is read of it: a million lines. A journal of what is open, and was
+// lately, has some for each grant.
+const maxJournal = 1 << 28
+
 func sumOf(event []byte) string {
 	sum := sha256.Sum256(event)
 	return hex.EncodeToString(sum[:8])
@@ -56,10 +62,11 @@ func sumOf(event []byte) string {
 // openJournal reads the journal at path and opens it for appending. It always
 // gives a journal: damage is a list of what was set aside, and a journal that
 // cannot be read or written says so when it is asked to record. fresh says that
-// there was none, or none whose beginning can be read. With readOnly nothing is written, not even the file made.
-func openJournal(path string, readOnly bool) (j *journal, fresh bool, damage []error) {
+// there was none, or none whose beginning can be read. Where closed says why nothing is
+// recorded, nothing is written, not even the file made.
+func openJournal(path string, closed error) (j *journal, fresh bool, damage []error) {
 	j = &journal{path: path, state: journalState{grants: map[string]*kept{}}}
-	data, err := os.ReadFile(path)
+	data, err := owned.ReadFile(path, maxJournal)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
@@ -68,8 +75,8 @@ func openJournal(path string, readOnly bool) (j *journal, fresh bool, damage []e
 	}
 	damage = j.load(data)
 	fresh = len(j.state.begin) == 0
-	if readOnly {
-		j.broken = errors.New("nothing is recorded in a dry run")
+	if closed != nil {
+		j.broken = closed
 		return j, fresh, damage
 	}
 	if err := j.openFile(data); err != nil {
@@ -135,7 +142,7 @@ func (j *journal) openFile(data []byte) error {
 
 // openAppend is a variable so that a test can have a disk that takes nothing.
 var openAppend = func(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	return owned.Open(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 }
 
 // record numbers the event, writes it, and returns when it is on the disk. When
@@ -255,7 +262,7 @@ func (j *journal) compact(atLeast int, done func(*kept) bool) error {
 // and gives the new file open for appending.
 func replaceFile(path string, data []byte) (_ *os.File, err error) {
 	temp := path + ".new"
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_APPEND|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := owned.Open(temp, os.O_WRONLY|os.O_APPEND|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, err
 	}

@@ -146,7 +146,7 @@ func TestUnreadableJournal(t *testing.T) {
 func TestCompactKeepsWhatMatters(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "journal.jsonl")
-	j, fresh, damage := openJournal(path, false)
+	j, fresh, damage := openJournal(path, nil)
 	if !fresh || damage != nil {
 		t.Fatal(fresh, damage)
 	}
@@ -174,7 +174,7 @@ func TestCompactKeepsWhatMatters(t *testing.T) {
 	must(j.compact(1, func(k *kept) bool { return k.stage == over }))
 	must(j.record(event{At: start, Kind: sent, Grant: ids[1], For: []int{5}}))
 	must(j.close())
-	again, fresh, damage := openJournal(path, false)
+	again, fresh, damage := openJournal(path, nil)
 	defer again.close()
 	k := again.state.find(ids[1])
 	if fresh || len(damage) > 0 && !strings.Contains(damage[0].Error(), "did not come up") || k == nil ||

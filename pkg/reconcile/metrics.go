@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/jitaccess/jit/internal/owned"
 	"github.com/jitaccess/jit/pkg/ledger"
 )
 
@@ -50,7 +51,7 @@ type tallies struct {
 
 // readTallies gives what was kept; all is zero where there is nothing that can be read.
 func readTallies(path string) (t tallies, err error) {
-	data, err := readAtMost(path, maxTallies)
+	data, err := owned.ReadFile(path, maxTallies)
 	if err == nil {
 		d := json.NewDecoder(bytes.NewReader(data))
 		d.DisallowUnknownFields()
@@ -67,17 +68,6 @@ func readTallies(path string) (t tallies, err error) {
 		}
 	}
 	return t, err
-}
-
-func readAtMost(path string, most int64) ([]byte, error) {
-	info, err := os.Lstat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > most {
-		return nil, fmt.Errorf("%q is no regular file of at most %d bytes", path, most)
-	}
-	return os.ReadFile(path)
 }
 
 // count adds a run.
@@ -119,6 +109,8 @@ func (r *run) keepMetrics() {
 	t.count(r.result, r.o.Now().UTC().Round(0))
 	if data, err := json.Marshal(t); err != nil {
 		warn(fmt.Errorf("keep the counters: %w", err))
+	} else if r.theirs {
+		warn(errors.New("the counters are not kept in a folder of others"))
 	} else if err := writeWhole(kept, data); err != nil {
 		warn(fmt.Errorf("keep the counters: %w", err))
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jitaccess/jit/internal/owned"
 )
 
 // TestStateOfOthers: where somebody else could have written what the reconciler keeps,
@@ -63,7 +65,7 @@ func TestOthersFiles(t *testing.T) {
 	if _, err := LoadConfig(path, nil); err == nil || !strings.Contains(err.Error(), "belongs to somebody else") {
 		t.Errorf("the configuration: %v", err)
 	}
-	if err := checkOwn(path); err == nil || !strings.Contains(err.Error(), "belongs to somebody else") {
+	if err := owned.Check(path); err == nil || !strings.Contains(err.Error(), "belongs to somebody else") {
 		t.Errorf("the journal: %v", err)
 	}
 }

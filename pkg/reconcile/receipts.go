@@ -22,9 +22,9 @@ type due struct {
 // is signed once: the signed bytes are in the journal before they leave, so
 // that a run that is stopped hands over the same ones again, which changes
 // nothing, and none is lost. None is signed or sent while a lock holds the reconciler
-// back, or its key is not good any more: they are kept.
+// back, its key is not good any more, or the journal is in a folder of others: they are kept.
 func (r *run) writeReceipts(ctx context.Context) error {
-	if r.o.DryRun || r.book == nil || r.barred != nil {
+	if r.o.DryRun || r.book == nil || r.barred != nil || r.theirs {
 		r.result.ReceiptsOwed = len(r.due())
 		return nil //nolint:nilerr // why nothing counts that is signed is noted already
 	}

@@ -11,12 +11,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
-
-	"github.com/gofrs/flock"
 
 	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/ledger"
@@ -139,11 +136,13 @@ type run struct {
 	// recovered that the ledger was asked for what it does not tell, and blind that a
 	// target could not be. recalled is what could not be written down.
 	fresh, damaged, lost, recovered, blind bool
-	recalled                               []*kept
-	sites                                  map[string]*site
-	signer                                 record.Signer
-	book                                   book // nil when it could not be opened
-	synced                                 bool
+	// theirs says that the state folder is, or may be, that of others.
+	theirs   bool
+	recalled []*kept
+	sites    map[string]*site
+	signer   record.Signer
+	book     book // nil when it could not be opened
+	synced   bool
 	// shown is the position of the head that the store has shown in this run; waiting
 	// says that something was still to be sent when it had been asked.
 	shown   int
@@ -234,36 +233,22 @@ func (r *run) cleanUp() {
 	}
 }
 
-// lock keeps other runs away from the state folder. Where the folder cannot be
-// written the run goes on without, for it still must end what is over.
-func (r *run) lock(context.Context) error {
-	if err := os.MkdirAll(r.o.Config.State, 0o700); err != nil {
-		r.problem(fmt.Errorf("the state folder: %w", err))
-		return nil
-	}
-	r.checkState()
-	l := flock.New(filepath.Join(r.o.Config.State, "run.lock"))
-	locked, err := l.TryLock()
-	switch {
-	case err != nil:
-		r.problem(fmt.Errorf("lock the state folder: %w", err))
-	case !locked:
-		return fmt.Errorf("%w in %q", ErrBusy, r.o.Config.State)
-	default:
-		r.cleanup = append(r.cleanup, l.Unlock)
-	}
-	return nil
-}
-
 func (r *run) readJournal(context.Context) error {
-	j, fresh, damage := openJournal(filepath.Join(r.o.Config.State, journalName), r.o.DryRun)
+	var why error
+	switch {
+	case r.o.DryRun:
+		why = errors.New("nothing is recorded in a dry run")
+	case r.theirs:
+		why = errors.New("nothing is recorded in a folder of others")
+	}
+	j, fresh, damage := openJournal(filepath.Join(r.o.Config.State, journalName), why)
 	r.journal, r.fresh, r.damaged = j, fresh, len(damage) > 0
 	r.lost = r.fresh || r.damaged
 	r.cleanup = append(r.cleanup, j.close)
 	for _, err := range damage {
 		r.note(err)
 	}
-	if r.o.DryRun {
+	if why != nil {
 		return nil
 	}
 	if err := j.err(); err != nil {
@@ -297,7 +282,11 @@ func (r *run) readKey(context.Context) error {
 // sync opens the copy of the store and brings it up to date. A history that a
 // push has displaced is healed first, so that the run plans from what is right.
 func (r *run) sync(ctx context.Context) error {
-	b, err := r.o.openBook(ctx, r.o.Config, r.o.Now, r.log)
+	config, err := r.copyOfStore()
+	var b book
+	if err == nil {
+		b, err = r.o.openBook(ctx, config, r.o.Now, r.log)
+	}
 	if err != nil {
 		r.result.SyncErr = err
 		return nil //nolint:nilerr // kept in the result; the run goes on to its endings

@@ -410,7 +410,7 @@ func TestRefusedReceiptsDoNotHoldTheJournal(t *testing.T) {
 	w.run(6)
 	f.submit = nil
 	r := &run{o: w.o, synced: true, recovered: true, log: slog.New(slog.DiscardHandler)}
-	r.journal, _, _ = openJournal(w.journalPath(), false)
+	r.journal, _, _ = openJournal(w.journalPath(), nil)
 	defer r.journal.close()
 	w.at(3 * time.Hour)
 	r.journal.lines += compactAt // as if so many lines were done with

@@ -137,7 +137,7 @@ func openReplica(ctx context.Context, c Config, now func() time.Time, log *slog.
 		ssh.KnownHosts = []string{c.Store.KnownHosts}
 	}
 	r, err := replica.Open(ctx, replica.Config{
-		Dir: filepath.Join(c.State, "store"), URL: c.Store.URL, Identity: c.Store.Identity, Branch: c.Store.Branch,
+		Dir: filepath.Join(c.State, storeName), URL: c.Store.URL, Identity: c.Store.Identity, Branch: c.Store.Branch,
 		Transport: c.Store.Transport, SSH: ssh, Isolated: true, Now: now, Log: log,
 	})
 	if err != nil {

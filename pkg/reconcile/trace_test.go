@@ -255,7 +255,7 @@ func TestKilledWhileTracingAndNextRunAfterTheEnd(t *testing.T) {
 // journalled reports whether the journal knows of something that may be open.
 func (h *host) journalled() bool {
 	h.t.Helper()
-	j, _, damage := openJournal(filepath.Join(h.o.Config.State, "journal.jsonl"), true)
+	j, _, damage := openJournal(filepath.Join(h.o.Config.State, "journal.jsonl"), errTest)
 	if len(damage) > 0 {
 		h.t.Fatal(damage)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"github.com/jitaccess/jit/internal/owned"
 	"github.com/jitaccess/jit/pkg/target"
 )
 
@@ -35,36 +36,17 @@ const safeHint = "keep the file in a folder of root's, such as /etc/ssh/authoriz
 
 // openFolder resolves the path and looks at every folder on it.
 func openFolder(path string) (file, error) {
-	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
-	if err != nil {
+	dir, err := owned.Folder(filepath.Dir(path))
+	others, bad := errors.AsType[*owned.Error](err)
+	switch {
+	case bad:
+		return file{}, unsafe(safeHint, "folder %q %s", others.Path, others.Detail)
+	case errors.Is(err, fs.ErrNotExist):
 		return file{}, &target.Error{Reason: target.NotFound, Detail: fmt.Sprintf("folder of %q", path), Hint: "make it: install -d -m 755 " + filepath.Dir(path), Err: err}
+	case err != nil:
+		return file{}, failed("folder of "+path, err)
 	}
-	for at := dir; ; at = filepath.Dir(at) {
-		info, err := os.Lstat(at)
-		if err != nil {
-			return file{}, failed("folder of "+path, err)
-		}
-		if !info.IsDir() {
-			return file{}, unsafe(safeHint, "%q is not a folder", at)
-		}
-		if !trusted(info) {
-			return file{}, unsafe(safeHint, "folder %q belongs to somebody else than root", at)
-		}
-		// In a folder like /tmp nobody can rename what is another's. The
-		// file's own folder must be closed all the same.
-		if info.Mode().Perm()&0o022 != 0 && (at == dir || info.Mode()&os.ModeSticky == 0) {
-			return file{}, unsafe(safeHint, "folder %q can be written by others (mode %s)", at, info.Mode())
-		}
-		if at == filepath.Dir(at) {
-			return file{dir: dir, name: filepath.Base(path)}, nil
-		}
-	}
-}
-
-// trusted says whether root, or whoever runs jit, owns what info describes.
-func trusted(info fs.FileInfo) bool {
-	st, ok := info.Sys().(*syscall.Stat_t)
-	return ok && (st.Uid == 0 || int(st.Uid) == os.Geteuid())
+	return file{dir: dir, name: filepath.Base(path)}, nil
 }
 
 func failed(what string, err error) error {
@@ -80,12 +62,13 @@ func (f file) path() string { return filepath.Join(f.dir, f.name) }
 // read gives the lines and what describes the file; both nil where there is
 // none.
 func (f file) read() ([]string, fs.FileInfo, error) {
-	h, err := os.OpenFile(f.path(), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	h, err := owned.Open(f.path(), os.O_RDONLY, 0)
+	others, bad := errors.AsType[*owned.Error](err)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil, nil
-	case errors.Is(err, syscall.ELOOP):
-		return nil, nil, unsafe("put a file in its place", "%q is a symbolic link", f.path())
+	case bad:
+		return nil, nil, unsafe("put a file in its place", "%q %s", f.path(), others.Detail)
 	case err != nil:
 		return nil, nil, failed("the managed file", err)
 	}
@@ -96,9 +79,7 @@ func (f file) read() ([]string, fs.FileInfo, error) {
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
 	switch {
-	case !ok || !info.Mode().IsRegular():
-		return nil, nil, unsafe("put a file in its place", "%q is not a regular file", f.path())
-	case !trusted(info):
+	case !ok || !owned.Ours(info):
 		return nil, nil, unsafe("chown root "+f.path(), "%q belongs to somebody else than root, who could add keys", f.path())
 	case info.Mode().Perm()&0o022 != 0:
 		return nil, nil, unsafe("chmod go-w "+f.path(), "%q can be written by others (mode %s)", f.path(), info.Mode())
