@@ -135,8 +135,11 @@ func TestNothingHeldKeepsAnEnding(t *testing.T) {
 		"advisory locks": func(h held) {
 			hash := fnv.New64a()
 			hash.Write([]byte("jit account bob"))
-			h.does("mallory", fmt.Sprintf("select pg_advisory_lock(%d)", int64(hash.Sum64())))
+			holder := h.does("mallory", fmt.Sprintf("select pg_advisory_lock(%d)", int64(hash.Sum64())))
 			h.ends(h.opened(grantOf("bob", readonly)))
+			if err := holder.Ping(h.Context()); err != nil {
+				h.Errorf("a lock that is anybody's was in the way: %v", err)
+			}
 			if read(h.s, "bob") == nil {
 				h.Error("bob can read")
 			}
