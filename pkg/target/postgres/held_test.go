@@ -183,8 +183,8 @@ func TestNothingHeldKeepsAnEnding(t *testing.T) {
 	}
 }
 
-// swarm keeps up sessions that take the row of their own login, in transactions that
-// stay open and in short ones, and begin anew when they are ended.
+// swarm keeps up sessions that take the row of a login, by itself and by an administrator,
+// in transactions that stay open and in short ones, and begin anew when they are ended.
 func swarm(h held, login string) (release func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
@@ -192,11 +192,15 @@ func swarm(h held, login string) (release func()) {
 	for i := range 6 {
 		all.Go(func() {
 			for ctx.Err() == nil {
-				conn, err := pgx.Connect(ctx, h.s.DSN(login, "postgres"))
+				user := login
+				if i%3 == 0 {
+					user = "admin2"
+				}
+				conn, err := pgx.Connect(ctx, h.s.DSN(user, "postgres"))
 				if err != nil {
 					continue
 				}
-				sql := "begin; set role orders_readonly; reset role; alter role " + login + " password 'x'; select pg_sleep(60)"
+				sql := "begin; alter role " + login + " password 'x'; select pg_sleep(60)"
 				if i%2 == 0 {
 					sql = "do $$ begin for i in 1..1000 loop begin execute 'alter role " + login + " password ''x'''; commit; exception when others then end; end loop; end $$"
 				}
