@@ -38,12 +38,13 @@ func TestPostgres(t *testing.T) {
 		},
 		Drivers: builtin.Drivers(), Now: store.Now, Signer: store.Signer(storetest.Reconciler),
 	}
-	runs := func(code int) {
+	runs := func(code int) Result {
 		t.Helper()
 		res, err := Run(t.Context(), o)
 		if err != nil || res.ExitCode() != code {
 			t.Fatalf("%+v, %v", res, err)
 		}
+		return res
 	}
 	run := func() { t.Helper(); runs(0) }
 	// What was refused was never open, and so has no end that could fail.
@@ -51,8 +52,9 @@ func TestPostgres(t *testing.T) {
 	runs(6)
 	runs(6)
 	store.Cancel("carol", never.ID)
-	run()
-	run()
+	if res := runs(0); res.Ended != 0 {
+		t.Errorf("what was never open was ended: %+v", res)
+	}
 	store.Granted("bob", time.Hour, "orders-db:readonly")
 	store.Set(now.Add(30 * time.Minute))
 	store.Granted("bob", time.Hour, "orders-db:readonly")

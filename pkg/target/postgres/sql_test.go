@@ -47,6 +47,10 @@ func TestBeginning(t *testing.T) {
 	var bob *pgx.Conn
 	began, released := make(chan struct{}), make(chan struct{})
 	err = d.session(t.Context(), func(ctx context.Context, conn *pgx.Conn) error {
+		account, err := lookup(ctx, conn, "bob")
+		if err != nil {
+			return err
+		}
 		if _, err := super.Exec(ctx, "BEGIN; LOCK TABLE pg_db_role_setting"); err != nil {
 			return err
 		}
@@ -66,10 +70,6 @@ func TestBeginning(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 			_, _ = super.Exec(context.Background(), "COMMIT")
 		}()
-		account, err := lookup(ctx, conn, "bob")
-		if err != nil {
-			return err
-		}
 		var ending target.Ending
 		if err := d.endSessions(ctx, conn, []uint32{account.oid}, &ending); err != nil {
 			return err
