@@ -165,7 +165,10 @@ func (a *App) printError(e *exitError, asJSON bool) {
 	if asJSON {
 		data, err := json.Marshal(errorJSON{e.Code, e.Exit, e.Error(), orNull(e.Hint), orNull(e.Rule)})
 		if err == nil {
-			fmt.Fprintf(a.IO.Err, "%s\n", data)
+			if a.IO.ErrTTY {
+				data = visibleBlanks(data)
+			}
+			fmt.Fprintf(rawWriter(a.IO.Err), "%s\n", data)
 			return
 		}
 	}
@@ -185,8 +188,14 @@ func orNull(s string) *string {
 }
 
 // clean makes text from elsewhere (a server's words, a file's content) safe to
-// show: control and other invisible characters become visible.
+// show: control and other invisible characters become visible, and what stands on
+// further lines stands further in than anything that jit begins a line with.
 func clean(s string) string {
+	return indent(cleanLines(s), strings.Repeat(" ", hang))
+}
+
+// cleanLines is clean for texts of which the caller places each line.
+func cleanLines(s string) string {
 	if record.CheckText(s) == nil {
 		return s
 	}
