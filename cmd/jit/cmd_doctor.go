@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/record"
 	"github.com/jitaccess/jit/pkg/replica"
@@ -123,7 +124,9 @@ func (o *doctorOptions) failed(check string, err error) {
 }
 
 func (o *doctorOptions) programs() {
-	if path, err := exec.LookPath("git"); err != nil {
+	if path, err := exec.LookPath("git"); errors.Is(err, exec.ErrDot) {
+		o.warn("git", hintRelativePath, "%v", gitstore.ErrRelativePath)
+	} else if err != nil {
 		o.warn("git", "install git", "the program git is not there: only remotes that jit reaches by itself work")
 	} else {
 		o.good("git", "%s", path)

@@ -95,11 +95,16 @@ var storeErrors = []struct {
 	{gitstore.ErrEmpty, exitUsage, "empty-store", "to make a store there, run: jit init URL --as NAME"},
 	{gitstore.ErrOtherURL, exitUsage, "other-url", "run: jit join URL, or unset JIT_STORE"},
 	{gitstore.ErrBadURL, exitUsage, "bad-url", "give a path, file://, ssh://, USER@HOST:PATH, https:// or http://"},
+	{gitstore.ErrNoGit, exitUsage, "no-git", "install git"},
+	{gitstore.ErrRelativePath, exitUsage, "relative-path", hintRelativePath},
 	{gitstore.ErrRefused, exitUnreachable, "push-refused", "ask whoever runs the git host: everyone who signs must be allowed to push to the branch"},
 	{gitstore.ErrContention, exitUnreachable, "contention", "run it again"},
 	{gitstore.ErrBadRemote, exitUnreachable, "bad-remote", "check with: git ls-remote URL"},
 	{gitstore.ErrCorrupt, exitUntrusted, "corrupt", "run: jit doctor"},
 }
+
+// hintRelativePath is what helps where PATH names a relative folder.
+const hintRelativePath = "name every folder in PATH from the root: no \".\", and no empty part"
 
 // asExit gives err its exit code. Whatever a lower package has said is kept.
 func (a *App) asExit(ctx context.Context, err error) *exitError {
