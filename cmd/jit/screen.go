@@ -197,10 +197,10 @@ func tokensOf(s string) []token {
 	var all []token
 	for s != "" {
 		n, kind := 0, word
-		switch {
-		case s[0] == '\x1b':
+		switch s[0] {
+		case '\x1b':
 			n, kind = escapeLen(s), escape
-		case s[0] == ' ':
+		case ' ':
 			n, kind = len(s)-len(strings.TrimLeft(s, " ")), blanks
 		default:
 			if n = strings.IndexAny(s, " \x1b"); n < 0 {
