@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -45,7 +46,7 @@ func (o *requestOptions) agreed(d *desk, r *request.Request) error {
 // sayCommand shows the command line that needs no questions. It stands alone on
 // its lines, so that it can be copied.
 func (o *requestOptions) sayCommand() {
-	o.app.Say("\nThe same without questions:\n\n%s", o.commandLine())
+	fmt.Fprintf(rawWriter(o.app.IO.Err), "\nThe same without questions:\n\n%s\n", o.commandLine())
 }
 
 // commandLine is what a person could have typed instead of answering.

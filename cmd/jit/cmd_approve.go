@@ -139,7 +139,11 @@ func (o *approveOptions) request(ctx context.Context, d *desk, id record.ID, nar
 	if len(acting) > 0 {
 		a.Say("You act for %s: it counts in that place", strings.Join(acting, " and "))
 	}
-	if err := d.confirmed(o.yes, "Approve "+askedFor(e.Request.Record)+"?", make()); err != nil {
+	question := "Approve " + a.inFull(e, narrow)
+	if len(acting) > 0 {
+		question += ", in the place of " + strings.Join(acting, " and ")
+	}
+	if err := d.confirmed(o.yes, question+"?", make()); err != nil {
 		return err
 	}
 	d.refreshed(&head)
@@ -270,7 +274,7 @@ func (o *approveOptions) policy(ctx context.Context, d *desk, id record.ID, narr
 	if err := a.showProposal(a.IO.Err, d.rep, p); err != nil {
 		return err
 	}
-	if err := d.confirmed(o.yes, "Approve this policy version?", approval); err != nil {
+	if err := d.confirmed(o.yes, "Approve policy version "+id.Short()+", proposed by "+p.Policy.Record.By+"?", approval); err != nil {
 		return err
 	}
 	d.refreshed(&approval.Head)

@@ -165,7 +165,7 @@ func (o *delegateOptions) runList(ctx context.Context) (err error) {
 				why += ": " + e.Reason
 			}
 		}
-		rows = append(rows, []string{r.ID.Short(), string(d.State), r.By, r.To, a.FormatTime(r.Begins()), a.FormatTime(r.Until.Time), lineOf(why)})
+		rows = append(rows, []string{r.ID.Short(), string(d.State), r.By, r.To, a.FormatTime(r.Begins()), a.FormatTime(r.Until.Time), a.brief(why)})
 	}
 	return a.Print(o.out, views, func(w io.Writer) error {
 		if len(rows) == 0 {
@@ -233,7 +233,7 @@ func (o *delegateOptions) runNew(ctx context.Context, to string) (err error) {
 		}
 	}
 	a.Say("%s decides in your place from %s until %s", to, a.FormatTime(x.Begins()), a.FormatTime(until))
-	if err := d.confirmed(o.yes, "Delegate to "+to+"?", x); err != nil {
+	if err := d.confirmed(o.yes, "Delegate to "+to+" until "+a.FormatTime(until)+"?", x); err != nil {
 		return err
 	}
 	d.refreshed(&x.Head)
@@ -283,7 +283,7 @@ func (o *delegateOptions) runEnd(ctx context.Context) (err error) {
 		return err
 	}
 	a.Say("%s acts for %s until %s", r.To, r.By, a.FormatTime(r.Until.Time))
-	if err := d.confirmed(o.yes, "End this delegation?", x); err != nil {
+	if err := d.confirmed(o.yes, "End the delegation of "+r.By+" to "+r.To+"?", x); err != nil {
 		return err
 	}
 	d.refreshed(&x.Head)
@@ -341,7 +341,7 @@ func (o *delegateOptions) meant(d *desk) (*ledger.DelegationEntry, error) {
 
 func (o *delegateOptions) answer(d ledger.DelegationEntry, text string) error {
 	return o.app.Print(o.out, viewDelegation(d), func(w io.Writer) error {
-		_, err := fmt.Fprintln(w, clean(text))
+		_, err := fmt.Fprintln(w, cleanLines(text))
 		return err
 	})
 }

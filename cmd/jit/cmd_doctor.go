@@ -124,7 +124,9 @@ func (o *doctorOptions) failed(check string, err error) {
 }
 
 func (o *doctorOptions) programs() {
-	if path, err := exec.LookPath("git"); err != nil {
+	if path, err := exec.LookPath("git"); errors.Is(err, exec.ErrDot) {
+		o.warn("git", hintRelativePath, "%v", gitstore.ErrRelativePath)
+	} else if err != nil {
 		o.warn("git", "install git", "the program git is not there: only remotes that jit reaches by itself work")
 	} else {
 		o.good("git", "%s", path)

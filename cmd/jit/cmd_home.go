@@ -38,7 +38,7 @@ func runHome(ctx context.Context, a *App) (err error) {
 	var open, asked [][]string
 	for _, e := range mine {
 		r := e.Request.Record
-		row := []string{"  " + r.ID.Short(), a.listedState(e), grantsText(r.Grants), a.when(e), lineOf(r.Reason)}
+		row := []string{"  " + r.ID.Short(), a.listedState(e), grantsText(r.Grants), a.when(e), a.brief(r.Reason)}
 		if e.State == approve.Active {
 			open = append(open, row)
 		} else {

@@ -142,7 +142,7 @@ func (a *App) inboxTable(w io.Writer, items []inboxItem) {
 	for _, i := range items {
 		row, next := []string{i.ShortID, i.By, "a policy version", "", ""}, "jit approve "+i.ShortID
 		if i.DurationText != nil {
-			row = []string{i.ShortID, i.By, grantsText(i.Grants), *i.DurationText, lineOf(*i.Reason)}
+			row = []string{i.ShortID, i.By, grantsText(i.Grants), *i.DurationText, a.brief(*i.Reason)}
 		}
 		if len(i.ActingFor) > 0 {
 			next += " (for " + strings.Join(i.ActingFor, ", ") + ")"

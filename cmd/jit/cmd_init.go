@@ -161,7 +161,7 @@ func (o *initOptions) run(ctx context.Context, args []string) error {
 	return a.Print(o.out, v, func(w io.Writer) error {
 		fmt.Fprintf(w, "Made the store %s\n", v.Store)
 		fmt.Fprintf(w, "at %s, with you (%s) as its admin.\n\n", clean(gitstore.Redact(url)), o.name)
-		fmt.Fprintf(w, "Others join with\n  %s\n", v.Join)
+		fmt.Fprintf(rawWriter(w), "Others join with\n  %s\n", v.Join) // one line, to be copied
 		if ex != nil {
 			ex.next(w)
 			return nil

@@ -102,7 +102,7 @@ func (a *App) printRequests(o outputFlags, h policy.History, entries []ledger.En
 		rows := make([][]string, 0, len(entries))
 		for _, e := range entries {
 			r := e.Request.Record
-			rows = append(rows, []string{r.ID.Short(), a.listedState(e), r.By, grantsText(r.Grants), durationText(e), a.when(e), lineOf(r.Reason)})
+			rows = append(rows, []string{r.ID.Short(), a.listedState(e), r.By, grantsText(r.Grants), durationText(e), a.when(e), a.brief(r.Reason)})
 		}
 		a.Table(w, []string{"id", "state", "by", "grants", "for", "when", "reason"}, rows)
 		return nil

@@ -272,7 +272,7 @@ func (o *lockOptions) unlock(ctx context.Context) (err error) {
 		return err
 	}
 	a.Say("%s was locked by %s at %s: %s", clean(h.Whom()), h.By, a.FormatTime(h.At), clean(h.Reason))
-	if err := d.confirmed(o.yes, "Agree to lift this lock?", x); err != nil {
+	if err := d.confirmed(o.yes, "Agree to lift the lock of "+h.Whom()+"?", x); err != nil {
 		return err
 	}
 	d.refreshed(&x.Head)
@@ -302,7 +302,7 @@ func unlockNeeds(l *ledger.Ledger, h revoke.Held) string {
 
 func (o *lockOptions) answer(l *ledger.Ledger, h revoke.Held, text string) error {
 	return o.app.Print(o.out, viewLock(l, h), func(w io.Writer) error {
-		_, err := fmt.Fprintln(w, clean(text))
+		_, err := fmt.Fprintln(w, cleanLines(text))
 		return err
 	})
 }

@@ -189,7 +189,7 @@ func (o *reconcileOptions) logger() (*slog.Logger, error) {
 	case "text":
 		return slog.New(slog.NewTextHandler(o.app.IO.Err, options)), nil
 	case "json":
-		return slog.New(slog.NewJSONHandler(o.app.IO.Err, options)), nil
+		return slog.New(slog.NewJSONHandler(rawWriter(o.app.IO.Err), options)), nil
 	}
 	return nil, usageErr("use: --log json", "%q is not a form of log: text or json", o.log)
 }
@@ -215,7 +215,7 @@ func (o *reconcileOptions) conclude(res reconcile.Result) error {
 		a.Say("a run would heal the history first, if the policy lets this reconciler")
 	}
 	for _, line := range res.Carried {
-		a.Say("%s", line)
+		a.Say("%s", clean(line))
 	}
 	for _, line := range res.Drift {
 		a.Warn("drift: %s", line)

@@ -178,7 +178,7 @@ func (o *requestOptions) finish(ctx context.Context, d *desk, r request.Request)
 	if !o.wait && len(o.command) == 0 {
 		return a.printEntry(o.out, d.rep.Ledger().Policies(), e, o.answer(e))
 	}
-	a.Say("%s", clean(o.answer(e)))
+	a.Say("%s", cleanLines(o.answer(e)))
 	return o.follow(ctx, d, e)
 }
 
@@ -351,7 +351,7 @@ func (o *requestOptions) again(ctx context.Context, rep *replica.Replica, e ledg
 	if !o.wait && len(o.command) == 0 {
 		return a.printEntry(o.out, rep.Ledger().Policies(), e, answer)
 	}
-	a.Say("%s", clean(answer))
+	a.Say("%s", cleanLines(answer))
 	// No signer: what another command asked for is not this one's to drop.
 	return o.follow(ctx, &desk{app: a, rep: rep, me: e.Request.Record.By}, e)
 }

@@ -221,6 +221,6 @@ func (a *App) renderStatus(w io.Writer, v statusView) error {
 		}
 		fmt.Fprintf(w, "EMERGENCY %s\n", st.Bad(fmt.Sprintf("%s of %s: %s, due %s", record.ID(e.ID).Short(), clean(e.By), word, e.Due)))
 	}
-	_, err := fmt.Fprintf(w, "join with\n  %s\n", clean(v.Join))
+	_, err := fmt.Fprintf(rawWriter(w), "join with\n  %s\n", clean(v.Join)) // one line, to be copied
 	return err
 }

@@ -174,6 +174,7 @@ func (o *verifyOptions) one(rep *replica.Replica, s Settings, arg string) error 
 		}
 		writeAside(w, st, v.SetAside, len(v.SetAside))
 		fmt.Fprintf(w, "\nThe same with git and gpg alone, in a clone of %s:\n", clean(shellWord(gitstore.Redact(s.Store.URL))))
+		w = rawWriter(w) // whole lines, to be copied
 		fmt.Fprintln(w, "  gpg --import keys/*/*.asc")
 		for _, r := range v.Records {
 			fmt.Fprintf(w, "  gpg --verify %s %s\n", record.SignaturePath(r.Path), r.Path)

@@ -129,6 +129,10 @@ func (o *doctorOptions) target(ctx context.Context, p *policy.Policy, c reconcil
 		o.bad(check, "use a driver that this version of jit has", "%s: driver %+q is not known", name, res.Driver)
 		return
 	}
+	if err := reconcile.Sharing(c, p, builtin.Drivers())[name]; err != nil {
+		o.bad(check, target.HintOf(err), "%s: %v", name, err)
+		return
+	}
 	t := c.Targets[name]
 	limit := t.Timeout.Duration
 	if limit == 0 {

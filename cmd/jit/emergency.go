@@ -78,7 +78,7 @@ func (a *App) emergencyTable(w io.Writer, entries []ledger.Entry, me string) {
 		if slices.Contains(e.Debt.Who, me) {
 			next = "jit ack " + r.ID.Short()
 		}
-		rows = append(rows, []string{"  " + r.ID.Short(), r.By, grantsText(r.Grants), a.mark(e, a.Now()), lineOf(r.Reason), next})
+		rows = append(rows, []string{"  " + r.ID.Short(), r.By, grantsText(r.Grants), a.mark(e, a.Now()), a.brief(r.Reason), next})
 	}
 	a.Table(w, []string{"  id", "by", "grants", "due", "reason", "next"}, rows)
 }

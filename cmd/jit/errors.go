@@ -96,11 +96,16 @@ var storeErrors = []struct {
 	{gitstore.ErrEmpty, exitUsage, "empty-store", "to make a store there, run: jit init URL --as NAME"},
 	{gitstore.ErrOtherURL, exitUsage, "other-url", "run: jit join URL, or unset JIT_STORE"},
 	{gitstore.ErrBadURL, exitUsage, "bad-url", "give a path, file://, ssh://, USER@HOST:PATH, https:// or http://"},
+	{gitstore.ErrNoGit, exitUsage, "no-git", "install git"},
+	{gitstore.ErrRelativePath, exitUsage, "relative-path", hintRelativePath},
 	{gitstore.ErrRefused, exitUnreachable, "push-refused", "ask whoever runs the git host: everyone who signs must be allowed to push to the branch"},
 	{gitstore.ErrContention, exitUnreachable, "contention", "run it again"},
 	{gitstore.ErrBadRemote, exitUnreachable, "bad-remote", "check with: git ls-remote URL"},
 	{gitstore.ErrCorrupt, exitUntrusted, "corrupt", "run: jit doctor"},
 }
+
+// hintRelativePath is what helps where PATH names a relative folder.
+const hintRelativePath = "name every folder in PATH from the root: no \".\", and no empty part"
 
 // asExit gives err its exit code. Whatever a lower package has said is kept.
 func (a *App) asExit(ctx context.Context, err error) *exitError {
@@ -166,7 +171,10 @@ func (a *App) printError(e *exitError, asJSON bool) {
 	if asJSON {
 		data, err := json.Marshal(errorJSON{e.Code, e.Exit, e.Error(), orNull(e.Hint), orNull(e.Rule)})
 		if err == nil {
-			fmt.Fprintf(a.IO.Err, "%s\n", data)
+			if a.IO.ErrTTY {
+				data = visibleBlanks(data)
+			}
+			fmt.Fprintf(rawWriter(a.IO.Err), "%s\n", data)
 			return
 		}
 	}
@@ -186,8 +194,14 @@ func orNull(s string) *string {
 }
 
 // clean makes text from elsewhere (a server's words, a file's content) safe to
-// show: control and other invisible characters become visible.
+// show: control and other invisible characters become visible, and what stands on
+// further lines stands further in than anything that jit begins a line with.
 func clean(s string) string {
+	return indent(cleanLines(s), strings.Repeat(" ", hang))
+}
+
+// cleanLines is clean for texts of which the caller places each line.
+func cleanLines(s string) string {
 	if record.CheckText(s) == nil {
 		return s
 	}

@@ -112,7 +112,8 @@ const topicEnvironment = `Variables:
   JIT_PAGER        the pager for log and show; else PAGER; "cat" or empty: none
   VISUAL, EDITOR   the editor for reasons, comments and the policy
   NO_COLOR         not empty: no colour
-  COLUMNS          the width of tables, where it is not the terminal's
+  COLUMNS          the width of tables and lines, where it is less than the
+                   terminal's
   TZ               the time zone in which times are shown and read
   GNUPGHOME        gpg's home folder
   XDG_CONFIG_HOME, XDG_DATA_HOME, XDG_STATE_HOME
@@ -130,8 +131,10 @@ Files, without JIT_HOME:
 `
 
 const topicFormatting = `Commands that print data do so on standard output, and talk on standard error.
-On a terminal lists are tables; in a pipe their cells are separated by tabs,
-without headers.
+On a terminal lists are tables, and long lines go on further in; in a pipe the
+cells of lists are separated by tabs, without headers, and nothing is broken.
+JSON and what a template makes are never broken; where JSON goes to a terminal,
+runs of blanks in its texts are written \u0020, which is the same data.
 
   -o json              all fields, as JSON
   --json id,state      some fields; without a value it lists their names

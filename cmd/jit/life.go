@@ -187,11 +187,39 @@ func askedFor(r request.Request) string {
 	return r.By + "'s request for " + grantsText(r.Grants)
 }
 
+// inFull says all that is decided about e, for a question that must be understood
+// without what stands above it on the screen. narrow is the time that is agreed to;
+// zero where it is none of its own.
+func (a *App) inFull(e ledger.Entry, narrow record.Duration) string {
+	r := e.Request.Record
+	asked, granted := r.Duration, r.Duration
+	for _, d := range []record.Duration{e.Decision.Duration, narrow} {
+		if !d.IsZero() && d.Duration < granted.Duration {
+			granted = d
+		}
+	}
+	what, how := "request for ", ", for "
+	switch {
+	case r.Emergency:
+		what = "emergency, which takes "
+	case r.Extends != "":
+		what, how = "request to extend "+r.Extends.Short()+", ", ", by "
+	}
+	text := r.By + "'s " + what + grantsText(r.Grants) + how + granted.String()
+	if granted != asked {
+		text += " of the " + asked.String() + " asked for"
+	}
+	if r.Start != nil {
+		text += ", from " + a.FormatTime(r.Start.Time)
+	}
+	return text
+}
+
 // showBytes writes a document so that it cannot be taken for anything around it.
 func (a *App) showBytes(w io.Writer, title string, data []byte) {
 	fmt.Fprintf(w, "\n%s\n", a.styleOf(w).Title(title))
 	for line := range strings.Lines(string(data)) {
-		fmt.Fprintf(w, "  │ %s", line)
+		fmt.Fprintf(w, frame+"%s", line)
 	}
 }
 
@@ -255,11 +283,12 @@ func (a *App) paged(ctx context.Context, write func(w io.Writer) error) error {
 		return write(a.IO.Out)
 	}
 	var text bytes.Buffer
-	if err := write(&text); err != nil {
+	// A pager goes on at the first column too.
+	if err := write(&screen{w: &text, columns: func() int { return a.IO.Width }}); err != nil {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, "sh", "-c", pager)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = &text, a.IO.Out, a.IO.Err
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = &text, rawWriter(a.IO.Out), rawWriter(a.IO.Err)
 	cmd.Env = os.Environ()
 	if a.Env("LESS") == "" {
 		cmd.Env = append(cmd.Env, "LESS=FRX") // short texts stay on the screen, colours show

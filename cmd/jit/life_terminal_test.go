@@ -40,7 +40,7 @@ expect eof
 want "alice asks for"
 want "│ kind: revocation"
 want "│ reason: not now"
-want "Sign this revocation?"
+want "Sign this revocation of alice's request for orders-db:readonly, for 1h?"
 send "n\r"
 want "nothing was signed"
 expect eof
@@ -49,7 +49,7 @@ expect eof
 		t.Fatalf("after a no: %s", got)
 	}
 	e.expect(`spawn jit revoke ` + id + ` -r "not now"
-want "Sign this revocation?"
+want "Sign this revocation of alice's request for orders-db:readonly, for 1h?"
 send "y\r"
 want "revoked ` + id + `"
 expect eof

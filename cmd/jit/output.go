@@ -139,7 +139,7 @@ func (a *App) Print(o outputFlags, v any, text func(w io.Writer) error) error {
 		if out.Len() > 0 && out.Bytes()[out.Len()-1] != '\n' {
 			out.WriteByte('\n')
 		}
-		_, err = a.IO.Out.Write(out.Bytes())
+		_, err = rawWriter(a.IO.Out).Write(out.Bytes())
 		return err
 	case len(o.fields) > 0:
 		data.Reset()
@@ -151,8 +151,31 @@ func (a *App) Print(o outputFlags, v any, text func(w io.Writer) error) error {
 	if err := json.Indent(&indented, data.Bytes(), "", "  "); err != nil {
 		return err
 	}
-	_, err := a.IO.Out.Write(indented.Bytes())
+	shown := indented.Bytes()
+	if a.IO.OutTTY {
+		shown = visibleBlanks(shown)
+	}
+	_, err := rawWriter(a.IO.Out).Write(shown)
 	return err
+}
+
+// visibleBlanks writes JSON so that the runs of blanks in its texts show, and are no
+// means of layout on a terminal, which breaks long lines. It is the same data.
+func visibleBlanks(data []byte) []byte {
+	var out bytes.Buffer
+	inText, escaped := false, false
+	for i, c := range data {
+		if inText && c == ' ' && (data[i-1] == ' ' || data[i+1] == ' ') {
+			out.WriteString(`\u0020`)
+			continue
+		}
+		out.WriteByte(c)
+		if c == '"' && !escaped {
+			inText = !inText
+		}
+		escaped = inText && c == '\\' && !escaped
+	}
+	return out.Bytes()
 }
 
 func isList(data []byte) bool {

@@ -114,7 +114,7 @@ func errBody(problems []lintProblem) error {
 	fmt.Fprintf(&b, "the policy cannot be used: %s", count(len(problems), "problem"))
 	for _, p := range problems {
 		for line := range strings.Lines(p.text(newStyle(&b, false))) {
-			b.WriteString("\n  " + strings.TrimRight(line, "\n"))
+			b.WriteString("\n" + strings.TrimRight(line, "\n"))
 		}
 	}
 	return &exitError{Exit: exitUsage, Code: string(policy.BadPolicy), Message: b.String(), Hint: "correct it and run it again"}

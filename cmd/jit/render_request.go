@@ -104,6 +104,19 @@ func lineOf(s string) string {
 	return clean(first)
 }
 
+// maxBrief is the most characters of a text in a table on a terminal: the whole of it
+// is shown by jit show.
+const maxBrief = 120
+
+// brief is lineOf for a cell of a table. In a pipe nothing is cut.
+func (a *App) brief(s string) string {
+	s = lineOf(s)
+	if a.IO.OutTTY {
+		s = shorten(strings.Join(strings.Fields(s), " "), maxBrief)
+	}
+	return s
+}
+
 // shorten cuts s to n characters for a column.
 func shorten(s string, n int) string {
 	if r := []rune(s); len(r) > n {
@@ -123,7 +136,7 @@ func (f fields) add(name, value string) {
 	if value == "" {
 		return
 	}
-	for i, line := range strings.Split(strings.TrimRight(clean(value), "\n"), "\n") {
+	for i, line := range strings.Split(strings.TrimRight(cleanLines(value), "\n"), "\n") {
 		label := name
 		if i > 0 {
 			label = ""
@@ -176,7 +189,7 @@ func (a *App) renderRequest(w io.Writer, h policy.History, e ledger.Entry, now t
 		if lines := usageOf(p, openGrants(e)); len(lines) > 0 {
 			fmt.Fprintf(b, "\n%s\n", st.Title("How to use it"))
 			for _, line := range lines {
-				fmt.Fprintf(b, "  %s\n", indent(clean(line), "  "))
+				f.add("", line)
 			}
 		}
 	}
@@ -283,7 +296,7 @@ func (a *App) renderApprovals(b *strings.Builder, st *Style, e ledger.Entry) {
 		}
 		fmt.Fprintf(b, "  %s  %s%s  %s\n", approvedBy(ok), a.FormatTime(ok.At), narrowed, word)
 		if ok.Comment != "" {
-			fmt.Fprintf(b, "    %s\n", indent(clean(ok.Comment), "    "))
+			fields{b, st}.add("  comment", ok.Comment)
 		}
 	}
 }
@@ -315,10 +328,10 @@ func (a *App) renderReceipts(b *strings.Builder, st *Style, e ledger.Entry) {
 		}
 		fmt.Fprintln(b, clean(line))
 		if r.Detail != "" {
-			fmt.Fprintf(b, "    %s\n", indent(clean(r.Detail), "    "))
+			fields{b, st}.add("  detail", r.Detail)
 		}
 		for _, left := range r.Left {
-			fmt.Fprintf(b, "    left: %s\n", indent(clean(left), "    "))
+			fields{b, st}.add("  left", left)
 		}
 	}
 }

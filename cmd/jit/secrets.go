@@ -19,6 +19,13 @@ type secretForm struct {
 	form *regexp.Regexp
 }
 
+// valueHead and valueRest are the characters of a value that is meant: not of a place
+// holder (<password>, ***, ...), of another variable ($PW), or of a path.
+const (
+	valueHead = "[^\\s\"'=:,;./<>*…$-]"
+	valueRest = "[^\\s\"',;<>*…]"
+)
+
 // secretForms are the forms that those who issue the secrets have published, or that
 // scanners of the trade look for, with a length at which no plain word is meant.
 var secretForms = []secretForm{
@@ -41,8 +48,18 @@ var secretForms = []secretForm{
 	{"an API token", regexp.MustCompile(`\b(?:dop_v1_[0-9a-f]{64}|SG\.[0-9A-Za-z_-]{16,}\.[0-9A-Za-z_-]{16,}|hf_[0-9A-Za-z]{30,}|dckr_pat_[0-9A-Za-z_-]{20,}|shp(?:at|ca|pa|ss)_[0-9a-f]{32}|lin_api_[0-9A-Za-z]{30,}|PMAK-[0-9a-f-]{40,}|NRAK-[0-9A-Z]{27})`)},
 	{"a signed token", regexp.MustCompile(`\beyJ[0-9A-Za-z_-]{8,}\.eyJ[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]*`)},
 	{"a password", regexp.MustCompile(`(?i)\b(?:pass(?:word|wd|phrase)?|pwd|secret|api[_-]?key|access[_-]?key|secret[_-]?key|client[_-]?secret|auth[_-]?token|access[_-]?token|token|PGPASSWORD|MYSQL_PWD)["']?(?:=|:=|:[ \t]+["']|:)["']?[^\s"'=:,;./<>*…-][^\s"',;<>*…]{3,}`)},
+	// Names of variables end in what they hold. In capitals they are a shell's; in small
+	// letters, where "ask_password=true" is one too, the value is longer.
+	{"a password", regexp.MustCompile(`\b[A-Z0-9_]+_?(?:SECRET|PASS(?:WORD|WD|PHRASE)?|PWD|TOKEN|CREDENTIALS?|(?:API|ACCESS|SECRET|PRIVATE|SIGNING|ENCRYPTION|AUTH|MASTER|DEPLOY)_?KEY)["']?[ \t]*(?:=|:=|:[ \t]+["'])["']?` + valueHead + valueRest + `{3,}`)},
+	{"a password", regexp.MustCompile(`\b[A-Z0-9_]+(?:SECRET|PASS(?:WORD|WD|PHRASE)?|PWD|TOKEN|CREDENTIALS?|KEY)["']?(?:=|:=|:[ \t]*)["']?` + valueHead + valueRest + `+[0-9]` + valueRest + `+`)},
+	{"a password", regexp.MustCompile(`\b[A-Za-z0-9-_]+[_-](?:secret|pass(?:word|wd|phrase)?|pwd|token|credentials?|(?:api|access|secret|private|signing|encryption|auth|master|deploy)[_-]?key)["']?(?:=|:=|:[ \t]+["'])["']?` + valueHead + valueRest + `{5,}`)},
+	// What is given to programs by an option.
+	{"a password", regexp.MustCompile(`\bcurl\b[^\n|;]*?[ \t](?:-[a-zA-Z]*[uU]|--(?:proxy-)?user)[ \t=]*["']?[^\s:"'<>*$]+:` + valueHead + valueRest + `{2,}`)},
+	{"a password", regexp.MustCompile(`\b(?:mysql|mariadb)[a-z-]*[ \t](?:[^\n|;]*?[ \t])?-p["']?` + valueHead + valueRest + `{2,}`)},
+	{"a password", regexp.MustCompile(`\bsshpass[ \t]+-p[ \t]*["']?` + valueHead + valueRest + `{2,}|\bredis-cli\b[^\n|;]*?[ \t]-a[ \t]+["']?` + valueHead + valueRest + `{2,}|\bldap[a-z]+\b[^\n|;]*?[ \t]-w[ \t]*["']?` + valueHead + valueRest + `{2,}`)},
+	{"a password", regexp.MustCompile(`(?:^|\s)--?(?:pass(?:word|wd|phrase)?|pwd|secret|(?:[a-z]+-)?token|(?:api|access|secret)-key)[ \t]+["']?` + valueHead + valueRest + `*[0-9]` + valueRest + `+`)},
 	{"an authorization header", regexp.MustCompile(`(?i)\bauthorization["']?[ \t]*[:=][ \t]*["']?(?:bearer|basic|token)[ \t]+[0-9A-Za-z._~+/=-]{6,}|\bbearer[ \t]+[0-9A-Za-z._~+/=-]*[0-9][0-9A-Za-z._~+/=-]{15,}`)},
-	{"a password in an address", regexp.MustCompile(`\b[A-Za-z][A-Za-z0-9+.-]*://[^\s/:@]*:[^\s/:@]+@`)},
+	{"a password in an address", regexp.MustCompile(`\b[A-Za-z][A-Za-z0-9+.-]*://[^\s/:@]*:[^\s/@]+@`)},
 }
 
 // looksSecret says what a text looks as if it held, or "".

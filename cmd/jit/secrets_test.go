@@ -68,6 +68,24 @@ func TestSecretsAreSeen(t *testing.T) {
 		"curl -H 'authorization: basic " + base64.StdEncoding.EncodeToString([]byte("a:bcd")): "an authorization header",
 		"postgres://orders:hunter2@db1/orders":                                                "a password in an address",
 		"https://bob:s3cret@git.example.com/x":                                                "a password in an address",
+		glue("AWS_SECRET_ACCESS", "_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"):            "a password",
+		glue("DB_PASS", "WORD=hunter"):                                                        "a password",
+		glue("CI_TOK", "EN='hunter22'"):                                                       "a password",
+		glue("DB_PASS", "WORD: hunter22x"):                                                    "a password",
+		glue("LICENSE_K", "EY=AAAA-1111-BBBB"):                                                "a password",
+		glue("STRIPE_API", "KEY=hunter"):                                                      "a password",
+		glue("orders_db_pass", "word=hunter2"):                                                "a password",
+		glue("spring.datasource-pass", "word=hunter2"):                                        "a password",
+		glue("curl -u bob:s3", "cretpw https://x"):                                            "a password",
+		glue("curl -sSu 'bob:s3", "cretpw' https://x"):                                        "a password",
+		glue("curl --user bob:s3", "cretpw https://x"):                                        "a password",
+		glue("mysql -uroot -pS3", "cret"):                                                     "a password",
+		glue("mysqldump -h db1 -p'S3", "cret' orders"):                                        "a password",
+		glue("sshpass -p S3", "cret ssh db1"):                                                 "a password",
+		glue("redis-cli -h r1 -a S3", "cret"):                                                 "a password",
+		glue("ldapsearch -D cn=x -w S3", "cret"):                                              "a password",
+		glue("psqlish --pass", "word S3cret"):                                                 "a password",
+		"amqp://bob:s3:cret@mq1/":                                                             "a password in an address",
 		an(40):                                                                                "a long random word",
 		base64.StdEncoding.EncodeToString([]byte(an(32))):                                     "a long random word",
 		"wJalrXUtnFEMI/" + "K7MDENG/bPxRfiCYEXAMPLEKEY" + "0aB1cD2eF3gH4iJ5kL6mN7":            "a long random word",
@@ -173,6 +191,29 @@ authorization: bearer token is not forwarded by nginx
 the bearer of this ticket is the customer's CISO
 basic auth is broken on staging
 check why api_key is null for 12 rows
+set reset_password=true for carol
+must_change_password=false is wrong for 12 users
+the form sends has_token=null
+index on primary_key=customer_id is slow
+SORT_KEY=customer is missing
+export DB_PASSWORD=$PW is missing in the unit
+DB_PASSWORD=<from vault> is not replaced
+DB_PASSWORD: rotated today, need to see who still has the old one
+DB_PASSWORD_FILE=/run/secrets/db is not read
+AWS_SECRET_ACCESS_KEY is not set on web1
+curl -u $USER:$PASS fails with 401
+curl -u bob asks again and again
+curl -u bob:*** fails
+curl --user-agent test:1 https://example.com is blocked
+docker run -u 1000:1000 fails on web2
+mysql -uroot -p asks for it and hangs
+mysql --protocol=tcp -P 3307 is refused
+mysql-proxy is slow since 10:00
+the mysql slave lags; ssh -p 2222 works
+find out why --password is ignored by the importer
+the option --token is deprecated since 2.4
+redis-cli -a is used in a script, need to remove it
+http://web1:8080/status says 503
 access key rotation for the backup account
 client_secret column must be dropped
 fix PGPASSWORD handling in deploy.sh

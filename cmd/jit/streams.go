@@ -36,19 +36,43 @@ func osStreams() *Streams {
 	s := &Streams{
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
 		InTTY: isTerminal(os.Stdin), OutTTY: isTerminal(os.Stdout), ErrTTY: isTerminal(os.Stderr),
-		Width: 80,
+		Width: defaultColumns,
 		// https://no-color.org: present and not empty.
 		NoColor: os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb",
 	}
 	if s.OutTTY {
-		if w, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil && w > 0 {
-			s.Width = w
-		}
-	}
-	if n, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && n > 20 && n < 1000 {
+		s.Width = columnsOf(os.Stdout)
+		s.Out = &screen{w: os.Stdout, columns: func() int { return columnsOf(os.Stdout) }}
+	} else if n, ok := columnsSet(); ok {
 		s.Width = n
 	}
+	if s.ErrTTY {
+		s.Err = &screen{w: os.Stderr, columns: func() int { return columnsOf(os.Stderr) }}
+	}
 	return s
+}
+
+// defaultColumns is the width of a terminal that does not say its own.
+const defaultColumns = 80
+
+// columnsOf gives the width of a terminal as it is now. COLUMNS makes lines shorter,
+// and never longer than the terminal is wide: it would break them itself.
+func columnsOf(f *os.File) int {
+	columns, _, err := term.GetSize(int(f.Fd()))
+	known := err == nil && columns > 0
+	if !known {
+		columns = defaultColumns
+	}
+	if n, ok := columnsSet(); ok && (n < columns || !known) {
+		return n
+	}
+	return columns
+}
+
+// columnsSet is the width that the environment asks for.
+func columnsSet() (int, bool) {
+	n, err := strconv.Atoi(os.Getenv("COLUMNS"))
+	return n, err == nil && n > 20 && n < 1000
 }
 
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
@@ -93,6 +117,9 @@ func (s *Streams) readLine() (string, error) {
 	line, err := s.orStopped(func() (string, error) { return s.lines.ReadString('\n') })
 	if err != nil && line == "" {
 		return "", err
+	}
+	if shown, ok := s.Err.(*screen); ok {
+		shown.begun() // the terminal has shown the line end that was typed
 	}
 	for line != "" && (line[len(line)-1] == '\n' || line[len(line)-1] == '\r') {
 		line = line[:len(line)-1]

@@ -128,7 +128,7 @@ func (o *verbOptions) run(ctx context.Context) (err error) {
 		if err := a.renderRequest(a.IO.Err, d.rep.Ledger().Policies(), e, a.Now()); err != nil {
 			return err
 		}
-		if err := d.confirmed(o.yes, "Sign this "+string(v.kind)+"?", v.record(head, e, text)); err != nil {
+		if err := d.confirmed(o.yes, "Sign this "+string(v.kind)+" of "+a.inFull(e, record.Duration{})+"?", v.record(head, e, text)); err != nil {
 			return err
 		}
 		d.refreshed(&head)

@@ -283,7 +283,7 @@ var requestFields = []string{
 // printEntry writes e as data, or text for a person.
 func (a *App) printEntry(o outputFlags, h policy.History, e ledger.Entry, text string) error {
 	return a.Print(o, viewRequest(h, e, a.Now()), func(w io.Writer) error {
-		_, err := fmt.Fprintln(w, clean(text))
+		_, err := fmt.Fprintln(w, cleanLines(text))
 		return err
 	})
 }
@@ -328,7 +328,7 @@ func viewProposal(p ledger.ProposalEntry) proposalView {
 
 func (a *App) printProposal(o outputFlags, p ledger.ProposalEntry, text string) error {
 	return a.Print(o, viewProposal(p), func(w io.Writer) error {
-		_, err := fmt.Fprintln(w, clean(text))
+		_, err := fmt.Fprintln(w, cleanLines(text))
 		return err
 	})
 }

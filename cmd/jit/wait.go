@@ -69,7 +69,7 @@ func (o *requestOptions) follow(ctx context.Context, d *desk, e ledger.Entry) er
 		fmt.Fprintf(w, "%s\n", clean("request "+id.Short()+" is "+a.standingLine(e, a.Now())))
 		if p := judging(h, e); p != nil {
 			for _, line := range usageOf(p, openGrants(e)) {
-				fmt.Fprintf(w, "  %s\n", indent(clean(line), "  "))
+				fields{w, a.styleOf(w)}.add("", line)
 			}
 		}
 		return nil

@@ -59,6 +59,12 @@ var (
 	ErrOtherURL = errors.New("mirror of another remote")
 	// ErrBadURL means that the remote's URL is of no allowed form.
 	ErrBadURL = errors.New("remote URL not allowed")
+	// ErrNoGit is given where the git program is wanted and there is none.
+	ErrNoGit = errors.New("there is no git program")
+	// ErrRelativePath is given where the first git program on PATH lies in a folder that
+	// PATH names by a relative name: whoever may write where jit is started could put one
+	// there, so it is not run.
+	ErrRelativePath = errors.New("PATH names a relative folder, and the git program that is found there is never run")
 	// ErrBadPath means that a path is not one that a store may hold.
 	ErrBadPath = errors.New("path not allowed in a store")
 )

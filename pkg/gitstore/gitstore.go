@@ -223,6 +223,16 @@ func findGit(name string, isolated bool) (string, error) {
 	return "", fmt.Errorf("the git program %q: %w", name, missing)
 }
 
+// noGit says why no git program was found.
+func (s *Store) noGit() error {
+	if !s.o.Isolated {
+		if _, err := exec.LookPath("git"); errors.Is(err, exec.ErrDot) {
+			return ErrRelativePath
+		}
+	}
+	return ErrNoGit
+}
+
 // openMirror opens the bare repository, under the lock where it must be made.
 func (s *Store) openMirror(ctx context.Context) error {
 	if err := os.MkdirAll(s.o.Dir, 0o700); err != nil {

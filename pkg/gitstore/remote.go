@@ -52,7 +52,7 @@ func (s *Store) chosenRemote() (remote, error) {
 		return builtin, nil
 	case Git:
 		if s.git == "" {
-			return nil, errors.New("the transport is git, but there is no git program: install git")
+			return nil, fmt.Errorf("the transport is git, but %w", s.noGit())
 		}
 		return &gitRemote{s: s}, nil
 	case Auto, "":

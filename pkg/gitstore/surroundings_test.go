@@ -1,6 +1,7 @@
 package gitstore
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,5 +57,25 @@ func TestIsolatedRunsFixedPrograms(t *testing.T) {
 		if strings.Contains(kv, fake) || strings.HasPrefix(kv, "LD_") || strings.HasPrefix(kv, "GIT_DIR") {
 			t.Errorf("a program is given %q", kv)
 		}
+	}
+}
+
+// TestRelativePathIsSaid: what stands in a folder that PATH names by a relative name is
+// not run, and the reason is said.
+func TestRelativePathIsSaid(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "git"), []byte("#!/bin/sh\ntouch ran\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	for path, want := range map[string]error{".": ErrRelativePath, ".:/usr/bin": ErrRelativePath, ":/usr/bin": ErrRelativePath, filepath.Join(dir, "none"): ErrNoGit} {
+		t.Setenv("PATH", path)
+		_, err := Open(t.Context(), Options{URL: filepath.Join(dir, "store"), Dir: filepath.Join(dir, "mirror"), Transport: Git})
+		if !errors.Is(err, want) {
+			t.Errorf("PATH=%s: %v, want %v", path, err, want)
+		}
+	}
+	if _, err := os.Stat("ran"); err == nil {
+		t.Error("a program of a relative folder was run")
 	}
 }

@@ -134,6 +134,9 @@ func (r *run) open(ctx context.Context, s *site, t task, ending map[string]bool,
 	if err := s.validate(t.wish); err != nil {
 		return false, err
 	}
+	if err := Sharing(r.o.Config, r.policy, s.kinds)[s.resource]; err != nil {
+		return false, err
+	}
 	d, err := s.driver(ctx, t.Driver)
 	if err != nil {
 		return false, err
@@ -204,6 +207,12 @@ func (r *run) end(ctx context.Context, s *site, t task, ending map[string]bool) 
 	if err != nil {
 		return target.Ending{}, err
 	}
+	for _, id := range e.Others {
+		if !ending[id] {
+			e.Left = append(e.Left, "grant "+id+" lets the same in, and is not known to be open")
+		}
+	}
+	e.Others = nil
 	for i := range e.Left {
 		e.Left[i] = plain(e.Left[i], maxDetail)
 	}

@@ -58,7 +58,7 @@ type host struct {
 	o     Options
 }
 
-func newHost(t *testing.T, now time.Time) *host {
+func newHost(t *testing.T, now time.Time, change ...func(*policy.Body)) *host {
 	t.Helper()
 	public, _, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -85,6 +85,9 @@ func newHost(t *testing.T, now time.Time) *host {
 		r := b.Reconcilers[storetest.Reconciler]
 		r.Resources = []string{"host"}
 		b.Reconcilers[storetest.Reconciler] = r
+		for _, f := range change {
+			f(b)
+		}
 	})
 	h.o = Options{
 		Config: Config{

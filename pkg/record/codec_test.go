@@ -7,6 +7,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 const (
@@ -303,6 +307,64 @@ func TestCheckText(t *testing.T) {
 	}
 	if err := CheckText("a\xff"); ReasonOf(err) != ReasonNotUTF8 {
 		t.Errorf("bad UTF-8: %v", err)
+	}
+}
+
+// TestCheckTextMarks: a mark counts by what it stands on.
+func TestCheckTextMarks(t *testing.T) {
+	for _, s := range []string{
+		"x\u0304", "q\u0323\u0307", "\u25cc\u1039", "1\u20e3", "м\u0301", // shared marks, and one shown by itself
+		"မန္တလေး", "ភាសាខ្មែរ", "हिन्दी", "தமிழ்", "ภาษาไทยที่นี่", "བོད་སྐད་", "שָׁלוֹם", "العَرَبِيَّة", "বাংলা", "ދިވެހި", "ሰላም", "ᄀ",
+	} {
+		if err := CheckText(s); err != nil {
+			t.Errorf("%q: %v", s, err)
+		}
+	}
+	for name, s := range map[string]string{
+		"at the beginning": "\u0304x", "after a blank": "a \u0304", "after a line end": "a\n\u0304", "after a mark without one": "\u0304\u0304",
+		"of another script": "a\u1039b", "Khmer coeng": "a\u17d2b", "Duployan selector": "a\U0001bc9db", "a tower": "x" + strings.Repeat("\u0304", maxMarks+1),
+	} {
+		if err := CheckText(s); ReasonOf(err) != ReasonUnsafeText {
+			t.Errorf("%s: %q: %v", name, s, err)
+		}
+	}
+	if err := CheckText("x" + strings.Repeat("\u0304", maxMarks)); err != nil {
+		t.Errorf("the most marks: %v", err)
+	}
+}
+
+// TestCheckTextInvisible looks at every code point there is, between two letters: what
+// shows nothing by its properties or by its name is refused.
+func TestCheckTextInvisible(t *testing.T) {
+	named := []rune{0x1d159, 0x16fe4, 0x13441, 0x13442, 0xfffc, 0x2d7f, 0x2800, 0x1107f, 0x13430, 0x1343f, 0x1bca0, 0x1bca3, 0x1d173, 0x1d17a, 0xfff9, 0xfffb, 0xe0001, 0x2065, 0x206a, 0x180b, 0x180f, 0xffa0}
+	if unicode.Version != "15.0.0" {
+		t.Errorf("the texts that may stand in a record are now those of Unicode %s: say so in docs/store-format.md", unicode.Version)
+	}
+	for _, r := range named {
+		for _, s := range []string{string(r), "a" + string(r) + "b", "a " + string(r)} {
+			if err := CheckText(s); ReasonOf(err) != ReasonUnsafeText {
+				t.Errorf("U+%04X in %q: %v", r, s, err)
+			}
+		}
+	}
+	for r := rune(0x80); r <= unicode.MaxRune; r++ {
+		switch {
+		case !utf8.ValidRune(r):
+			continue
+		case r == 0x40000 || r == 0xe2000: // to the next plane with anything in it, to the end
+			r = map[rune]rune{0x40000: 0xe0000, 0xe2000: 0x10fff0}[r]
+		}
+		err := CheckText("a" + string(r) + "b")
+		switch ignorable := unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector); {
+		case err == nil && (ignorable || !unicode.IsGraphic(r) || unicode.IsSpace(r)):
+			t.Errorf("U+%04X is taken", r)
+		case err == nil && unicode.Is(unicode.M, r) && !unicode.In(r, unicode.Inherited, unicode.Common, unicode.Latin):
+			t.Errorf("U+%04X, of another script, is taken on a letter", r)
+		case err != nil && ReasonOf(err) != ReasonUnsafeText:
+			t.Errorf("U+%04X: %v", r, err)
+		case err != nil && unicode.In(r, unicode.L, unicode.N, unicode.P, unicode.S) && !ignorable && !unicode.Is(blank, r) && norm.NFC.IsNormalString("a"+string(r)+"b"):
+			t.Errorf("U+%04X, which shows, is refused: %v", r, err)
+		}
 	}
 }
 

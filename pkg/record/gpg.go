@@ -299,6 +299,9 @@ func (o GPGOptions) run(ctx context.Context, data []byte, args ...string) ([]byt
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
+	case errors.Is(err, exec.ErrDot):
+		return nil, &SignError{Problem: SignNoProgram, Detail: fmt.Sprintf("PATH names a relative folder, and the program %q that is found there is never run", program),
+			Hint: "name every folder in PATH from the root: no \".\", and no empty part", Err: err}
 	case errors.Is(err, exec.ErrNotFound), errors.Is(err, os.ErrNotExist):
 		return nil, &SignError{Problem: SignNoProgram, Detail: fmt.Sprintf("the program %q is not there", program), Hint: "install gnupg", Err: err}
 	case err != nil && !errors.Is(err, exec.ErrWaitDelay):

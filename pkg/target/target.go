@@ -80,6 +80,9 @@ type Ending struct {
 	Left []string
 	// Standing: access remains because it was there before jit.
 	Standing bool
+	// Others are the ids of grants that were not passed as remaining, and whose traces
+	// still let the same in. The caller knows which of them it is about to end.
+	Others []string `json:",omitempty"`
 }
 
 // Listed is a trace of jit's own on a target.
@@ -158,6 +161,9 @@ type Kind struct {
 	// empty. Errors are of type [*ParamError].
 	Validate func(params map[string]string, account string) error
 	New      Constructor
+	// Place says where a role is written and as whom it lets people in, for drivers
+	// that write into one place whatever lets in there; else it is nil.
+	Place func(settings, params map[string]string) (place, account string)
 }
 
 // Description is what a person is told about a driver.

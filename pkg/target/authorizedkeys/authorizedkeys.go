@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -58,8 +59,6 @@ type place struct {
 	file   file
 }
 
-func (d *driver) path(account string) string { return strings.ReplaceAll(d.pattern, "%u", account) }
-
 func (d *driver) judge(g target.Grant) (place, error) {
 	var pl place
 	err := target.CheckID(g.ID)
@@ -81,7 +80,7 @@ func (d *driver) judge(g target.Grant) (place, error) {
 			Hint: fmt.Sprintf("where it is meant, the role's parameters must say %s: \"true\"", paramRoot),
 		}
 	}
-	pl.file, err = openFolder(d.path(pl.params.account))
+	pl.file, err = openFolder(pathOf(d.pattern, pl.params.account))
 	return pl, err
 }
 
@@ -135,7 +134,12 @@ func (d *driver) Revoke(ctx context.Context, g target.Grant, remaining []target.
 	}
 	var gone []string
 	for _, key := range pl.keys {
-		foreign, shared := d.others(after, g.ID, key, remaining)
+		foreign, shared, stray := d.others(after, g.ID, key, remaining)
+		for _, id := range stray {
+			if !slices.Contains(ending.Others, id) {
+				ending.Others = append(ending.Others, id)
+			}
+		}
 		switch {
 		case foreign:
 			ending.Standing = true
@@ -149,9 +153,10 @@ func (d *driver) Revoke(ctx context.Context, g target.Grant, remaining []target.
 	return ending, err
 }
 
-// others says whether other lines let key in: foreign ones, and ones of the
-// open grants in remaining.
-func (d *driver) others(lines []string, id, key string, remaining []target.Grant) (foreign, shared bool) {
+// others says whether other lines let key in: ones that are not jit's, and ones of the
+// open grants in remaining; stray are grants that are not open and have a line all the
+// same. It was not there before jit, and is no reason to leave a session.
+func (d *driver) others(lines []string, id, key string, remaining []target.Grant) (foreign, shared bool, stray []string) {
 	open := map[string]bool{}
 	for _, r := range remaining {
 		open[r.ID] = true
@@ -163,11 +168,13 @@ func (d *driver) others(lines []string, id, key string, remaining []target.Grant
 		case other != "" && !expiryOf(line).After(d.now()):
 		case open[other]:
 			shared = true
-		default:
+		case other == "":
 			foreign = true
+		default:
+			stray = append(stray, other)
 		}
 	}
-	return foreign, shared
+	return foreign, shared, stray
 }
 
 // Check looks whether the grant's lines are there, whole and in time.
@@ -191,7 +198,7 @@ func (d *driver) Check(_ context.Context, g target.Grant, remaining []target.Gra
 		seen.Detail = "the grant's lines have expired"
 	}
 	for _, key := range pl.keys {
-		if foreign, _ := d.others(lines, g.ID, key, remaining); foreign {
+		if foreign, _, _ := d.others(lines, g.ID, key, remaining); foreign {
 			seen.Foreign = true
 			seen.Detail = strings.TrimPrefix(seen.Detail+"; the key stands in a line that is not this grant's", "; ")
 		}

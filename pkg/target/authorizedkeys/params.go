@@ -61,6 +61,15 @@ func Validate(given map[string]string, account string) error {
 	return err
 }
 
+// Place is the file of a role's account, as [target.Kind] asks for it.
+func Place(settings, params map[string]string) (place, account string) {
+	account = params[paramAccount]
+	return pathOf(settings[settingFile], account), account
+}
+
+// pathOf is the managed file of an account.
+func pathOf(pattern, account string) string { return strings.ReplaceAll(pattern, "%u", account) }
+
 // unixName is what useradd(8) makes by default. It keeps "..", "/" and a
 // leading hyphen out of the file's path.
 var unixName = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,30}[a-z0-9_$-]?$`)

@@ -20,7 +20,7 @@ import (
 func Drivers() map[string]target.Kind {
 	return map[string]target.Kind{
 		"postgres":        {Description: postgres.Describe(), Validate: postgres.Validate, New: postgres.New},
-		"authorized-keys": {Description: authorizedkeys.Describe(), Validate: authorizedkeys.Validate, New: authorizedkeys.New},
+		"authorized-keys": {Description: authorizedkeys.Describe(), Validate: authorizedkeys.Validate, New: authorizedkeys.New, Place: authorizedkeys.Place},
 	}
 }
 
