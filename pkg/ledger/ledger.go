@@ -26,7 +26,7 @@ import (
 
 // Version names the rules by which records are judged and the form of the
 // index. An index of another version is made again.
-const Version = 8
+const Version = 9
 
 var (
 	// ErrNotFound means that there is no such request, policy version or record.

@@ -93,6 +93,7 @@ const (
 	NotAdmin         Code = "not-admin"
 	NotReplacing     Code = "not-replacing"
 	AlreadyInForce   Code = "already-in-force"
+	AdminsUnknown    Code = "admins-unknown"
 )
 
 // Refusal is why the policy or the standing of a request refuses something.
