@@ -43,3 +43,18 @@ func (r *reference) endedByLeaving(id record.ID) bool {
 	}
 	return false
 }
+
+// lastAway gives where the newest version came into force that did not name somebody with
+// a key, where they are back; 0 for nowhere.
+func (r *reference) lastAway(name string, key record.Fingerprint) (position int) {
+	h := r.succession()
+	if len(h) == 0 || !has(h.Latest(), name, key) {
+		return 0
+	}
+	for _, v := range h[1:] {
+		if !has(v.Policy, name, key) {
+			position = v.Position
+		}
+	}
+	return position
+}
