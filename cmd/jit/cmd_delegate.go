@@ -374,7 +374,7 @@ func actsIn(l *ledger.Ledger, e ledger.Entry, me string, now time.Time) []string
 		return nil
 	}
 	_, at := l.Head()
-	a := approve.Placed[approve.Approval]{Position: at + 1, HeadAt: at}
+	a := approve.Placed[approve.Approval]{Position: at + 1, HeadAt: at, Key: aKeyOf(l.Policy(), me)}
 	a.Record.By, a.Record.Created = me, record.At(now)
 	if e.MayApprove(l.Policies(), a, acting) != nil {
 		return nil
@@ -383,6 +383,15 @@ func actsIn(l *ledger.Ledger, e ledger.Entry, me string, now time.Time) []string
 		return s.For
 	}
 	return nil
+}
+
+// aKeyOf gives one of the keys of a person: for what is only imagined to be signed, any
+// of them does. It is empty for others.
+func aKeyOf(p *policy.Policy, name string) record.Fingerprint {
+	if who, ok := p.Person(name); ok {
+		return who.Keys[0]
+	}
+	return ""
 }
 
 // tried says what would become of an approval that came next.

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"gopkg.in/yaml.v3"
 
+	"github.com/jitaccess/jit/pkg/approve"
 	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/record"
 )
@@ -220,6 +221,9 @@ func (o *proposeOptions) propose(ctx context.Context, d *desk, body *policy.Body
 	}
 	expires := record.At(a.Now().Add(wait))
 	doc := policy.Document{Head: head, Replaces: inForce.Digest(), Expires: &expires, Body: *body}
+	if err := approve.MayPropose(inForce, doc); err != nil {
+		return err
+	}
 	effects, err := a.consequences(d.rep, body)
 	if err != nil {
 		return err

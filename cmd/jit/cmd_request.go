@@ -386,7 +386,7 @@ func (o *requestOptions) preview(rep *replica.Replica, r request.Request) error 
 func imagined(rep *replica.Replica, r request.Request, data []byte) (ledger.Entry, error) {
 	_, position := rep.Ledger().Head()
 	before, err := rep.Ledger().Before(r)
-	c := approve.Case{Request: approve.Placed[request.Request]{Record: r, Position: position + 1, HeadAt: position}, Digest: record.Sum(data), Before: before}
+	c := approve.Case{Request: approve.Placed[request.Request]{Record: r, Position: position + 1, HeadAt: position, Key: aKeyOf(rep.Ledger().Policy(), r.By)}, Digest: record.Sum(data), Before: before}
 	return ledger.Entry{Case: c, Decision: approve.Decide(rep.Ledger().Policies(), c, r.Created.Time)}, err
 }
 

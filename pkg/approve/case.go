@@ -146,6 +146,9 @@ func (c Case) MayApprove(h policy.History, a Placed[Approval], acting Acts) erro
 	if ended := c.endedBefore(a.place()); ended != "" {
 		return refuse(policy.AfterEnd, "ask for it again", "the request was %s already", ended)
 	}
+	if left := c.left(h); left != nil {
+		return refuse(policy.AfterEnd, "ask for it again", "the request takes no approvals any more: %s", whyLeft(left.Policy, r.By, c.Request.Key))
+	}
 	if d := Decide(h, c, a.Record.Created.Time); d.State == Lapsed {
 		return refuse(policy.Lapsed, "ask for it again", "the request lapsed at %s, when a stage had not been met in its time", d.Closed.Format(timeForm))
 	}

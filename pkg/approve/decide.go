@@ -184,9 +184,10 @@ func (v *verdict) decide() Decision {
 	v.findLapse()
 	var first outcome
 	var best Decision
-	found := false
+	found, cut := false, false
 	for _, e := range v.events() {
-		o, ok := v.decidedAt(e)
+		o, ok, left := v.decidedAt(e)
+		cut = cut || left
 		if !ok || first.granted && !o.decided.Before(first.decided) {
 			continue
 		}
@@ -206,6 +207,9 @@ func (v *verdict) decide() Decision {
 	// Nothing decides: say where it stands under the policy of today.
 	o := v.tally(last, v.history.Latest(), v.now, nil)
 	o.granted = false
+	if !first.granted {
+		o.left, o.cut = v.left, cut
+	}
 	return v.standing(o)
 }
 
@@ -238,7 +242,7 @@ func (v *verdict) standing(o outcome) Decision {
 			d.State, d.Closed = Expired, o.ends
 		}
 	} else {
-		if !v.now.Before(v.lapse) {
+		if !v.now.Before(v.lapse) && !o.cut {
 			d.State, d.Closed = Lapsed, v.lapse
 		}
 		v.whoIsLeft(&d, o)

@@ -91,7 +91,7 @@ func TestLife(t *testing.T) {
 			tl.request(nil, "read").approve("bob", 5).approve("bob", 6, withKey(key(12))).state(6, Pending).why(6, 1, policy.CountedOnce).
 				approve("carol", 7).state(7, Active)
 		},
-		"a new name is no new person": func(tl *timeline) {
+		"a new name is no second person": func(tl *timeline) {
 			// The rule means people by their group, so it does not change.
 			tl.policy(-1, twoOf, byGroup)
 			tl.request(nil, "read").approve("bob", 5)
@@ -99,7 +99,7 @@ func TestLife(t *testing.T) {
 			tl.policy(6, rename("bob", "robert"), twoOf, byGroup)
 			tl.approve("robert", 7, withKey(key(12)))
 			delete(keysOf, "robert")
-			tl.state(7, Pending).why(7, 0, "").why(7, 1, policy.CountedOnce)
+			tl.state(7, Pending).why(7, 0, policy.SignerLeft).why(7, 1, "")
 		},
 		"no effect before its created": func(tl *timeline) {
 			tl.request(nil, "read").approve("bob", 90).state(10, Pending).why(10, 0, policy.NotYet).state(89, Pending).state(90, Active).window(90, 90, 150)

@@ -125,7 +125,7 @@ type Delegated struct {
 }
 
 // DelegationEnded is what ended a delegation: a record, a policy without one of the
-// two people, or the compromise of the key that signed it.
+// two people or without the key that signed it, or the compromise of that key.
 type DelegationEnded struct {
 	// By is a person, or empty where the policy or a revoked key did it; Record the
 	// id of the record that did.

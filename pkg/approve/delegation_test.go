@@ -177,20 +177,20 @@ func TestActing(t *testing.T) {
 			_ = tl.approveFor("dave", 1, "bob")
 			tl.policy(2, toBobby)
 			_ = tl.tryApprove("bobby", 3)
-			tl.state(3, Pending).why(3, 1, policy.CountedOnce).approve("carol", 4).state(4, Active)
+			tl.state(3, Pending).why(3, 0, policy.StageNotOpen).why(3, 1, "").approve("carol", 4).state(4, Active)
 		},
 		"in their own name, and then under another": func(tl *timeline) {
 			renamed(tl)
 			tl.approve("bob", 1)
 			tl.policy(2, toBobby)
 			_ = tl.approveFor("dave", 3, "bobby")
-			tl.state(3, Pending).why(3, 1, policy.CountedOnce)
+			tl.state(3, Pending).why(3, 0, policy.SignerLeft).why(3, 1, "")
 		},
 		"in the place of the requester, under another name": func(tl *timeline) {
 			renamed(tl)
 			tl.c.Request.Key = key(12) // bob's second key, which becomes bobby's
 			tl.policy(2, toBobby)
-			if err := tl.approveFor("dave", 3, "bobby"); policy.CodeOf(err) != policy.NotApprover {
+			if err := tl.approveFor("dave", 3, "bobby"); policy.CodeOf(err) != policy.AfterEnd {
 				t.Errorf("dave for bobby: %v", err)
 			}
 		},

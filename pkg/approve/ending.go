@@ -2,7 +2,6 @@ package approve
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -20,8 +19,8 @@ type ending struct {
 }
 
 // ending gives what ended the request first in the history: a record that takes
-// away, a key revoked as compromised on which the decision rests, or a policy
-// that changes what is open. It counts from where it stands in the history,
+// away, a key revoked as compromised on which the decision rests, a policy that
+// takes the signer or their key away before it opens, or one that changes what is open. It counts from where it stands in the history,
 // whatever time it claims.
 func (v *verdict) ending(o outcome) (ending, bool) {
 	var first ending
@@ -68,6 +67,11 @@ func (v *verdict) ending(o outcome) (ending, bool) {
 			consider(ending{at: l.At, place: l.place(), state: Revoked, by: EndedBy{By: l.By, Record: l.ID, Reason: "locked: " + l.Reason}})
 		}
 	}
+	if left := o.left; left != nil {
+		r := v.c.Request
+		consider(ending{at: left.Since, place: placeOf(*left), state: Revoked,
+			by: EndedBy{Record: left.ID(), Reason: whyLeft(left.Policy, r.Record.By, r.Key)}})
+	}
 	if o.granted {
 		for _, later := range v.history.After(o.place.position) {
 			for j, g := range v.grants() {
@@ -96,6 +100,6 @@ func (v *verdict) changed(later policy.InForce, g request.Grant, was record.Dige
 	if err != nil {
 		reason = "the policy changed: " + err.Error()
 	}
-	consider(ending{at: later.Since, place: place{later.Position, math.MinInt}, state: Revoked,
+	consider(ending{at: later.Since, place: placeOf(later), state: Revoked,
 		by: EndedBy{Record: later.ID(), Reason: reason}})
 }

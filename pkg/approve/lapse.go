@@ -128,6 +128,7 @@ func (v *verdict) asOf(at time.Time) *verdict {
 		v.rest()
 	}
 	then := *v
+	then.asAt = at
 	then.c.Withdrawals = slices.DeleteFunc(slices.Clone(v.c.Withdrawals), func(w Placed[Withdrawal]) bool { return w.Record.Created.After(at) })
 	then.c.Locks = slices.DeleteFunc(slices.Clone(v.c.Locks), func(l Locked) bool { return l.At.After(at) })
 	then.c.Void = nil

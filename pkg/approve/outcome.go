@@ -23,10 +23,17 @@ type verdict struct {
 	lapse  time.Time
 	views  map[*policy.Policy]*view
 	rested [][]rest // by approval and grant
+	// left is the version that takes the request's signer, or their key, away; nil where
+	// none does. leavers are those of all signers, as far as they are known.
+	left    *policy.InForce
+	leavers map[signature]*policy.InForce
+	// asAt is the time up to which versions take away; zero for all: see asOf.
+	asAt time.Time
 }
 
 func newVerdict(h policy.History, c Case, unit []int, now time.Time) *verdict {
-	v := &verdict{history: h, c: c, now: now, unit: unit, views: map[*policy.Policy]*view{}}
+	v := &verdict{history: h, c: c, now: now, unit: unit, views: map[*policy.Policy]*view{}, leavers: map[signature]*policy.InForce{}}
+	v.left = v.leaves(c.Request.Record.By, c.Request.Key, c.Request.Position)
 	v.base = c.Before.Base.Of(v.grants())
 	return v
 }
@@ -76,6 +83,7 @@ var last = place{position: math.MaxInt}
 
 // events are the request itself, the approvals, and the policy versions that
 // came into force since: a rule that approves by itself is judged again by each.
+// Nothing is decided any more from the version on that takes the signer away.
 func (v *verdict) events() []event {
 	r := v.c.Request
 	all := []event{{place: place{r.Position, r.Order}, at: r.Record.Created.Time}}
@@ -83,9 +91,12 @@ func (v *verdict) events() []event {
 		all = append(all, event{place: a.place(), at: a.Record.Created.Time, approval: true})
 	}
 	for _, p := range v.history.After(r.Position) {
-		all = append(all, event{place: place{p.Position, math.MinInt}, at: p.Since})
+		all = append(all, event{place: placeOf(p), at: p.Since})
 	}
 	slices.SortStableFunc(all, func(a, b event) int { return a.place.compare(b.place) })
+	if v.left != nil {
+		all = slices.DeleteFunc(all, func(e event) bool { return !e.place.before(placeOf(*v.left)) })
+	}
 	return all
 }
 
@@ -104,13 +115,14 @@ func (v *verdict) moments(e event) []time.Time {
 }
 
 // decidedAt gives the earliest decision that falls at e and stands until access
-// opens.
-func (v *verdict) decidedAt(e event) (outcome, bool) {
+// opens. cut says that there is none since the signer, or their key, was taken away
+// while it waited to open.
+func (v *verdict) decidedAt(e event) (o outcome, ok, cut bool) {
 	p := v.history.At(e.place.position)
 	for _, at := range v.moments(e) {
 		var back map[int]bool
 		for {
-			o := v.tally(e.place, p, at, back)
+			o = v.tally(e.place, p, at, back)
 			if !o.granted {
 				break
 			}
@@ -121,13 +133,17 @@ func (v *verdict) decidedAt(e event) (outcome, bool) {
 			if back = v.takenBack(o, back); len(back) > n {
 				continue // without those that were taken back before it opened
 			}
-			if o.never == nil && o.decided.Before(v.lapse) && v.holds(o) {
-				return o, true
+			if o.never == nil && o.decided.Before(v.lapse) {
+				holds, left := v.holds(o)
+				if holds {
+					return o, true, false
+				}
+				cut = cut || left
 			}
 			break
 		}
 	}
-	return outcome{}, false
+	return outcome{}, false, cut
 }
 
 // takenBack adds to back the approvals on which o rests and which were
@@ -147,21 +163,25 @@ func (v *verdict) takenBack(o outcome, back map[int]bool) map[int]bool {
 }
 
 // holds reports whether what decided still stood when access opened: the rule
-// and the role's meaning unchanged. Once open, a rule may change without effect;
-// a change of meaning is an ending of its own.
-func (v *verdict) holds(o outcome) bool {
+// and the role's meaning unchanged, and the signer there, with the key; left says that
+// it stood until they were not. Once open, a rule may change without effect, and a key
+// be replaced; a change of meaning is an ending of its own.
+func (v *verdict) holds(o outcome) (holds, left bool) {
 	for _, later := range v.history.After(o.place.position) {
 		if !later.Since.Before(o.opens) {
 			continue
 		}
+		if v.left != nil && later.Policy == v.left.Policy {
+			return false, true
+		}
 		seen := v.view(later.Policy)
 		for j, i := range v.unit {
 			if seen.errs[i] != nil || seen.matches[i].Basis != o.bases[j] {
-				return false
+				return false, false
 			}
 		}
 	}
-	return true
+	return true, false
 }
 
 // outcome is what the approvals come to, seen from one place in the history.
@@ -181,6 +201,10 @@ type outcome struct {
 	keys      []record.Fingerprint // on which it rests
 	chains    []*chain             // as grants; nil where no rule decides
 	never     error                // why it never opens
+	// left is the version that ended it, since its signer, or their key, was taken away
+	// before it opened; cut says that it was decided by then.
+	left *policy.InForce
+	cut  bool
 }
 
 // decideAt sets the time of the decision, and with it the window: from then or
@@ -301,6 +325,8 @@ func (v *verdict) standings(upTo place, at time.Time, back map[int]bool) []Stand
 			s.Why = policy.KeyVoid
 		case v.locked(a, upTo):
 			s.Why = policy.Locked
+		case v.gone(a.Record.By, a.Key, a.Position, upTo):
+			s.Why = policy.SignerLeft
 		case back[i] || v.withdrawn(a, upTo):
 			s.Why = policy.Withdrawn
 		case !a.Record.Created.Before(v.c.Request.Record.Expires.Time):
@@ -347,11 +373,11 @@ func (v *verdict) locked(a Placed[Approval], upTo place) bool {
 }
 
 // acting gives those in whose place the signer of an approval acted, without those
-// who were locked after it, or whose delegation a key signed that was found to be
-// compromised, at upTo or before.
+// who were locked or left after it, or whose delegation a key signed that was taken
+// from them or found to be compromised, at upTo or before.
 func (v *verdict) acting(a Placed[Approval], upTo place) Acts {
 	return slices.DeleteFunc(slices.Clone(v.c.Acting[a.Record.ID]), func(x Acting) bool {
-		return v.voided(x.Signed, upTo) || slices.ContainsFunc(v.c.Locks, func(l Locked) bool {
+		return v.voided(x.Signed, upTo) || v.gone(x.Name, x.Signed, a.Position, upTo) || slices.ContainsFunc(v.c.Locks, func(l Locked) bool {
 			return l.For == x.Name && a.place().before(l.place()) && l.place().before(upTo)
 		})
 	})

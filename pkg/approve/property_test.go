@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 var changes = map[string][]func(*policy.Body){
 	"none": nil, "terms": {otherRule}, "meaning": {otherMeaning}, "count": {twoOf}, "groups": {func(b *policy.Body) { b.Groups["first"] = []string{"dave"} }},
 	"auto":   {func(b *policy.Body) { b.Rules[0].Approve, b.Rules[0].Stages = policy.ApproveAuto, nil }},
-	"nobody": {func(b *policy.Body) { delete(b.People, "alice") }},
+	"nobody": {func(b *policy.Body) { delete(b.People, "alice") }}, "key": {keys("alice", 31)}, "other": {keys("bob", 12), keys("carol", 33)},
 }
 
 // draw makes a random history of one request, as the ledger would keep it. The
@@ -58,7 +58,7 @@ func drawRecord(rt *rapid.T, tl *timeline) {
 			tl.withdraw(by, when)
 		}
 	case kind < 38:
-		tl.policy(when, changes[rapid.SampledFrom([]string{"none", "none", "terms", "meaning", "count", "groups", "auto", "nobody"}).Draw(rt, "change")]...)
+		tl.policy(when, changes[rapid.SampledFrom([]string{"none", "none", "terms", "meaning", "count", "groups", "auto", "nobody", "key", "other"}).Draw(rt, "change")]...)
 	default:
 		drawEnd(rt, tl)
 	}

@@ -47,6 +47,35 @@ type ProposalDecision struct {
 	At      time.Time
 }
 
+// MayPropose refuses a version to which its new admins could never agree. Only what
+// people of the version in force sign counts, with the keys that it gives them: others
+// are admitted first, by a version of its own.
+func MayPropose(inForce *policy.Policy, doc policy.Document) error {
+	d := DecidePolicy(inForce, Proposal{Policy: Placed[policy.Document]{Record: doc}})
+	strangers := strangersOf(inForce, doc.Admins.People)
+	if !d.Changes || len(doc.Admins.People)-len(strangers) >= doc.Admins.Threshold {
+		return nil
+	}
+	return &policy.Refusal{Code: policy.AdminsUnknown,
+		Message: fmt.Sprintf("%d of its admins must agree to it, and only people of the version in force can: %s %s none", doc.Admins.Threshold, few(strangers), isOrAre(strangers)),
+		Hint:    "admit them first, and then make them admins: jit admit " + strangers[0]}
+}
+
+func isOrAre(names []string) string {
+	if len(names) == 1 {
+		return "is"
+	}
+	return "are"
+}
+
+// strangersOf gives those whom a policy does not name, in the same order.
+func strangersOf(p *policy.Policy, names []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		_, known := p.Person(name)
+		return known
+	})
+}
+
 // MayApprovePolicy judges an approval of a proposal at its place under the
 // version in force there: by an admin of the old or of the new version, before
 // it lapses, of the version that it replaces.
@@ -106,7 +135,8 @@ func DecidePolicy(inForce *policy.Policy, p Proposal) ProposalDecision {
 	for _, a := range p.Approvals {
 		agree(a.Record.By, a.Key, a.Record.Created.Time, a.place())
 	}
-	d.Old.Who, d.New.Who = without(old.People, d.Old.Have), without(next.People, d.New.Have)
+	// Who is not in the version in force can sign nothing that counts.
+	d.Old.Who, d.New.Who = without(old.People, d.Old.Have), without(without(next.People, d.New.Have), strangersOf(inForce, next.People))
 	// A threshold of nobody is none: the compiler of policies refuses it too.
 	d.Reached = old.Threshold > 0 && next.Threshold > 0 && d.Old.Missing() == 0 && (!d.Changes || d.New.Missing() == 0)
 	return d

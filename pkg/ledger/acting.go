@@ -100,10 +100,9 @@ func (f *fold) delegate(v record.Verified, headAt int) error {
 	if err := f.locks.RefuseUnseen(x.To, "", headAt); err != nil {
 		return err
 	}
-	if err := f.stayed(headAt, "names both", func(p *policy.Policy) bool {
-		_, by := p.Person(x.By)
+	if err := f.stayed(headAt, "names "+x.To, func(p *policy.Policy) bool {
 		_, to := p.Person(x.To)
-		return by && to
+		return to
 	}); err != nil {
 		return err
 	}
@@ -164,20 +163,27 @@ func (f *fold) endDelegations(by approve.DelegationEnded, people []string, keys 
 	return err
 }
 
-// endForGone ends the delegations of people whom a policy that has come into force
-// does not name any more. It does not begin again when they come back.
+// endForGone ends the delegations of people whom a policy that has come into force does
+// not name any more, and those signed with a key that it does not give to their signer
+// any more. They do not begin again when the person, or the key, comes back.
 func (f *fold) endForGone(v policy.InForce) error {
 	by := approve.DelegationEnded{Record: v.ID(), Position: v.Position, At: v.Since, Reason: "the policy removed one of the two"}
-	var gone []string
-	err := f.each(`SELECT giver FROM delegations WHERE NOT ended UNION SELECT delegate FROM delegations WHERE NOT ended`, func(r *sql.Rows) error {
-		var name string
-		err := r.Scan(&name)
-		if _, ok := v.Person(name); !ok {
-			gone = append(gone, name)
+	all, err := f.delegations(`WHERE NOT ended ORDER BY id`)
+	for _, d := range all {
+		_, giver := v.Person(d.Record.By)
+		_, delegate := v.Person(d.Record.To)
+		over := by
+		switch {
+		case !giver || !delegate:
+		case !v.Gives(d.Key, d.Record.By):
+			over.Reason = "the policy took the key that signed it from " + d.Record.By
+		default:
+			continue
 		}
-		return err
-	})
-	return errors.Join(err, f.endDelegations(by, gone, nil))
+		d.Ended = &over
+		err = errors.Join(err, f.saveDelegation(d))
+	}
+	return err
 }
 
 func (x index) saveDelegation(d approve.Delegated) error {

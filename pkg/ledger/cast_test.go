@@ -99,16 +99,27 @@ type terms struct {
 
 var firstTerms = terms{admins: "alice dave", threshold: 1, stages: 1, count: 1, hours: 4, meaning: "readers", driver: "postgres", machines: " robot rover", lending: 24}
 
-// changes are what a proposal may change.
-var changes = []struct {
+// change is what a proposal may change.
+type change struct {
 	name   string
 	change func(*terms)
-}{
+}
+
+// leaving are those that take a person or a key away, and the last gives them back.
+var leaving = []change{
+	{"bob leaves", func(t *terms) { t.gone += " bob" }},
+	{"alice has one key", func(t *terms) { t.oneKey = true }},
+	{"all people and keys are back", func(t *terms) { t.gone, t.oneKey = "", false }},
+}
+
+// changes are what a proposal may change.
+var changes = []change{
 	{"nothing", func(*terms) {}},
 	{"two admins must agree", func(t *terms) { t.threshold = 2 }},
 	{"one admin is enough", func(t *terms) { t.threshold = 1 }},
 	{"carol becomes an admin", func(t *terms) { t.admins = "alice carol dave" }},
 	{"only dave is an admin", func(t *terms) { t.admins, t.threshold = "dave", 1 }},
+	{"bob and dave are the admins, and must both agree", func(t *terms) { t.gone, t.admins, t.threshold = "", "bob dave", 2 }},
 	{"alice and dave are the admins", func(t *terms) { t.admins = "alice dave" }},
 	{"bob leaves", func(t *terms) { t.gone += " bob" }},
 	{"carol leaves", func(t *terms) {

@@ -32,10 +32,7 @@ var families = []family{{}, {extends: true}, {extends: true, emergency: 1}, {ext
 	{extends: true, partial: true}, {extends: true, emergency: 1, open: 1, cooling: true, partial: true}, {conflict: true, cooling: true}}
 
 func init() {
-	changes = append(changes, []struct {
-		name   string
-		change func(*terms)
-	}{
+	changes = append(changes, []change{
 		{"db may be extended, or not", func(t *terms) { t.extends = !t.extends }},
 		{"other emergencies", func(t *terms) { t.emergency = (t.emergency + 1) % 3 }},
 		{"one open at once, or any", func(t *terms) { t.open = 1 - min(t.open, 1) }},

@@ -59,6 +59,9 @@ func (m *maker) lay(kind record.Kind, key string, beside record.ID, besidePolicy
 	if at := m.ref.lastLock(h.By, m.fingerprint(key)); at > 1 && !m.ref.isLocked(h.By, m.fingerprint(key)) && m.seldom(80) {
 		h.Head = string(m.commits[at-2])
 		what += fmt.Sprintf(", before they were locked at %d", at)
+	} else if at := m.ref.lastAway(h.By, m.fingerprint(key)); at > 1 && m.seldom(80) {
+		h.Head = string(m.commits[at-2])
+		what += fmt.Sprintf(", before the policy of %d took them, or the key, away", at)
 	}
 	switch n := m.throw(); {
 	case n < 208:
@@ -264,6 +267,12 @@ func (m *maker) propose() {
 	key := pick(m, "alice", "dave", "alice", "alice.2", "dave", "carol", "bob")
 	replaces := m.inForce()
 	t, change := m.terms[replaces], changes[m.below(len(changes))]
+	switch {
+	case (t.gone != "" || t.oneKey) && m.seldom(100):
+		change = leaving[len(leaving)-1]
+	case m.seldom(50):
+		change = leaving[m.below(len(leaving)-1)]
+	}
 	change.change(&t)
 	if m.seldom(80) {
 		m.keep = 2 + m.below(7)

@@ -47,7 +47,7 @@ func (f *fold) judge(c candidate) error {
 			return unseen
 		}
 	}
-	if err := f.signedBeforeLock(h, v.Primary(), headAt); err != nil {
+	if err := f.keptBack(h, v.Primary(), headAt); err != nil {
 		return err
 	}
 	// What one who is locked may still sign shows nothing: it may be the thief's.

@@ -43,6 +43,7 @@ type stand struct {
 	*maker
 	dir     string
 	ledgers []*ledger.Ledger
+	left    int // requests that ended since their signer, or the key, was taken away
 	did     []string
 }
 
@@ -95,6 +96,19 @@ func (s *stand) compare(t *testing.T) {
 	s.must(err)
 	s.did = append(s.did, "at once")
 	s.says(cold, times, want)
+	for _, id := range s.ref.ids(record.KindRequest) {
+		if !s.ref.endedByLeaving(id) {
+			continue
+		}
+		s.left++
+		for _, now := range times {
+			e, err := cold.Request(id, now)
+			s.must(err)
+			if !e.State.Settled() || !e.Opens.IsZero() {
+				s.fail("request %s is %s at %s, though its signer had left before it opened", id.Short(), e.State, now)
+			}
+		}
+	}
 	s.did = nil
 	l, inAll := s.portions(src, times)
 	s.same(l, cold, times, want)
@@ -234,6 +248,7 @@ type tally struct {
 	states          map[approve.State]int
 	versions, real  int
 	late, kept      int // what came after the end of a proposal, and after a lock of its signer
+	left, away      int // what ended since its signer left, and what was kept over that
 	standings
 	relations
 }
@@ -254,6 +269,7 @@ func (y *tally) add(s *stand) {
 		y.states[approve.Decide(s.ref.succession(), c, s.now).State]++
 	}
 	y.late, y.kept = y.late+s.ref.late, y.kept+s.ref.kept
+	y.left, y.away = y.left+s.left, y.away+s.ref.away
 	y.versions += len(s.ref.succession()) - 1
 	if s.genuine {
 		y.real++
@@ -262,8 +278,8 @@ func (y *tally) add(s *stand) {
 
 // enough fails where the stores held too little of what they are made for.
 func (y *tally) enough(t *testing.T) {
-	t.Logf("%d stores with %d records, %d of them in a repository, %d changes of policy, %d after the end of a proposal, %d after a lock\ncounted: %v\nset aside: %v\nstates: %v\nlocks and delegations: %+v\nof several requests: %+v",
-		y.stores, y.records, y.real, y.versions, y.late, y.kept, y.counted, y.aside, y.states, y.standings, y.relations)
+	t.Logf("%d stores with %d records, %d of them in a repository, %d changes of policy, %d after the end of a proposal, %d after a lock; %d ended by leaving, %d kept over that\ncounted: %v\nset aside: %v\nstates: %v\nlocks and delegations: %+v\nof several requests: %+v",
+		y.stores, y.records, y.real, y.versions, y.late, y.kept, y.left, y.away, y.counted, y.aside, y.states, y.standings, y.relations)
 	if y.stores < 300 {
 		return // too few to hold everything
 	}
@@ -276,6 +292,9 @@ func (y *tally) enough(t *testing.T) {
 	}
 	if y.stores >= 1000 && (y.late == 0 || y.kept == 0) {
 		t.Errorf("%d came after the end of a proposal, %d after a lock of their signer", y.late, y.kept)
+	}
+	if y.stores >= 1000 && (y.left == 0 || y.away == 0) {
+		t.Errorf("%d requests ended since somebody left, %d records were kept over that", y.left, y.away)
 	}
 	y.relations.enough(t, y)
 	for _, kind := range []record.Kind{record.KindPolicy, record.KindRequest, record.KindApproval, record.KindDenial, record.KindWithdrawal,

@@ -83,6 +83,9 @@ func (f *fold) propose(v record.Verified, headAt int) error {
 	if err != nil {
 		return err
 	}
+	if err := approve.MayPropose(now, doc); err != nil {
+		return err
+	}
 	return f.weigh(approve.Proposal{Policy: version, Digest: v.Digest()}, func() (*policy.Policy, error) { return p, nil })
 }
 

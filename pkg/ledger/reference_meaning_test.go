@@ -244,7 +244,23 @@ func (r *reference) policyVersion(c *counted) (reason string) {
 	if r.outlived(c.headAt, doc) {
 		return string(policy.Lapsed)
 	}
-	return decodePolicy(c)
+	if reason := decodePolicy(c); reason != "" {
+		return reason
+	}
+	old := r.inForce().Document().Admins
+	if doc.Admins.Threshold == old.Threshold && slices.Equal(slices.Sorted(slices.Values(doc.Admins.People)), slices.Sorted(slices.Values(old.People))) {
+		return ""
+	}
+	could := 0
+	for _, name := range doc.Admins.People {
+		if slices.Contains(r.inForce().People(), name) {
+			could++
+		}
+	}
+	if could < doc.Admins.Threshold {
+		return string(policy.AdminsUnknown)
+	}
+	return ""
 }
 
 // outlived reports whether as many admins as must agree have each signed something that

@@ -427,7 +427,7 @@ func (r *reference) delegation(x *counted, d approve.Delegation, now *policy.Pol
 
 // over reports whether the delegation at a place in the list was ended: by a record,
 // by a lock of one of the two or of the key that signed it, by the compromise of
-// that key, or by a policy without one of the two.
+// that key, or by a policy without one of the two or without that key.
 func (r *reference) over(i int) bool {
 	x := r.counted[i]
 	d := x.value.(approve.Delegation)
@@ -444,9 +444,8 @@ func (r *reference) over(i int) bool {
 		}
 	}
 	for _, p := range r.succession().After(x.position) {
-		_, giver := p.Person(d.By)
 		_, delegate := p.Person(d.To)
-		if !giver || !delegate {
+		if !delegate || !has(p.Policy, d.By, x.Primary()) {
 			return true
 		}
 	}

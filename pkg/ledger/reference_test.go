@@ -33,6 +33,7 @@ type reference struct {
 	aside    []ledger.SetAside // without the words
 	late     int               // proposals and agreements whose time was past
 	kept     int               // what was signed before its signer was locked
+	away     int               // or before they, or their key, were taken away
 }
 
 // lookedAt is a file that a commit brought to a path that nothing held.
@@ -347,8 +348,15 @@ func (r *reference) common(c *counted) (reason string) {
 	if c.headAt == 0 && !head.Kind.TakesAway() {
 		return ledger.ReasonUnknownHead
 	}
-	if !head.Kind.TakesAway() && !machine && r.lockedAfter(c.headAt, owner, c.Primary()) {
+	if head.Kind.TakesAway() || machine {
+		return ""
+	}
+	if r.lockedAfter(c.headAt, owner, c.Primary()) {
 		r.kept++
+		return string(policy.HeadTooOld)
+	}
+	if !r.stayed(c.headAt, func(p *policy.Policy) bool { return has(p, owner, c.Primary()) }) {
+		r.away++
 		return string(policy.HeadTooOld)
 	}
 	return ""

@@ -7,17 +7,20 @@ import (
 	"github.com/jitaccess/jit/pkg/record"
 )
 
-// A lock, or leaving the policy, ends what somebody has signed: when they are back, they
-// must sign it again. Who keeps a signed record back until then must gain nothing by it.
-// What it was signed after is in its head.
+// A lock, or leaving the policy, ends what somebody has signed, and so does the loss of
+// the key: when they, or it, are back, they must sign it again. Who keeps a signed record
+// back until then must gain nothing by it. What it was signed after is in its head.
 
-// signedBeforeLock refuses what somebody signed before they were locked, but for what
-// takes away and what a machine tells.
-func (f *fold) signedBeforeLock(h record.Head, key record.Fingerprint, headAt int) error {
+// keptBack refuses what somebody signed before they were locked or left, or before the
+// key was taken from them, but for what takes away and what a machine tells.
+func (f *fold) keptBack(h record.Head, key record.Fingerprint, headAt int) error {
 	if h.Kind.TakesAway() || h.Kind == record.KindReceipt || h.Kind == record.KindHeartbeat {
 		return nil
 	}
-	return f.locks.RefuseUnseen(h.By, key, headAt)
+	if err := f.locks.RefuseUnseen(h.By, key, headAt); err != nil {
+		return err
+	}
+	return f.stayed(headAt, "gives its key to "+h.By, func(p *policy.Policy) bool { return p.Gives(key, h.By) })
 }
 
 // stayed refuses what rests on something that a version which its signer had not seen
@@ -34,6 +37,5 @@ func (f *fold) stayed(headAt int, what string, is func(*policy.Policy) bool) err
 
 // isAdminWith reports whether somebody is an admin under a policy, and has a key.
 func isAdminWith(p *policy.Policy, name string, key record.Fingerprint) bool {
-	owner, _ := p.OwnerOf(key)
-	return owner == name && p.IsAdmin(name)
+	return p.Gives(key, name) && p.IsAdmin(name)
 }

@@ -78,6 +78,18 @@ func TestKeptOverALock(t *testing.T) {
 			w.freed(w.lockKey("erin", "robot"))
 			w.freed(w.lock("erin", "bob"))
 		}},
+		"one who had another key meanwhile": {sign: func(w *world) (lose, stay func() [][]file) {
+			r, d := w.askedBy("carol")
+			other, e := w.askedBy("carol")
+			return func() [][]file {
+					_, asks := w.request(func(r *request.Request) { r.By = "alice" })
+					says := request.Comment{Head: w.head(record.KindComment, "alice"), Request: r.ID, RequestDigest: d, Comment: "well"}
+					return [][]file{asks, w.approval(r, d, "alice"), w.delegation("alice", "bob"), w.signed(says, "alice", record.PathOf(says.Head, r.ID, false))}
+				}, func() [][]file {
+					x := revoke.Revocation{Head: w.head(record.KindRevocation, "alice"), Request: other.ID, RequestDigest: e, Reason: "enough"}
+					return [][]file{w.signed(x, "alice", record.PathOf(x.Head, other.ID, false))}
+				}
+		}, between: func(w *world) { w.removedAndBack(hasKeyOf(w, "alice", "mallory")) }},
 		"those who were away": {sign: func(w *world) (lose, stay func() [][]file) {
 			w.counted(w.push(w.lockKey("erin", "mallory")...), 1)
 			return func() [][]file { return [][]file{w.unlock("alice"), w.delegation("alice", "bob")} },

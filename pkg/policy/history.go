@@ -36,6 +36,17 @@ func (h History) Latest() *Policy {
 	return h[len(h)-1].Policy
 }
 
+// From gives the version in force at a position, and those that came into force
+// after it.
+func (h History) From(position int) History {
+	for i := len(h) - 1; i >= 0; i-- {
+		if h[i].Position <= position {
+			return h[i:]
+		}
+	}
+	return h
+}
+
 // After gives the versions that came into force after a position.
 func (h History) After(position int) History {
 	for i, v := range h {

@@ -128,6 +128,12 @@ func (p *Policy) OwnerOf(key record.Fingerprint) (name string, ok bool) {
 	return name, ok
 }
 
+// Gives reports whether a key is that of somebody.
+func (p *Policy) Gives(key record.Fingerprint, name string) bool {
+	owner, ok := p.owners[key]
+	return ok && owner == name
+}
+
 // Person gives one of the people.
 func (p *Policy) Person(name string) (Person, bool) {
 	person, ok := p.doc.People[name]

@@ -60,6 +60,7 @@ const (
 	Withdrawn    Code = "withdrawn"
 	CountedOnce  Code = "counted-once"
 	KeyVoid      Code = "key-compromised"
+	SignerLeft   Code = "signer-left"
 	NotYet       Code = "not-yet"
 	AlreadyOpen  Code = "already-open"
 
@@ -92,6 +93,7 @@ const (
 	NotAdmin         Code = "not-admin"
 	NotReplacing     Code = "not-replacing"
 	AlreadyInForce   Code = "already-in-force"
+	AdminsUnknown    Code = "admins-unknown"
 )
 
 // Refusal is why the policy or the standing of a request refuses something.
