@@ -58,14 +58,17 @@ func (p Place) Path() string {
 // IsFolder reports whether records or certificates may stand below a folder: below no
 // other one does anything count.
 func IsFolder(path string) bool {
-	top, below, _ := strings.Cut(path, "/")
+	top, below, inside := strings.Cut(path, "/")
 	switch top {
 	case "policy":
-		return below == "" || isID(below)
+		return !inside || isID(below)
 	case "keys":
 		_, err := ParseFingerprint(below)
-		return below == "" || err == nil
+		return !inside || err == nil
 	case "requests", "records":
+		if !inside {
+			return true
+		}
 	default:
 		return false
 	}
@@ -75,7 +78,7 @@ func IsFolder(path string) bool {
 		return false
 	}
 	switch len(below) {
-	case 0, 4, 7, 10:
+	case 4, 7, 10:
 		return true
 	}
 	return top == "requests" && len(below) > 11 && below[10] == '/' && isID(below[11:])
