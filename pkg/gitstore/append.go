@@ -92,7 +92,7 @@ func (s *Store) fetchLocked(ctx context.Context) (Tip, error) {
 			return Tip{}, fmt.Errorf("the mirror: %w", err)
 		}
 	}
-	return Tip{Hash: head}, nil
+	return Tip{Hash: head}, s.settle(head)
 }
 
 // Append adds files in one commit on the remote's head, and pushes it so that
