@@ -95,6 +95,8 @@ var storeErrors = []struct {
 	{gitstore.ErrEmpty, exitUsage, "empty-store", "to make a store there, run: jit init URL --as NAME"},
 	{gitstore.ErrOtherURL, exitUsage, "other-url", "run: jit join URL, or unset JIT_STORE"},
 	{gitstore.ErrBadURL, exitUsage, "bad-url", "give a path, file://, ssh://, USER@HOST:PATH, https:// or http://"},
+	{gitstore.ErrExists, exitUntrusted, "path-taken", "run: jit repair"},
+	{gitstore.ErrBadPath, exitUntrusted, "bad-path", "run: jit doctor"},
 	{gitstore.ErrRefused, exitUnreachable, "push-refused", "ask whoever runs the git host: everyone who signs must be allowed to push to the branch"},
 	{gitstore.ErrContention, exitUnreachable, "contention", "run it again"},
 	{gitstore.ErrBadRemote, exitUnreachable, "bad-remote", "check with: git ls-remote URL"},
