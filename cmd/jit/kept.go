@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
+	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/record"
 	"github.com/jitaccess/jit/pkg/replica"
 )
@@ -31,7 +33,7 @@ type keeper interface{ keep(waiting bool) }
 // keep notes that something that was signed waits, and says so.
 func (a *App) keep(k keptHere) {
 	a.kept = &k
-	if isUnreachable(k.cause) {
+	if !notAccepted(k.cause) { // else it is the error with which the command ends
 		a.Warn("it could not be sent now: %v", k.cause)
 	}
 	a.Say("The signed record waits on this machine and goes out with the next command that reaches the store, or: jit sync")
@@ -55,11 +57,16 @@ func (a *App) keptText(w io.Writer, text func(w io.Writer) error) error {
 	return nil
 }
 
+// notAccepted reports whether the store answered, and what was sent is not in it.
+func notAccepted(err error) bool {
+	return replica.ItsOwn(err) || errors.Is(err, gitstore.ErrContention)
+}
+
 // unsent is the error of a command that is done but for sending what it signed,
 // where the store answers and does not take it. What waits for a store that cannot
 // be reached is no error: it goes out by itself.
 func (a *App) unsent() error {
-	if a.kept == nil || a.kept.cause == nil || isUnreachable(a.kept.cause) {
+	if a.kept == nil || !notAccepted(a.kept.cause) {
 		return nil
 	}
 	return fmt.Errorf("it is kept on this machine, and could not be sent: %w", a.kept.cause)

@@ -135,11 +135,12 @@ func (f *folder) twin(name string) string {
 
 // twins gives the entries whose names differ from this one only in case.
 func (f *folder) twins(name string) (all []treeEntry) {
-	if _, some := f.folded[strings.ToLower(name)]; !some {
+	folded := strings.ToLower(name)
+	if _, some := f.folded[folded]; !some {
 		return nil
 	}
 	for _, e := range f.entries {
-		if e.name != name && strings.ToLower(e.name) == strings.ToLower(name) {
+		if e.name != name && strings.ToLower(e.name) == folded {
 			all = append(all, e)
 		}
 	}

@@ -47,9 +47,9 @@ func (r *Replica) flush(ctx context.Context, waiting []submission) (*delivery, e
 	return d, d.send(ctx, waiting)
 }
 
-// itsOwn reports whether an error is about what was sent, so that something else may
+// ItsOwn reports whether an error is about what was sent, so that something else may
 // get through.
-func itsOwn(err error) bool {
+func ItsOwn(err error) bool {
 	return errors.Is(err, gitstore.ErrExists) || errors.Is(err, gitstore.ErrBadPath) || errors.Is(err, gitstore.ErrRefused)
 }
 
@@ -75,7 +75,7 @@ func (d *delivery) send(ctx context.Context, part []submission) error {
 				return err
 			}
 			part = slices.Delete(slices.Clone(part), i, i+1)
-		case !itsOwn(err):
+		case !ItsOwn(err):
 			return err
 		default:
 			if errors.Is(err, gitstore.ErrRefused) {
