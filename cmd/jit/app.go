@@ -27,7 +27,8 @@ type App struct {
 	flags    globalFlags
 	started  bool // the command line was understood, and a command runs
 	settings *Settings
-	stale    error // why the store could not be asked, where it could not
+	stale    error     // why the store could not be asked, where it could not
+	kept     *keptHere // what was signed and could not be sent
 	progress *progress
 	cleared  map[string]bool // texts that look like secrets, and are none by the person's word
 }

@@ -29,9 +29,10 @@ type delegationView struct {
 	Until   string     `json:"until"`
 	Reason  *string    `json:"reason"`
 	EndedBy *endedView `json:"endedBy"`
+	keptView
 }
 
-var delegationFields = []string{"id", "shortId", "state", "by", "to", "start", "until", "reason", "endedBy"}
+var delegationFields = []string{"id", "shortId", "state", "by", "to", "start", "until", "reason", "endedBy", "waiting"}
 
 func viewDelegation(d ledger.DelegationEntry) delegationView {
 	r := d.Record
@@ -340,7 +341,8 @@ func (o *delegateOptions) meant(d *desk) (*ledger.DelegationEntry, error) {
 }
 
 func (o *delegateOptions) answer(d ledger.DelegationEntry, text string) error {
-	return o.app.Print(o.out, viewDelegation(d), func(w io.Writer) error {
+	v := viewDelegation(d)
+	return o.app.Print(o.out, &v, func(w io.Writer) error {
 		_, err := fmt.Fprintln(w, cleanLines(text))
 		return err
 	})

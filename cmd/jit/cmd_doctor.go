@@ -224,14 +224,16 @@ func (o *doctorOptions) signs(ctx context.Context, signer record.Signer) {
 
 // store reaches the remote and judges what is new.
 func (o *doctorOptions) store(ctx context.Context, rep *replica.Replica, url string) {
+	var stuck []replica.Stuck
 	if o.app.flags.offline {
 		o.warn("store", "run it without --offline", "it was not asked")
-	} else if _, err := rep.Sync(ctx); err != nil {
+	} else if report, err := rep.Sync(ctx); err != nil {
 		o.failed("store", err)
 		if errors.Is(err, gitstore.ErrNotOurs) {
 			return // git would read what others have written there
 		}
 	} else {
+		stuck = report.Stuck
 		head, position := rep.Ledger().Head()
 		o.good("store", "reached by %s; %s, head %s", rep.TransportInUse(), count(position, "commit"), head)
 	}
@@ -244,6 +246,10 @@ func (o *doctorOptions) store(ctx context.Context, rep *replica.Replica, url str
 	waiting, err := rep.Spooled()
 	if err != nil {
 		o.failed("waiting", err)
+	} else if len(stuck) > 0 {
+		for _, s := range stuck[:min(len(stuck), maxShown)] {
+			o.failed("waiting", fmt.Errorf("%s: %w", s.Subject, s.Cause))
+		}
 	} else if len(waiting) > 0 {
 		o.warn("waiting", "run: jit sync", "%s here to be sent", count(len(waiting), "submission")+" "+waits(len(waiting)))
 	}

@@ -30,9 +30,10 @@ type lockView struct {
 	Lifted  bool     `json:"lifted"`
 	Agreed  []string `json:"agreed"`
 	Needed  int      `json:"needed"`
+	keptView
 }
 
-var lockFields = []string{"id", "shortId", "person", "key", "owner", "by", "at", "reason", "lifted", "agreed", "needed"}
+var lockFields = []string{"id", "shortId", "person", "key", "owner", "by", "at", "reason", "lifted", "agreed", "needed", "waiting"}
 
 func viewLock(l *ledger.Ledger, h revoke.Held) lockView {
 	v := lockView{ID: string(h.ID), ShortID: h.ID.Short(), Person: orNull(h.Person), Key: orNull(string(h.Key)), Owner: orNull(h.Owner),
@@ -204,7 +205,7 @@ func (o *lockOptions) lock(ctx context.Context) (err error) {
 	}
 	i := l.Locks().Find(x.ID)
 	if i < 0 { // it waits to be sent
-		return o.answer(l, revoke.Held{ID: x.ID, At: x.Created.Time, By: x.By, Reason: x.Reason, Person: x.Person, Key: x.Key}, "the lock of "+o.whom+" counts when it is sent")
+		return o.answer(l, revoke.Held{ID: x.ID, At: x.Created.Time, By: x.By, Reason: x.Reason, Person: x.Person, Key: x.Key}, "")
 	}
 	h := l.Locks()[i]
 	return o.answer(l, h, fmt.Sprintf("locked %s (%s); reconcilers end the access with their next run\nto lift it, %d must run: jit unlock %s -r REASON",
@@ -301,7 +302,8 @@ func unlockNeeds(l *ledger.Ledger, h revoke.Held) string {
 }
 
 func (o *lockOptions) answer(l *ledger.Ledger, h revoke.Held, text string) error {
-	return o.app.Print(o.out, viewLock(l, h), func(w io.Writer) error {
+	v := viewLock(l, h)
+	return o.app.Print(o.out, &v, func(w io.Writer) error {
 		_, err := fmt.Fprintln(w, cleanLines(text))
 		return err
 	})

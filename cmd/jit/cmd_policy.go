@@ -123,7 +123,7 @@ type proposeOptions struct {
 	expires string
 }
 
-var proposeFields = []string{"id", "shortId", "state", "digest", "replaces", "lapses", "have", "needs", "who"}
+var proposeFields = []string{"id", "shortId", "state", "digest", "replaces", "lapses", "have", "needs", "who", "waiting"}
 
 type proposeView struct {
 	ID       string   `json:"id"`
@@ -135,6 +135,7 @@ type proposeView struct {
 	Have     []string `json:"have"`
 	Needs    int      `json:"needs"`
 	Who      []string `json:"who"`
+	keptView
 }
 
 func (o *proposeOptions) add(cmd *cobra.Command) {
@@ -265,9 +266,12 @@ func (o *proposeOptions) report(d *desk, id record.ID) error {
 	a := o.app
 	p, err := d.rep.Ledger().Proposal(id, a.Now())
 	if err != nil {
-		// It waits in the spool; that was said.
-		fmt.Fprintln(a.IO.Out, id)
-		return nil //nolint:nilerr // said above
+		// It waits in the spool.
+		v := proposeView{ID: string(id), ShortID: id.Short(), State: string(approve.Proposed), Have: []string{}, Who: []string{}}
+		return a.Print(o.out, &v, func(w io.Writer) error {
+			_, err := fmt.Fprintln(w, id)
+			return err
+		})
 	}
 	doc := p.Policy.Record
 	v := proposeView{ID: string(id), ShortID: id.Short(), State: string(p.State), Digest: string(p.Digest), Replaces: string(doc.Replaces),
@@ -278,7 +282,7 @@ func (o *proposeOptions) report(d *desk, id record.ID) error {
 	if doc.Expires != nil {
 		v.Lapses = timeOrNull(doc.Expires.Time)
 	}
-	return a.Print(o.out, v, func(w io.Writer) error {
+	return a.Print(o.out, &v, func(w io.Writer) error {
 		if p.State == "in-force" {
 			_, err := fmt.Fprintf(w, "Policy version %s is in force.\n", id.Short())
 			return err

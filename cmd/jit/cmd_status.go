@@ -35,7 +35,9 @@ type statusView struct {
 	Age       *int64   `json:"age"`
 	AgeText   *string  `json:"ageText"`
 	Spooled   []string `json:"spooled"`
-	Refused   []string `json:"refused"`
+	// Stuck are those of them that wait although the store answers, and why.
+	Stuck   []string `json:"stuck"`
+	Refused []string `json:"refused"`
 	// SetAside is the newest of what is set aside, SetAsideCount how much there is.
 	SetAside      []setAsideView `json:"setAside"`
 	SetAsideCount int            `json:"setAsideCount"`
@@ -76,14 +78,15 @@ monitoring. The last line is for the next person: it pins the store's identity
 and a recent head.
 
 The exit code is 5 where the store could not be reached, and 4 where what it
-shows cannot be trusted, and else 9 while an emergency is not acknowledged; what
+shows cannot be trusted, that of jit sync where it does not take what waits here,
+and else 9 while an emergency is not acknowledged; what
 is known is printed all the same.`,
 		GroupID: groupAdmin,
 		Args:    exactly(),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
 	}
 	o.out.add(cmd, []string{"store", "url", "transport", "head", "position", "digest", "policy", "reachable", "problem", "next",
-		"fetched", "age", "ageText", "spooled", "refused", "setAside", "setAsideCount", "fresh", "join", "emergencies", "locks", "delegations"})
+		"fetched", "age", "ageText", "spooled", "stuck", "refused", "setAside", "setAsideCount", "fresh", "join", "emergencies", "locks", "delegations"})
 	return cmd
 }
 
@@ -95,12 +98,20 @@ func (o *statusOptions) run(ctx context.Context) (err error) {
 	}
 	defer closing(rep, &err)
 	var problem error
+	var report replica.Report
 	if !a.flags.offline {
-		_, problem = rep.Sync(ctx)
+		report, problem = rep.Sync(ctx)
 	}
 	v, err := viewStatus(rep, s, a.Now(), problem)
 	if err != nil {
 		return err
+	}
+	for _, s := range report.Stuck {
+		v.Stuck = append(v.Stuck, s.String())
+	}
+	stuck := errStuck(report.Stuck)
+	if stuck != nil {
+		v.Next = orNull(a.nextFor(stuck))
 	}
 	if problem != nil {
 		v.Next = orNull(a.asExit(ctx, problem).Hint)
@@ -112,6 +123,9 @@ func (o *statusOptions) run(ctx context.Context) (err error) {
 	if problem != nil {
 		return problem
 	}
+	if stuck != nil {
+		return stuck
+	}
 	return errUnacknowledged(v.Emergencies)
 }
 
@@ -119,7 +133,7 @@ func viewStatus(rep *replica.Replica, s Settings, now time.Time, problem error) 
 	l := rep.Ledger()
 	head, position := l.Head()
 	v = statusView{Store: string(s.Store.Identity), URL: gitstore.Redact(s.Store.URL), Transport: rep.TransportInUse(),
-		Head: string(head), Position: position, Digest: string(l.Digest()), Spooled: []string{}, Refused: []string{},
+		Head: string(head), Position: position, Digest: string(l.Digest()), Spooled: []string{}, Stuck: []string{}, Refused: []string{},
 		Join: joinLine(s, head)}
 	if p := l.Policies().Latest(); p != nil {
 		v.Policy = orNull(string(p.ID()))
@@ -201,6 +215,12 @@ func (a *App) renderStatus(w io.Writer, v statusView) error {
 	fmt.Fprintf(w, "waiting   %s to be sent\n", count(len(v.Spooled), "submission"))
 	for _, line := range v.Spooled {
 		fmt.Fprintf(w, "  %s\n", clean(line))
+	}
+	for _, line := range v.Stuck {
+		fmt.Fprintf(w, "stuck     %s\n", st.Bad(clean(line)))
+	}
+	if len(v.Stuck) > 0 && v.Next != nil {
+		fmt.Fprintf(w, "          → %s\n", clean(*v.Next))
 	}
 	for _, line := range v.Refused {
 		fmt.Fprintf(w, "refused   %s\n", st.Warn(clean(line)))

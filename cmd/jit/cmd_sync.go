@@ -23,6 +23,7 @@ type syncView struct {
 	Records  int     `json:"records"`
 	SetAside int     `json:"setAside"`
 	Sent     int     `json:"sent"`
+	Waiting  int     `json:"waiting"`
 	Healed   *string `json:"healed"`
 }
 
@@ -32,7 +33,8 @@ func newSyncCmd(app *App) *cobra.Command {
 		Use:   "sync",
 		Short: "Fetch and verify what is new, and send what waits here",
 		Long: `Brings this machine's copy of the store up to date, and sends what was signed here
-and waits.
+and waits. What the store answers and does not take is named with the reason; it
+holds back nothing but what rests on it, and the exit code is not 0.
 
 Where a push has put the history on a side branch, an admin's sync heals it: it
 signs a commit that takes the history up again and brings in what the other side
@@ -44,7 +46,7 @@ jit repair.`,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
 	}
 	cmd.Flags().BoolVar(&o.rebuild, "rebuild", false, "make the local index again from the copy of the store")
-	o.out.add(cmd, []string{"head", "position", "commits", "records", "setAside", "sent", "healed"})
+	o.out.add(cmd, []string{"head", "position", "commits", "records", "setAside", "sent", "waiting", "healed"})
 	return cmd
 }
 
@@ -67,17 +69,15 @@ func (o *syncOptions) run(ctx context.Context) (err error) {
 	a.reportHealed(report.Healed)
 	head, position := rep.Ledger().Head()
 	v := syncView{Head: string(head), Position: position, Commits: report.Commits, Records: report.Records,
-		SetAside: report.Aside, Sent: report.Sent}
+		SetAside: report.Aside, Sent: report.Sent, Waiting: report.Waiting}
 	if h := report.Healed; h != nil {
 		v.Healed = orNull(string(h.Commit))
 	}
-	if report.Waiting > 0 {
-		a.Warn("%s here still, since: %v", count(report.Waiting, "submission")+" "+waits(report.Waiting), report.Cause)
-	}
+	a.reportWaiting(report)
 	if err := a.reportRefused(rep); err != nil {
 		return err
 	}
-	return a.Print(o.out, v, func(w io.Writer) error {
+	err = a.Print(o.out, v, func(w io.Writer) error {
 		switch {
 		case v.Commits == 0 && v.Sent == 0:
 			fmt.Fprintln(w, "nothing new")
@@ -91,7 +91,14 @@ func (o *syncOptions) run(ctx context.Context) (err error) {
 			fmt.Fprintln(w)
 		}
 		fmt.Fprintf(w, "head %s\n", head)
+		if v.Waiting > 0 {
+			fmt.Fprintf(w, "%s here to be sent\n", count(v.Waiting, "submission")+" "+waits(v.Waiting))
+		}
 		writeAside(w, a.IO.OutStyle(), viewSetAside(report.SetAside), report.Aside)
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	return errStuck(report.Stuck)
 }

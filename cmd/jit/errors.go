@@ -98,6 +98,8 @@ var storeErrors = []struct {
 	{gitstore.ErrBadURL, exitUsage, "bad-url", "give a path, file://, ssh://, USER@HOST:PATH, https:// or http://"},
 	{gitstore.ErrNoGit, exitUsage, "no-git", "install git"},
 	{gitstore.ErrRelativePath, exitUsage, "relative-path", hintRelativePath},
+	{gitstore.ErrExists, exitUntrusted, "path-taken", "run: jit repair"},
+	{gitstore.ErrBadPath, exitUntrusted, "bad-path", "run: jit doctor"},
 	{gitstore.ErrRefused, exitUnreachable, "push-refused", "ask whoever runs the git host: everyone who signs must be allowed to push to the branch"},
 	{gitstore.ErrContention, exitUnreachable, "contention", "run it again"},
 	{gitstore.ErrBadRemote, exitUnreachable, "bad-remote", "check with: git ls-remote URL"},

@@ -26,19 +26,20 @@ func TestRemoteRefuses(t *testing.T) {
 		for _, c := range []struct {
 			name  string
 			words string
-			// status is the exit code of a look at the store meanwhile.
-			status int
-			serve  func(t *testing.T, s *company) (url string, refuse, relent func())
+			// code and status are the exit codes of the request, and of a look at the store
+			// meanwhile.
+			code, status int
+			serve        func(t *testing.T, s *company) (url string, refuse, relent func())
 		}{
-			{"a pre-receive hook refuses", "push refused by the server: pre-receive hook declined: closed for today", 0, refusingHook},
-			{"another host key", "host key verification failed", 5, otherHostKey},
-			{"credentials that have expired", "access denied by the remote", 5, expiredCredentials},
+			{"a pre-receive hook refuses", "push refused by the server: pre-receive hook declined: closed for today", 5, 5, refusingHook},
+			{"another host key", "host key verification failed", 0, 5, otherHostKey},
+			{"credentials that have expired", "access denied by the remote", 0, 5, expiredCredentials},
 		} {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
 				s := pair(t, c.serve)
 				s.gone()
-				s.says("bob", 0, c.words, "request", "db:one", "--for", "1h", "-r", "one")
+				s.says("bob", c.code, c.words, "request", "db:one", "--for", "1h", "-r", "one")
 				if out, _, code := s.run("bob", s.bin, "status"); code != c.status || !strings.Contains(out, "waiting   1 submission to be sent") {
 					t.Errorf("status: exit %d, want %d: %s", code, c.status, out)
 				}

@@ -239,8 +239,7 @@ func (a *App) publish(ctx context.Context, rep *replica.Replica, by, subject str
 		return false, err
 	}
 	if res.Spooled {
-		a.Warn("the store cannot be reached now (%v)", res.Cause)
-		a.Say("The certificate waits on this machine and goes out with the next command that reaches the store, or: jit sync")
+		a.keep(keptHere{subject: subject, cause: res.Cause})
 	}
 	return true, nil
 }

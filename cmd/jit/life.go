@@ -143,8 +143,7 @@ func (d *desk) send(ctx context.Context, l letter) error {
 		}
 	}
 	if res.Spooled {
-		d.app.Warn("it could not be sent now: %v", res.Cause)
-		d.app.Say("The signed record waits on this machine and goes out with the next command that reaches the store, or: jit sync")
+		d.app.keep(keptHere{subject: l.subject, id: l.head.ID, kind: l.head.Kind, cause: res.Cause})
 	}
 	return nil
 }

@@ -50,6 +50,9 @@ func (a *App) run(ctx context.Context, args []string) int {
 	root.SetOut(a.IO.Out)
 	root.SetErr(a.IO.Err)
 	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		err = a.unsent()
+	}
 	if err == nil || errors.Is(err, errListed) {
 		return exitDone
 	}

@@ -103,10 +103,17 @@ func parseTemplate(text string) (*template.Template, error) {
 	}).Parse(text)
 }
 
-// Print writes v, a struct or a slice of structs with JSON tags, in the form
-// that the flags ask for; text writes it for a person.
+// Print writes v, a struct, a pointer to one or a slice of structs with JSON tags, in
+// the form that the flags ask for; text writes it for a person. Where what the command
+// has signed waits on this machine, it says that.
 func (a *App) Print(o outputFlags, v any, text func(w io.Writer) error) error {
+	if k, ok := v.(keeper); ok {
+		k.keep(a.kept != nil)
+	}
 	if !o.wantsData() {
+		if a.kept != nil {
+			return a.keptText(a.IO.Out, text)
+		}
 		return text(a.IO.Out)
 	}
 	var data bytes.Buffer

@@ -90,9 +90,7 @@ func (a *App) reportSync(r replica.Report) {
 	if r.Sent > 0 {
 		a.Say("sent %s that waited here", count(r.Sent, "submission"))
 	}
-	if r.Waiting > 0 {
-		a.Warn("%s here still, since: %v", count(r.Waiting, "submission")+" "+waits(r.Waiting), r.Cause)
-	}
+	a.reportWaiting(r)
 	if n := r.Aside; n > 0 {
 		a.Warn("%s set aside; see: jit verify", count(n, "new record")+" "+are(n))
 	}

@@ -48,6 +48,7 @@ type requestView struct {
 	Receipts     []receiptView     `json:"receipts"`
 	Comments     []commentView     `json:"comments"`
 	Warnings     []string          `json:"warnings"`
+	keptView
 }
 
 // approvalView is an approval and what became of it.
@@ -277,12 +278,13 @@ func utc(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 var requestFields = []string{
 	"id", "shortId", "state", "by", "grants", "duration", "durationText", "reason", "ticket", "inputs", "emergency",
 	"created", "opens", "ends", "lapses", "approvals", "needs", "rule", "policy", "digest", "extends", "endedBy", "debt",
-	"usage", "usable", "receipts", "comments", "warnings",
+	"usage", "usable", "receipts", "comments", "warnings", "waiting",
 }
 
 // printEntry writes e as data, or text for a person.
 func (a *App) printEntry(o outputFlags, h policy.History, e ledger.Entry, text string) error {
-	return a.Print(o, viewRequest(h, e, a.Now()), func(w io.Writer) error {
+	v := viewRequest(h, e, a.Now())
+	return a.Print(o, &v, func(w io.Writer) error {
 		_, err := fmt.Fprintln(w, cleanLines(text))
 		return err
 	})
@@ -302,6 +304,7 @@ type proposalView struct {
 	Needs     []needView     `json:"needs"`
 	Replaces  *string        `json:"replaces"`
 	Digest    string         `json:"digest"`
+	keptView
 }
 
 func viewProposal(p ledger.ProposalEntry) proposalView {
@@ -327,7 +330,8 @@ func viewProposal(p ledger.ProposalEntry) proposalView {
 }
 
 func (a *App) printProposal(o outputFlags, p ledger.ProposalEntry, text string) error {
-	return a.Print(o, viewProposal(p), func(w io.Writer) error {
+	v := viewProposal(p)
+	return a.Print(o, &v, func(w io.Writer) error {
 		_, err := fmt.Fprintln(w, cleanLines(text))
 		return err
 	})

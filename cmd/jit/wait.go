@@ -252,6 +252,9 @@ func (o *requestOptions) drop(ctx context.Context, d *desk, id record.ID, why er
 			return err
 		}
 		if e, err = d.entry(id); err == nil {
+			if a.kept != nil {
+				return a.keptText(a.IO.Err, nil)
+			}
 			a.Say("%s", clean(cancelledText(d.rep.Ledger(), e)))
 		}
 		return err

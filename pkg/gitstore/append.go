@@ -24,7 +24,15 @@ type Append struct {
 	// Sign makes an armoured signature of the commit; nil leaves it unsigned.
 	// It is called again on every lost race.
 	Sign func(payload []byte) ([]byte, error)
+	// Holds tells what counts; see [Holds]. With nil all does.
+	Holds Holds
 }
+
+// Holds reports whether the file at a path, or with folder set anything below it,
+// counts. What does not gives way to a file that is appended: else whoever may push
+// could keep a path from everybody else by laying something there first. It is
+// asked about the head that is built on, after OnTip.
+type Holds func(path string, folder bool) (bool, error)
 
 // OnTip is told each head that an append will build on, under the lock and
 // before anything is built: there the caller reads and verifies what is new.
@@ -88,15 +96,15 @@ func (s *Store) fetchLocked(ctx context.Context) (Tip, error) {
 			return Tip{}, fmt.Errorf("the mirror: %w", err)
 		}
 	}
-	return Tip{Hash: head}, nil
+	return Tip{Hash: head}, s.settle(head)
 }
 
 // Append adds files in one commit on the remote's head, and pushes it so that
 // the server compares and swaps. When another writer was faster it fetches,
 // calls onTip and builds again, until ctx ends or maxTries is reached
 // (ErrContention). onTip may be nil. A head that does not extend the checkpoint
-// is ErrRewritten, an empty remote ErrEmpty; a file that is there with other
-// bytes is ErrExists, one that is there with the same is passed over. When the
+// is ErrRewritten, an empty remote ErrEmpty; a file that is there with the same
+// bytes is passed over, and what counts and stands in the way of one is ErrExists. When the
 // server refuses, the error is ErrRefused. After any error nothing of this
 // append is on the remote, unless the connection broke after it was sent and
 // the remote could not be asked again: then the same append can be repeated.

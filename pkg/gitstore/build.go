@@ -89,12 +89,30 @@ func (s *Store) openFolder(h Hash) (*folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &folder{hash: h, entries: entries, byName: make(map[string]int, len(entries)), folded: make(map[string]string, len(entries))}
+	f := &folder{hash: h}
+	f.take(entries)
+	return f, nil
+}
+
+// openOrEmpty gives a folder without entries for one that is too large to be read:
+// so Walk has it, and nothing could be added to such a one.
+func (s *Store) openOrEmpty(h Hash) (*folder, error) {
+	f, err := s.openFolder(h)
+	if errors.Is(err, ErrTooLarge) {
+		f, err = &folder{changed: true}, nil
+		f.take(nil)
+	}
+	return f, err
+}
+
+// take makes entries the folder's.
+func (f *folder) take(entries []treeEntry) {
+	f.entries = entries
+	f.byName, f.folded = make(map[string]int, len(entries)), make(map[string]string, len(entries))
 	for i, e := range entries {
 		f.byName[e.name] = i
 		f.folded[strings.ToLower(e.name)] = e.name
 	}
-	return f, nil
 }
 
 // at gives the entry with a name, and whether there is one.
@@ -113,6 +131,29 @@ func (f *folder) twin(name string) string {
 		return ""
 	}
 	return f.folded[strings.ToLower(name)]
+}
+
+// twins gives the entries whose names differ from this one only in case.
+func (f *folder) twins(name string) (all []treeEntry) {
+	folded := strings.ToLower(name)
+	if _, some := f.folded[folded]; !some {
+		return nil
+	}
+	for _, e := range f.entries {
+		if e.name != name && strings.ToLower(e.name) == folded {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+// drop takes entries away.
+func (f *folder) drop(gone []treeEntry) {
+	if len(gone) == 0 {
+		return
+	}
+	f.changed = true
+	f.take(slices.DeleteFunc(slices.Clone(f.entries), func(e treeEntry) bool { return slices.Contains(gone, e) }))
 }
 
 // set puts an entry in the place of the one with its name, or beside the others.
@@ -148,8 +189,9 @@ func nextGroup(files []pendingFile) (name string, group, rest []pendingFile) {
 
 // builder makes trees out of a parent's tree and new files.
 type builder struct {
-	s   *Store
-	new *newObjects
+	s     *Store
+	new   *newObjects
+	holds Holds
 	// written counts the files that were not there with the same bytes.
 	written int
 }
@@ -160,10 +202,11 @@ type pendingFile struct {
 	blob  Hash
 }
 
-// insert gives the tree h with files added. A file that is there with the same
-// bytes is passed over; with others it is ErrExists.
-func (b *builder) insert(h Hash, files []pendingFile) (Hash, error) {
-	into, err := b.s.openFolder(h)
+// insert gives the tree h of the folder dir with files added. A file that is there
+// with the same bytes is passed over. What stands in the way of one gives way, or,
+// where it counts, is ErrExists.
+func (b *builder) insert(dir string, h Hash, files []pendingFile) (Hash, error) {
+	into, err := b.open(h)
 	if err != nil {
 		return "", err
 	}
@@ -172,27 +215,21 @@ func (b *builder) insert(h Hash, files []pendingFile) (Hash, error) {
 		var group []pendingFile
 		name, group, files = nextGroup(files)
 		have, there := into.at(name)
-		if twin := into.twin(name); twin != "" {
-			return "", fmt.Errorf("%w: %q differs only in case from %q", ErrExists, group[0].path, twin)
-		}
 		entry := treeEntry{mode: modeFile, name: name}
-		switch {
-		case len(group) == 1 && len(group[0].parts) == 1:
-			f := group[0]
-			if there {
-				if have.mode == modeFile && have.object() == f.blob {
-					continue
-				}
-				return "", fmt.Errorf("%w: %q", ErrExists, f.path)
+		if len(group) == 1 && len(group[0].parts) == 1 {
+			if entry.hash = rawHash(group[0].blob); there && have == entry {
+				continue
 			}
 			b.written++
-			entry.hash = rawHash(f.blob)
-		default:
+		} else {
+			entry.mode = modeDir
+		}
+		if err := b.makeWay(dir, into, entry, group[0].path); err != nil {
+			return "", err
+		}
+		if entry.isDir() {
 			var sub Hash
-			if there {
-				if !have.isDir() {
-					return "", fmt.Errorf("%w: %q lies below a file", ErrExists, group[0].path)
-				}
+			if there && have.isDir() {
 				sub = have.object()
 			}
 			below := make([]pendingFile, len(group))
@@ -202,18 +239,63 @@ func (b *builder) insert(h Hash, files []pendingFile) (Hash, error) {
 				}
 				below[i] = pendingFile{path: f.path, parts: f.parts[1:], blob: f.blob}
 			}
-			tree, err := b.insert(sub, below)
+			tree, err := b.insert(join(dir, name), sub, below)
 			if err != nil {
 				return "", err
 			}
 			if tree == sub {
 				continue
 			}
-			entry.mode, entry.hash = modeDir, rawHash(tree)
+			entry.hash = rawHash(tree)
 		}
 		into.set(entry)
 	}
 	return into.write(b.new)
+}
+
+func (b *builder) open(h Hash) (*folder, error) {
+	if b.holds == nil {
+		return b.s.openFolder(h)
+	}
+	return b.s.openOrEmpty(h)
+}
+
+// makeWay takes out of a folder what stands where an entry is to be set, or what
+// would make that a twin, which Walk passes over. What counts stays: it is
+// ErrExists, as all is where nobody tells what counts.
+func (b *builder) makeWay(dir string, into *folder, entry treeEntry, path string) error {
+	have, there := into.at(entry.name)
+	if there && have.isDir() && entry.isDir() {
+		return nil
+	}
+	gone := []treeEntry{}
+	if there {
+		gone = append(gone, have)
+	}
+	if !there || have.isDir() != entry.isDir() {
+		gone = append(gone, into.twins(entry.name)...)
+	}
+	for _, e := range gone {
+		full := join(dir, e.name)
+		held := b.holds == nil
+		if !held {
+			var err error
+			if held, err = b.holds(full, e.isDir()); err != nil {
+				return err
+			}
+		}
+		switch {
+		case !held:
+		case e.name != entry.name:
+			return fmt.Errorf("%w: %q differs only in case from %q", ErrExists, path, e.name)
+		case entry.isDir():
+			return fmt.Errorf("%w: %q lies below a file", ErrExists, path)
+		default:
+			return fmt.Errorf("%w: %q", ErrExists, path)
+		}
+	}
+	into.drop(gone)
+	return nil
 }
 
 func rawHash(h Hash) string {
@@ -258,8 +340,8 @@ func (s *Store) build(a Append, parent Hash) (Hash, *newObjects, error) {
 		}
 		base = c.tree
 	}
-	b := &builder{s: s, new: objects}
-	tree, err := b.insert(base, files)
+	b := &builder{s: s, new: objects, holds: a.Holds}
+	tree, err := b.insert("", base, files)
 	if err != nil {
 		return "", nil, err
 	}

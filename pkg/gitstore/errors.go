@@ -30,7 +30,8 @@ var (
 	ErrEmpty = errors.New("store is empty")
 	// ErrNotEmpty means that a store was to be made where there is one.
 	ErrNotEmpty = errors.New("remote is not empty")
-	// ErrExists means that a file to be appended is there with other bytes.
+	// ErrExists means that something that counts stands where a file is to be
+	// appended.
 	ErrExists = errors.New("path holds other bytes already")
 	// ErrRefused means that the server refused the push, with a reason of its
 	// own (a hook, a protected branch, a full disk); see [RefusedError].

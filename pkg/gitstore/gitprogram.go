@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -50,6 +52,12 @@ func (r *gitRemote) run(ctx context.Context, args ...string) (out, talk string, 
 // fetchedRef takes what is fetched; the tip moves only when all is there.
 const fetchedRef = "refs/jit/fetched"
 
+// pushedRefs is the folder of the one local ref from which is pushed. git takes the
+// name of a single ref for a beginning or an end of one (gitrevisions(7)): beside a
+// tag named refs/heads/main it does not know which to move. A pattern means one place
+// alone, so what is pushed is made a ref of its own.
+const pushedRefs = "refs/jit/push/"
+
 func (r *gitRemote) fetch(ctx context.Context) (Hash, error) {
 	s := r.s
 	// Its progress shows that it is alive; only a long fetch has any.
@@ -57,7 +65,10 @@ func (r *gitRemote) fetch(ctx context.Context) (Hash, error) {
 	if s.Tip() == "" {
 		loud = "--progress"
 	}
-	_, talk, err := r.run(ctx, "fetch", loud, "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance",
+	if err := os.Remove(s.fetchHead()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("the mirror: %w", err)
+	}
+	_, talk, err := r.run(ctx, "fetch", loud, "--no-tags", "--write-fetch-head", "--no-auto-maintenance",
 		"--no-recurse-submodules", "--no-show-forced-updates", "--refmap=", "--", s.url.raw, "+"+s.ref+":"+fetchedRef)
 	if err != nil {
 		if strings.Contains(talk, "couldn't find remote ref") {
@@ -74,7 +85,22 @@ func (r *gitRemote) fetch(ctx context.Context) (Hash, error) {
 		}
 		return "", s.fail(ctx, "fetch", err, talk)
 	}
+	if branch, err := s.fetchedBranch(); err != nil || !branch {
+		return "", err
+	}
 	return s.readRef(fetchedRef)
+}
+
+func (s *Store) fetchHead() string { return filepath.Join(s.mirror, "FETCH_HEAD") }
+
+// fetchedBranch reports whether the branch was fetched, by what git writes of it in
+// FETCH_HEAD: where there is no such branch, it takes a tag that has its whole name.
+func (s *Store) fetchedBranch() (bool, error) {
+	text, err := os.ReadFile(s.fetchHead())
+	if err != nil {
+		return false, fmt.Errorf("the mirror: %w", err)
+	}
+	return strings.Contains(string(text), "\tbranch '"+s.o.Branch+"' of "), nil
 }
 
 func (r *gitRemote) openPush(context.Context) (pushSession, error) {
@@ -99,8 +125,14 @@ func (p *gitPush) send(ctx context.Context, head Hash, objects *newObjects) erro
 	if err := s.save(objects); err != nil {
 		return err
 	}
+	if err := os.RemoveAll(filepath.Join(s.mirror, filepath.FromSlash(pushedRefs))); err != nil {
+		return fmt.Errorf("the mirror: %w", err)
+	}
+	if err := s.writeRef(pushedRefs+s.o.Branch, head); err != nil {
+		return fmt.Errorf("the mirror: %w", err)
+	}
 	out, talk, err := p.r.run(ctx, "push", "--porcelain", "--no-verify", "--atomic", "--no-follow-tags",
-		"--force-with-lease="+s.ref+":"+string(p.head), "--", s.url.raw, string(head)+":"+s.ref)
+		"--force-with-lease="+s.ref+":"+string(p.head), "--", s.url.raw, pushedRefs+"*:refs/heads/*")
 	if err == nil {
 		return nil
 	}

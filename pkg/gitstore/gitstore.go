@@ -111,6 +111,9 @@ type Store struct {
 	objects *filesystem.Storage // writes objects
 	turn    chan struct{}       // one goroutine of this process at a time takes the lock
 	turns   turns
+
+	// moved says that the mirror was made from another address; see [Store.settle].
+	moved bool
 }
 
 // Refs of the mirror. The second keeps the checkpoint's objects alive whatever
@@ -145,7 +148,9 @@ const mirrorConfig = `[core]
 
 // Open opens the store whose mirror is in o.Dir, and makes the mirror where it
 // is missing. It does not speak to the remote. A folder that holds the mirror of
-// another remote or branch is ErrOtherURL; a URL that is not allowed ErrBadURL.
+// another branch is ErrOtherURL, and so is that of another remote while it has no
+// checkpoint, to which what the new address shows could be held; a URL that is not
+// allowed is ErrBadURL.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -239,7 +244,7 @@ func (s *Store) openMirror(ctx context.Context) error {
 		return fmt.Errorf("the store's folder: %w", err)
 	}
 	config := filepath.Join(s.mirror, "config")
-	want := fmt.Sprintf(mirrorConfig, quoteConfig(s.url.identity()), quoteConfig(s.o.Branch))
+	want := s.mirrorConfigOf(quoteConfig(s.url.identity()))
 	have, err := os.ReadFile(config)
 	if errors.Is(err, os.ErrNotExist) {
 		unlock, lockErr := s.lock(ctx)
@@ -254,8 +259,10 @@ func (s *Store) openMirror(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("the store's mirror: %w", err)
 	}
-	if string(have) != want {
-		return fmt.Errorf("%w: %q holds another store than %s (branch %q), or its configuration was edited: use another folder, or delete that one",
+	if string(have) != want && s.onlyMoved(string(have)) {
+		s.moved = true
+	} else if string(have) != want {
+		return fmt.Errorf("%w: %q holds another store than %s (branch %q), or its configuration was edited: use another folder, or delete it, for it is fetched again (the checkpoint beside it stays, and refuses an older head)",
 			ErrOtherURL, s.mirror, s.url.identity(), s.o.Branch)
 	}
 	for _, name := range historyChangers {
@@ -265,6 +272,50 @@ func (s *Store) openMirror(ctx context.Context) error {
 	}
 	s.objects = filesystem.NewStorageWithOptions(osfs.New(s.mirror), cache.NewObjectLRU(cacheBytes), filesystem.Options{})
 	s.db = odb.Open(filepath.Join(s.mirror, "objects"))
+	return nil
+}
+
+// mirrorConfigOf gives what the mirror's configuration says for an address, as it is
+// quoted in it.
+func (s *Store) mirrorConfigOf(quoted string) string {
+	return fmt.Sprintf(mirrorConfig, quoted, quoteConfig(s.o.Branch))
+}
+
+// onlyMoved reports whether a mirror's configuration differs in nothing but the
+// address, and there is a checkpoint: then whatever the new address shows is held to
+// that, as what the old one showed was.
+func (s *Store) onlyMoved(have string) bool {
+	const key = "\turl = "
+	_, rest, _ := strings.Cut(have, key)
+	url, _, _ := strings.Cut(rest, "\n")
+	if have != s.mirrorConfigOf(url) {
+		return false
+	}
+	checkpoint, err := s.Checkpoint()
+	return err == nil && checkpoint != ""
+}
+
+// settle makes the address the mirror's own, once the history there has extended the
+// checkpoint. Until then each head that it shows is held to the checkpoint all the
+// same: what the mirror's configuration says protects from a mistake and from nothing
+// else.
+func (s *Store) settle(head Hash) error {
+	if !s.moved {
+		return nil
+	}
+	checkpoint, err := s.Checkpoint()
+	if err != nil {
+		return err
+	}
+	relation, err := s.Relation(checkpoint, head)
+	if err != nil || relation != Same && relation != Ahead {
+		return err
+	}
+	s.log.Info("the store is read from another address from now on", "url", s.url.identity())
+	if err := writeFileSync(filepath.Join(s.mirror, "config"), []byte(s.mirrorConfigOf(quoteConfig(s.url.identity())))); err != nil {
+		return fmt.Errorf("the mirror: %w", err)
+	}
+	s.moved = false
 	return nil
 }
 

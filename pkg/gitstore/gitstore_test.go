@@ -121,6 +121,51 @@ func TestOpenRefusesAnotherURL(t *testing.T) {
 	}
 }
 
+// TestMovedAddress: the same store under another address goes on from the checkpoint,
+// and what does not extend that is refused there as anywhere.
+func TestMovedAddress(t *testing.T) {
+	dir, old, moved, older := t.TempDir(), bare(t), bare(t), bare(t)
+	s, root := initStore(t, Options{Dir: dir, URL: old})
+	head := mustAppend(t, s, "a", "one\n").Commit
+	if err := s.SetCheckpoint(head); err != nil {
+		t.Fatal(err)
+	}
+	git(t, old, "push", "-q", moved, string(head)+":refs/heads/main")
+	git(t, old, "push", "-q", older, string(root)+":refs/heads/main")
+	config := func() string {
+		data, err := os.ReadFile(filepath.Join(dir, "mirror.git", "config"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	was := config()
+	back := openStore(t, Options{Dir: dir, URL: older})
+	if tip := mustFetch(t, back); tip != root || config() != was {
+		t.Errorf("an older head, %s, makes the address the mirror's:\n%s", tip, config())
+	}
+	if _, err := back.Append(testContext(t), add("b", "two\n"), nil); !errors.Is(err, ErrRewritten) {
+		t.Errorf("append to an older head: %v", err)
+	}
+	if _, err := Open(testContext(t), Options{Dir: dir, URL: moved, Branch: "other"}); !errors.Is(err, ErrOtherURL) {
+		t.Errorf("another branch: %v", err)
+	}
+	on := openStore(t, Options{Dir: dir, URL: moved})
+	if tip := mustFetch(t, on); tip != head || !strings.Contains(config(), moved) || strings.Contains(config(), old) {
+		t.Errorf("fetched %s; the mirror's configuration is\n%s", tip, config())
+	}
+	mustAppend(t, on, "b", "two\n")
+	if got := git(t, moved, "show", "main:b"); got != "two" {
+		t.Errorf("it holds %q", got)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "mirror.git", "config"), []byte(config()+"[core]\n\thooksPath = /tmp\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(testContext(t), Options{Dir: dir, URL: old}); !errors.Is(err, ErrOtherURL) {
+		t.Errorf("an edited configuration: %v", err)
+	}
+}
+
 func TestOpenRefusesAlternates(t *testing.T) {
 	o := Options{Dir: t.TempDir(), URL: bare(t)}
 	s := openStore(t, o)

@@ -10,7 +10,8 @@ import (
 )
 
 // grafter puts files whose blobs the mirror holds into a tree. Where replace is
-// not set, what is there stays; else the file takes its place.
+// not set, what is there stays; else the file takes its place, and that of a name that
+// differs only in case.
 type grafter struct {
 	s       *Store
 	new     *newObjects
@@ -42,7 +43,11 @@ func (g *grafter) leave(files []pendingFile, why string) {
 
 // graft gives the tree h with files.
 func (g *grafter) graft(h Hash, files []pendingFile) (Hash, error) {
-	into, err := g.s.openFolder(h)
+	open := g.s.openFolder
+	if g.replace {
+		open = g.s.openOrEmpty
+	}
+	into, err := open(h)
 	if err != nil {
 		return "", err
 	}
@@ -54,6 +59,10 @@ func (g *grafter) graft(h Hash, files []pendingFile) (Hash, error) {
 		if twin := into.twin(name); twin != "" && !g.replace {
 			g.leave(group, fmt.Sprintf("%q is there too", twin))
 			continue
+		}
+		if folder := len(group[0].parts) > 1; g.replace && (!there || have.isDir() != folder) {
+			// Beside a twin what is put back would be one.
+			into.drop(into.twins(name))
 		}
 		entry := treeEntry{mode: modeFile, name: name}
 		if f := group[0]; len(f.parts) == 1 {

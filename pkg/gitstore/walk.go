@@ -126,6 +126,11 @@ type WalkOptions struct {
 	// blob of a path holds it, as far as this walk has seen: enough where every
 	// walk begins at the root.
 	Known func(path string) (Hash, error)
+	// Folder reports whether anything below a folder can hold its path. One where
+	// nothing can is not opened when it goes: however much was laid there, whoever
+	// takes it away to have its place spends nothing of what is looked at in a commit.
+	// With nil, anything can.
+	Folder func(path string) bool
 }
 
 // Walk calls fn for each commit after from (with "" the root included) up to
@@ -158,7 +163,7 @@ func (s *Store) Walk(ctx context.Context, from, to Hash, o WalkOptions, fn func(
 		if err != nil {
 			return err
 		}
-		d := differ{s: s, ctx: ctx, limits: o.Limits, known: o.Known, gone: gone, trees: trees}
+		d := differ{s: s, ctx: ctx, limits: o.Limits, known: o.Known, folder: o.Folder, gone: gone, trees: trees}
 		if err := d.dir("", 1, parentTree, c.tree); err != nil {
 			return fmt.Errorf("commit %s: %w", h, err)
 		}
@@ -203,6 +208,7 @@ type differ struct {
 	ctx     context.Context
 	limits  Limits
 	known   func(path string) (Hash, error)
+	folder  func(path string) bool
 	gone    map[string]Hash // without known: what this walk saw deleted or changed, with its first blob
 	trees   *treeMemo
 	files   []File
@@ -442,7 +448,7 @@ func (d *differ) file(path string, e treeEntry) error {
 func (d *differ) removed(path string, depth int, e treeEntry) error {
 	full := join(path, e.name)
 	if e.isDir() {
-		if nameProblem(e.name) != "" || d.closed(full, depth) != "" {
+		if nameProblem(e.name) != "" || d.closed(full, depth) != "" || d.folder != nil && !d.folder(full) {
 			return nil // what was in it never counted
 		}
 		return d.dir(full, depth+1, e.object(), "")

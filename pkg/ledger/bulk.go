@@ -195,7 +195,7 @@ func ahead(f *fold, to gitstore.Hash, fn func(gitstore.Commit) error) error {
 	all.Go(func() {
 		defer close(queue)
 		defer close(tasks)
-		walked = f.src.Walk(ctx, f.head, to, gitstore.WalkOptions{Known: f.bulk.known}, func(c gitstore.Commit) error {
+		walked = f.src.Walk(ctx, f.head, to, gitstore.WalkOptions{Known: f.bulk.known, Folder: record.IsFolder}, func(c gitstore.Commit) error {
 			j := &job{commit: c, done: make(chan struct{})}
 			j.parts, j.alone = weight(c)
 			for range j.parts {
@@ -234,7 +234,7 @@ func ahead(f *fold, to gitstore.Hash, fn func(gitstore.Commit) error) error {
 			case err != nil:
 				return err
 			case stale:
-				err = f.src.Walk(ctx, f.head, j.commit.Hash, gitstore.WalkOptions{Known: f.known}, fn)
+				err = f.src.Walk(ctx, f.head, j.commit.Hash, gitstore.WalkOptions{Known: f.known, Folder: record.IsFolder}, fn)
 			default:
 				err = fn(j.commit)
 			}

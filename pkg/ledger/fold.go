@@ -84,7 +84,7 @@ type walker func(f *fold, to gitstore.Hash, fn func(gitstore.Commit) error) erro
 
 // oneByOne walks each commit when the one before it is folded.
 func oneByOne(f *fold, to gitstore.Hash, fn func(gitstore.Commit) error) error {
-	return f.src.Walk(f.ctx, f.head, to, gitstore.WalkOptions{Known: f.known}, fn)
+	return f.src.Walk(f.ctx, f.head, to, gitstore.WalkOptions{Known: f.known, Folder: record.IsFolder}, fn)
 }
 
 // setKeyring takes another set of certificates.

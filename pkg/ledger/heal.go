@@ -301,6 +301,16 @@ func (f *fold) changesPolicy(v record.Verified, c candidate) bool {
 	return (h.Kind == record.KindPolicy || c.place.Policy) && f.policies.Latest().IsAdmin(h.By)
 }
 
+// Holds reports whether the file at a path, or with folder set anything below it,
+// counts.
+func (l *Ledger) Holds(path string, folder bool) (bool, error) {
+	if folder {
+		return record.IsFolder(path), nil
+	}
+	blob, err := (&fold{index: index{l.db}}).known(path)
+	return blob != "", damage(err)
+}
+
 // Held gives the files of everything that counts, records, their signatures and
 // certificates, with the blobs that count: what the tree of an undamaged store
 // holds.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"strings"
+	"time"
 )
 
 // Place is where a record lives in a store.
@@ -52,6 +53,40 @@ func (p Place) Path() string {
 		s = SignaturePath(s)
 	}
 	return s
+}
+
+// IsFolder reports whether records or certificates may stand below a folder: below no
+// other one does anything count.
+func IsFolder(path string) bool {
+	top, below, inside := strings.Cut(path, "/")
+	switch top {
+	case "policy":
+		return !inside || isID(below)
+	case "keys":
+		_, err := ParseFingerprint(below)
+		return !inside || err == nil
+	case "requests", "records":
+		if !inside {
+			return true
+		}
+	default:
+		return false
+	}
+	// YYYY/MM/DD, of requests with an id after it.
+	const day = "2006/01/02"
+	if _, err := time.Parse(day[:min(len(day), len(below))], below[:min(len(day), len(below))]); err != nil {
+		return false
+	}
+	switch len(below) {
+	case 4, 7, 10:
+		return true
+	}
+	return top == "requests" && len(below) > 11 && below[10] == '/' && isID(below[11:])
+}
+
+func isID(text string) bool {
+	_, err := ParseID(text)
+	return err == nil
 }
 
 func (p Place) file() string { return string(p.ID) + "." + string(p.Kind) + ".yaml" }

@@ -40,6 +40,9 @@ const (
 	GateDisplaced GateReason = "branch-was-moved"
 	// GateOtherRef: a ref beside the store's branch, where only that is taken.
 	GateOtherRef GateReason = "other-ref"
+	// GateLikeBranch: a ref in whose name the branch's whole name stands, so that git
+	// may take one for the other.
+	GateLikeBranch GateReason = "like-the-branch"
 )
 
 // Turned is one thing for which a push is turned away.
@@ -142,8 +145,11 @@ func (g *Gate) Judge(ctx context.Context, updates []RefUpdate) (turned []Turned,
 			turned = append(turned, why...)
 			continue
 		}
-		if g.config.Only {
+		switch {
+		case g.config.Only:
 			turned = append(turned, about(GateOtherRef, "%q is not the store's branch, %q", u.Ref, g.ref))
+		case u.New != "" && strings.HasSuffix(u.Ref, "/"+g.ref):
+			turned = append(turned, about(GateLikeBranch, "%q has the whole name of the store's branch in it, %q: give it another", u.Ref, g.ref))
 		}
 	}
 	return turned, nil

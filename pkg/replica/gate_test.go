@@ -222,3 +222,34 @@ func TestGateLendsNoObjects(t *testing.T) {
 		}
 	}
 }
+
+// TestGateTakesWhatMakesWay: junk that was there before the gate was is no reason to
+// turn away the record to which it gives way.
+func TestGateTakesWhatMakesWay(t *testing.T) {
+	h := newHosted(t)
+	h.Request("bob", time.Hour, "db:read")
+	before := h.head()
+	h.git("read-tree", string(before))
+	blob := h.git("hash-object", "-w", "-t", "blob", os.DevNull)
+	for _, path := range []string{"requests", "POLICY/x", "Requests/x"} {
+		h.git("update-index", "--add", "--replace", "--cacheinfo", "100644,"+blob+","+path)
+	}
+	junk := gitstore.Hash(h.git("commit-tree", "-p", string(before), "-m", "junk", h.git("write-tree")))
+	h.wants("junk", before, junk, "case twin", "case twin", "case twin", "deleted", "deleted")
+	h.git("update-ref", "refs/heads/main", string(junk))
+	h.Request("bob", time.Hour, "db:read")
+	h.wants("what makes way", junk, h.head())
+	for _, ref := range []string{"refs/tags/refs/heads/main", "refs/heads/refs/heads/main"} {
+		g, err := replica.OpenGate(t.Context(), replica.GateConfig{Dir: h.URL, Env: func(string) string { return "" }, Identity: h.Identity, Now: h.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		turned, err := g.Judge(t.Context(), []replica.RefUpdate{{New: junk, Ref: ref}, {Old: junk, Ref: ref}, {New: junk, Ref: "refs/heads/main2"}})
+		if err != nil || len(turned) != 1 || turned[0].Reason != string(replica.GateLikeBranch) {
+			t.Errorf("%s: %+v, %v", ref, turned, err)
+		}
+		if err := g.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -210,6 +210,8 @@ type Report struct {
 	// Waiting counts those that still wait, and Cause says why.
 	Waiting int
 	Cause   error
+	// Stuck are those of them that wait although the store answers.
+	Stuck []Stuck
 	// Healed says that this machine healed the history, or followed a heal; nil
 	// where neither was needed.
 	Healed *Healed
@@ -268,11 +270,11 @@ func (r *Replica) sync(ctx context.Context, h *Healer) (Report, error) {
 	if err != nil || len(waiting) == 0 {
 		return report, err
 	}
-	_, refused, err := r.flush(ctx, waiting)
+	d, err := r.flush(ctx, waiting)
 	left, readErr := r.spooled()
-	report.Refused, report.Waiting = len(refused), len(left)
-	report.Sent = len(waiting) - len(left) - len(refused)
-	report.Cause = errors.Join(append(refusals(refused), err)...)
+	report.Refused, report.Waiting, report.Stuck = len(d.refused), len(left), d.stuck
+	report.Sent = len(waiting) - len(left) - len(d.refused)
+	report.Cause = errors.Join(d.cause(), err)
 	return report, readErr
 }
 

@@ -137,20 +137,22 @@ func (r *Replica) submit(ctx context.Context, s submission) (Result, error) {
 	if err := r.spool(&s); err != nil {
 		return Result{}, fmt.Errorf("nothing was sent, for what is signed could not be kept on this machine first: %w", err)
 	}
-	commit, refused, err := r.flush(ctx, append(waiting, s))
-	for _, other := range refused {
+	d, err := r.flush(ctx, append(waiting, s))
+	result := Result{Commit: d.sent[s.ID], Refused: len(d.refused)}
+	for _, other := range d.refused {
 		if other.id == s.ID {
 			return Result{}, other.cause
 		}
 	}
-	if commit == "" {
-		return Result{Spooled: true, Cause: err, Refused: len(refused)}, nil
+	if result.Commit == "" {
+		result.Spooled, result.Cause = true, err
+		for _, other := range d.stuck {
+			if other.ID == record.ID(s.ID) {
+				result.Cause = other.Cause
+			}
+		}
 	}
-	if err != nil {
-		// It is sent; that it still lies in the spool does no harm.
-		r.config.Log.Warn("what was sent could not be taken from the spool", "error", err)
-	}
-	return Result{Commit: commit, Refused: len(refused)}, nil
+	return result, nil
 }
 
 func files(waiting []submission) []ledger.NewFile {
@@ -170,41 +172,10 @@ type refusedError struct {
 func (e *refusedError) Error() string { return e.cause.Error() }
 func (e *refusedError) Unwrap() error { return e.cause }
 
-// flush sends what waits in one commit. What the history refuses by now is put
-// apart, with its reason, and the rest is sent. An error beside a commit is one
-// of this machine's own disk.
-func (r *Replica) flush(ctx context.Context, waiting []submission) (commit gitstore.Hash, refused []*refusedError, err error) {
-	for len(waiting) > 0 {
-		commit, err := r.push(ctx, waiting)
-		var bad *refusedError
-		switch {
-		case errors.As(err, &bad):
-			i := slices.IndexFunc(waiting, func(s submission) bool { return s.ID == bad.id })
-			if err := r.putApart(waiting[i], bad.cause); err != nil {
-				return "", refused, err
-			}
-			refused = append(refused, bad)
-			waiting = slices.Delete(slices.Clone(waiting), i, i+1)
-		case err != nil:
-			return "", refused, err
-		default:
-			return commit, refused, r.unspool(waiting)
-		}
-	}
-	return "", refused, nil
-}
-
-func refusals(refused []*refusedError) []error {
-	var all []error
-	for _, r := range refused {
-		all = append(all, r)
-	}
-	return all
-}
-
 // push makes one commit of all submissions.
 func (r *Replica) push(ctx context.Context, waiting []submission) (gitstore.Hash, error) {
-	a := gitstore.Append{Message: commitMessage(waiting), When: waiting[len(waiting)-1].When}
+	a := gitstore.Append{Message: commitMessage(waiting), When: waiting[len(waiting)-1].When,
+		Holds: func(path string, folder bool) (bool, error) { return r.ledger.Holds(path, folder) }}
 	a.Author, a.Email = r.author(waiting[0].By)
 	for _, f := range files(waiting) {
 		a.Files = append(a.Files, gitstore.NewFile{Path: f.Path, Data: f.Data})
