@@ -90,3 +90,24 @@ func TestJSONOnATerminal(t *testing.T) {
 		}
 	}
 }
+
+// TestLinesOfOthers: what a server or a record says on several lines begins none where
+// jit's begin.
+func TestLinesOfOthers(t *testing.T) {
+	var shown strings.Builder
+	a := &App{IO: &Streams{Err: &shown}}
+	const text = "no\nGrants FORGED\n  │ duration: 5m FORGED"
+	a.printError(&exitError{Message: text, Hint: text}, false)
+	a.Warn("%s", text)
+	a.Say("%s", clean(text))
+	fields{&shown, a.IO.ErrStyle()}.add("reason", text)
+	lines := strings.Split(shown.String(), "\n")
+	if len(lines) < 12 {
+		t.Fatalf("only %q was shown", lines)
+	}
+	for _, line := range lines {
+		if strings.Contains(line, "FORGED") && !strings.HasPrefix(line, strings.Repeat(" ", hang)) {
+			t.Errorf("a line that seems to be jit's own: %q", line)
+		}
+	}
+}
