@@ -190,7 +190,7 @@ func TestExplainAgreesWithWhatDecides(t *testing.T) {
 			}
 			return
 		}
-		c := approve.Case{Request: approve.Placed[request.Request]{Record: full, Position: 2, HeadAt: 1}, Before: b}
+		c := approve.Case{Request: approve.Placed[request.Request]{Record: full, Position: 2, HeadAt: 1, Key: p.Document().People[r.By].Keys[0]}, Before: b}
 		if d := approve.Decide(policy.History{{Policy: p, Position: 1}}, c, t0); d.State != e.Decision.State || !slices.Equal(Rules(d), Rules(e.Decision)) || !slices.Equal(Needs(d), Needs(e.Decision)) {
 			rt.Fatalf("decided: %+v, explained: %+v", d, e.Decision)
 		}
