@@ -21,6 +21,7 @@ func TestStateOfOthers(t *testing.T) {
 		say   string
 	}{
 		"folder open to the group": {func(state string) error { return os.Chmod(state, 0o770) }, "can be changed by others (mode 0770)"},
+		"folder above open":        {func(state string) error { return os.Chmod(filepath.Dir(state), 0o777) }, "can be changed by others (mode 0777)"},
 		"journal open to all":      {func(state string) error { return os.Chmod(filepath.Join(state, journalName), 0o666) }, "can be changed by others (mode 0666)"},
 		"journal a link": {func(state string) error {
 			old := filepath.Join(state, journalName)

@@ -248,10 +248,7 @@ func (r *run) readJournal(context.Context) error {
 	for _, err := range damage {
 		r.note(err)
 	}
-	if why != nil {
-		return nil
-	}
-	if err := j.err(); err != nil {
+	if err := j.err(); err != nil && !r.o.DryRun {
 		r.closed = err
 	}
 	return nil
