@@ -59,7 +59,22 @@ type place struct {
 	file   file
 }
 
+// judge is find for what is to be opened: access as root is refused where the policy does
+// not mean it.
 func (d *driver) judge(g target.Grant) (place, error) {
+	pl, err := d.find(g)
+	if err == nil && pl.uid == 0 && !pl.params.root {
+		err = &target.Error{
+			Reason: target.Refused, Detail: fmt.Sprintf("account %q has the user id 0", pl.params.account),
+			Hint: fmt.Sprintf("where it is meant, the role's parameters must say %s: \"true\"", paramRoot),
+		}
+	}
+	return pl, err
+}
+
+// find says where a grant's lines stand. It ends there too, whatever has become of the
+// account since.
+func (d *driver) find(g target.Grant) (place, error) {
 	var pl place
 	err := target.CheckID(g.ID)
 	if err != nil {
@@ -73,12 +88,6 @@ func (d *driver) judge(g target.Grant) (place, error) {
 	}
 	if pl.uid, err = d.lookup(pl.params.account); err != nil {
 		return pl, err
-	}
-	if pl.uid == 0 && !pl.params.root {
-		return pl, &target.Error{
-			Reason: target.Refused, Detail: fmt.Sprintf("account %q has the user id 0", pl.params.account),
-			Hint: fmt.Sprintf("where it is meant, the role's parameters must say %s: \"true\"", paramRoot),
-		}
 	}
 	pl.file, err = openFolder(pathOf(d.pattern, pl.params.account))
 	return pl, err
@@ -120,7 +129,7 @@ func (d *driver) Grant(ctx context.Context, g target.Grant) error {
 // unless another line still lets them in.
 func (d *driver) Revoke(ctx context.Context, g target.Grant, remaining []target.Grant) (target.Ending, error) {
 	var ending target.Ending
-	pl, err := d.judge(g)
+	pl, err := d.find(g)
 	if err != nil {
 		return ending, err
 	}
