@@ -7,7 +7,8 @@ import (
 
 // RapidChecks sets how many cases a property test tries where -rapid.checks does not
 // say: plain, or raced under the race detector, which makes each ten times as dear. It
-// gives what sets the number back.
+// gives what sets the number back. With few cases not everything comes about that a test
+// wants to have seen at least once: it asks for that where [Raced] is false only.
 func RapidChecks(plain, raced int) (back func()) {
 	const name = "rapid.checks"
 	given := false

@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/jitaccess/jit/internal/testenv"
 	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/request"
 	"github.com/jitaccess/jit/pkg/revoke"
@@ -171,7 +172,7 @@ func TestAnyPolicyNeedsEveryStage(t *testing.T) {
 			}
 		})
 	})
-	if opened == 0 || parts == 0 {
+	if enough := opened > 0 && parts > 0; !enough && !testenv.Raced {
 		t.Errorf("the random histories opened %d times, parts of bundles %d times", opened, parts)
 	}
 }
@@ -240,7 +241,7 @@ func TestAnyPolicySettledStaysSettled(t *testing.T) {
 			}
 		}
 	})
-	if lapsed == 0 {
+	if lapsed == 0 && !testenv.Raced {
 		t.Error("no stage expired")
 	}
 }
@@ -276,7 +277,7 @@ func TestAnyPolicyLapsedForGood(t *testing.T) {
 			look()
 		}
 	})
-	if early == 0 {
+	if early == 0 && !testenv.Raced {
 		t.Error("no stage expired")
 	}
 }
