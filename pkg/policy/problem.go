@@ -3,6 +3,7 @@ package policy
 import (
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/jitaccess/jit/pkg/record"
 )
@@ -129,14 +130,21 @@ const maxTold = 1000
 // CEL repeats it as it is.
 func readable(s string) string {
 	var b strings.Builder
+	on := "" // what a mark would stand on
 	for _, r := range strings.Join(strings.Fields(first(s, maxTold)), " ") {
-		if record.CheckText(string(r)) == nil {
+		seen := string(r)
+		if unicode.Is(unicode.M, r) {
+			seen = on + seen
+		}
+		if record.CheckText(seen) == nil {
 			b.WriteRune(r)
+			on = seen
 		} else {
 			b.WriteString(ascii(string(r)))
+			on = ""
 		}
 	}
-	if record.CheckText(b.String()) != nil { // marks that belong to the letter before
+	if record.CheckText(b.String()) != nil { // whatever else a text is refused for
 		return ascii(b.String())
 	}
 	return b.String()

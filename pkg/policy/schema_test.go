@@ -87,7 +87,7 @@ people:
     department: it
     manager: bob
     accounts: {postgres: al}
-  bob: {keys: ["00000000000000000000000000000000000000000000000000000000000000AB"]}
+  bob: {keys: ["00000000000000000000000000000000000000AB"]}
 groups: {dba: [bob]}
 teams: {web: {leads: [bob]}}
 rosters:
