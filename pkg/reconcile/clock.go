@@ -59,6 +59,11 @@ const (
 	maxClock  = 64
 )
 
+// clockStep is how far apart the times are that are written down: each is synced to the
+// disk, which costs more than all else of a run with nothing new, and a clock counts as set
+// back from approve.Skew on, which is many steps.
+const clockStep = 5 * time.Minute
+
 // readClock compares the clock with the newest time that a run has seen.
 func (r *run) readClock(context.Context) error {
 	path := filepath.Join(r.o.Config.State, clockName)
@@ -78,7 +83,7 @@ func (r *run) readClock(context.Context) error {
 		r.closeOpenings(&ClockError{Reason: ClockBeforeRun, Now: now, Other: r.newest, Path: path})
 		return nil
 	}
-	if now.After(r.newest) && !r.o.DryRun && !r.theirs {
+	if now.Sub(r.newest) >= clockStep && !r.o.DryRun && !r.theirs {
 		text, err := now.UTC().MarshalText()
 		if err == nil {
 			err = writeWhole(path, text)
