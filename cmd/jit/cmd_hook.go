@@ -31,7 +31,7 @@ Those who push are told why. git runs it before it takes a push, where the bare
 repository's file hooks/pre-receive is
 
     #!/bin/sh
-    exec /usr/bin/jit hook pre-receive --store-id ID
+    exec /usr/bin/jit hook pre-receive --store-id ID --only
 
 Nobody's safety rests on it: each machine judges the history by itself. It keeps
 out noise, and what would have to be healed. See docs/hosting.md.`,
