@@ -87,7 +87,7 @@ func (s *Store) fetchLocked(ctx context.Context) (Tip, error) {
 	if head != s.Tip() {
 		if _, err := s.commit(head); err != nil {
 			// Nothing is damaged there or here: somebody has set the branch to it.
-			if kind := (*kindError)(nil); errors.As(err, &kind) {
+			if kind, ok := errors.AsType[*kindError](err); ok {
 				err = fmt.Errorf("the branch names a %s, %s, and no commit", kind.is, head)
 			}
 			return Tip{}, s.fail(ctx, "fetch", err, "", ErrBadRemote)

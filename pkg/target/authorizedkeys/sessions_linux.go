@@ -11,11 +11,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/jitaccess/jit/internal/owned"
 	"github.com/jitaccess/jit/pkg/target"
 )
 
@@ -133,14 +133,11 @@ func below(all map[int]process, pid int) []process {
 const maxAuth = 256 << 10
 
 func readSome(path string) ([]byte, error) {
-	h, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	h, err := owned.Open(path, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer h.Close()
-	if info, err := h.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%q is not a regular file", path)
-	}
 	return io.ReadAll(io.LimitReader(h, maxAuth))
 }
 
