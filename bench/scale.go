@@ -445,7 +445,10 @@ func rawRate(p *plant) (float64, error) {
 		}
 		pairs = append(pairs, pair{data, sig})
 	}
-	keyring := p.copy.Ledger().Keyring()
+	keyring, err := p.copy.Ledger().Keyring()
+	if err != nil {
+		return 0, err
+	}
 	next := make(chan []pair, runtime.GOMAXPROCS(0))
 	var all sync.WaitGroup
 	var mu sync.Mutex

@@ -113,7 +113,11 @@ func TestSpam(t *testing.T) {
 	if len(reasons) > 0 {
 		t.Errorf("set aside for other reasons too: %v", reasons)
 	}
-	if n := len(l.Keyring().All()); n != 33 {
+	ring, err := l.Keyring()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(ring.All()); n != 33 {
 		t.Errorf("%d certificates in memory, and 33 are named by the policy", n)
 	}
 }

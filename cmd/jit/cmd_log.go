@@ -85,6 +85,10 @@ func story(rep *replica.Replica, ref ledger.Ref) ([]logView, error) {
 	if err != nil {
 		return nil, err
 	}
+	ring, err := rep.Ledger().Keyring()
+	if err != nil {
+		return nil, err
+	}
 	views := []logView{}
 	folder := ""
 	for _, r := range refs {
@@ -96,7 +100,7 @@ func story(rep *replica.Replica, ref ledger.Ref) ([]logView, error) {
 			return nil, err
 		}
 		state := "good"
-		if _, err := rep.Ledger().Keyring().Verify(data, sig); err != nil {
+		if _, err := ring.Verify(data, sig); err != nil {
 			// It counted at its place; its key may have been revoked since.
 			state = string(record.ReasonOf(err))
 		}

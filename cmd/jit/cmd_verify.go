@@ -219,7 +219,11 @@ func (o *verifyOptions) check(rep *replica.Replica, r ledger.Ref) (verifiedRecor
 	if record.Sum(data) != r.Digest {
 		return view, bad(fmt.Errorf("its digest is %s", record.Sum(data)))
 	}
-	_, err = rep.Ledger().Keyring().Verify(data, sig)
+	ring, err := rep.Ledger().Keyring()
+	if err != nil {
+		return view, err
+	}
+	_, err = ring.Verify(data, sig)
 	switch reason := record.ReasonOf(err); {
 	case err == nil:
 	case reason == record.ReasonKeyRevoked, reason == record.ReasonKeyCompromised:

@@ -28,12 +28,11 @@ func (l *Ledger) Ahead(ctx context.Context, path string, commits [][]NewFile) (*
 
 // take folds commits that are in no store.
 func (l *Ledger) take(ctx context.Context, commits [][]NewFile) error {
-	tx, err := l.begin(ctx)
+	src := memory{}
+	tx, f, err := l.folding(ctx, src)
 	if err != nil {
 		return err
 	}
-	src := memory{}
-	f := &fold{ctx: ctx, src: src, index: index{prepare(tx)}, state: l.state.clone()}
 	for i, files := range commits {
 		if err := f.one(src.commit(i, l.head, files)); err != nil {
 			return errors.Join(err, tx.Rollback())

@@ -172,7 +172,9 @@ func TestStrangers(t *testing.T) {
 	fpr := key.Certificate().Fingerprint()
 	held := func(want bool) {
 		t.Helper()
-		if got := w.l.Keyring().Lookup(fpr) != nil; got != want || w.l.Certificate(fpr) == nil {
+		ring, err := w.l.Keyring()
+		w.must(err)
+		if got := ring.Lookup(fpr) != nil; got != want || w.l.Certificate(fpr) == nil {
 			t.Errorf("in memory: %v, want %v", got, want)
 		}
 	}

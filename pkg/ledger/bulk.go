@@ -302,11 +302,11 @@ func (j *job) verify(src Source, b *bulk) {
 
 // foldBulk is Fold for a long history of n commits.
 func (l *Ledger) foldBulk(ctx context.Context, src Source, to gitstore.Hash, n int) (report Report, err error) {
-	tx, err := l.begin(ctx)
+	tx, f, err := l.folding(ctx, src)
 	if err != nil {
 		return Report{}, err
 	}
-	f := &fold{ctx: ctx, src: src, index: index{prepare(tx)}, state: l.state.clone(), now: l.Settle}
+	f.now = l.Settle
 	done := 0
 	err = func() error {
 		if l.position == 0 {

@@ -100,7 +100,11 @@ func (l *Ledger) MayHeal(key record.Fingerprint, fork int) (name string, err err
 // the fork, a position of this history, and in the one in force now. So neither
 // a removed admin nor a stolen key that was revoked can move this machine.
 func (l *Ledger) Healer(payload, signature []byte, fork int) (name string, err error) {
-	by, err := l.keyring.VerifyBytes(payload, signature)
+	ring, err := l.Keyring()
+	if err != nil {
+		return "", err
+	}
+	by, err := ring.VerifyBytes(payload, signature)
 	if err != nil {
 		return "", err
 	}

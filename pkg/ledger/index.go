@@ -7,6 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jitaccess/jit/pkg/approve"
@@ -178,7 +181,7 @@ func (x index) load() (state, error) {
 	if err := x.loadPolicies(&s); err != nil {
 		return s, err
 	}
-	if err := x.loadKeys(&s); err != nil {
+	if err := x.loadVoids(s.void, namedBy(s.policies...)); err != nil {
 		return s, err
 	}
 	if err := x.loadLocks(&s); err != nil {
@@ -203,38 +206,59 @@ func (s *state) setFloor(resource string, key record.Fingerprint, at time.Time) 
 	s.floors[resource][key] = at
 }
 
-// loadKeys loads the certificates of all whom the policies name.
-func (x index) loadKeys(s *state) (err error) {
-	if s.keyring, err = record.NewKeyring(); err != nil {
-		return err
+// loadKeys loads the certificates of all whom the policies name, where they are not there
+// yet. Reading them costs more than all else of a state, and a run with nothing new needs
+// none.
+func (x index) loadKeys(s *state) error {
+	if s.keyring != nil {
+		return nil
 	}
-	for _, p := range s.policies {
-		if s.keyring, err = x.takeUp(s.keyring, s.void, p.Policy); err != nil {
-			return err
-		}
+	certs, err := x.certificates(namedBy(s.policies...))
+	if err == nil {
+		s.keyring, err = record.NewKeyring(certs...)
 	}
-	return nil
+	return err
 }
 
+// loadPolicies loads all versions that are, or were, in force. They are compiled side by
+// side: a store has one for each change of people or rules.
 func (x index) loadPolicies(s *state) error {
-	return x.each(`SELECT body, forced, since FROM proposals WHERE forced > 0 ORDER BY forced, id`, func(r *sql.Rows) error {
+	var bodies [][]byte
+	err := x.each(`SELECT body, forced, since FROM proposals WHERE forced > 0 ORDER BY forced, id`, func(r *sql.Rows) error {
 		var body []byte
-		var forced int
+		var v policy.InForce
 		var since int64
-		if err := r.Scan(&body, &forced, &since); err != nil {
+		if err := r.Scan(&body, &v.Position, &since); err != nil {
 			return err
 		}
-		var p approve.Proposal
-		if err := json.Unmarshal(body, &p); err != nil {
-			return err
-		}
-		compiled, err := policy.Compile(p.Policy.Record, p.Digest)
-		if err != nil {
-			return err
-		}
-		s.policies = append(s.policies, policy.InForce{Policy: compiled, Position: forced, Since: time.Unix(since, 0).UTC()})
+		v.Since = time.Unix(since, 0).UTC()
+		bodies, s.policies = append(bodies, body), append(s.policies, v)
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	failed := make([]error, len(bodies))
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range min(len(bodies), runtime.GOMAXPROCS(0)) {
+		all.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(bodies); i = int(next.Add(1)) - 1 {
+				s.policies[i].Policy, failed[i] = compiled(bodies[i])
+			}
+		})
+	}
+	all.Wait()
+	return errors.Join(failed...)
+}
+
+// compiled gives the policy of a proposal as the index keeps it.
+func compiled(body []byte) (*policy.Policy, error) {
+	var p approve.Proposal
+	if err := json.Unmarshal(body, &p); err != nil {
+		return nil, err
+	}
+	return policy.Compile(p.Policy.Record, p.Digest)
 }
 
 // saveMeta writes what a fold moved on.

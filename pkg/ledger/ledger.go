@@ -62,8 +62,9 @@ type state struct {
 	position int
 	digest   record.Digest
 	policies policy.History
-	keyring  *record.Keyring
-	void     map[record.Fingerprint]void
+	// keyring is nil until it is needed: see loadKeys.
+	keyring *record.Keyring
+	void    map[record.Fingerprint]void
 	// floors is the time of the newest receipt, or heartbeat, by resource and
 	// the key that signed it.
 	floors map[string]map[record.Fingerprint]time.Time
@@ -144,8 +145,13 @@ func (l *Ledger) Policies() policy.History { return l.policies }
 func (l *Ledger) Policy() *policy.Policy { return l.policies.Latest() }
 
 // Keyring gives the certificates of those whom a policy in force names, or named.
-// Any other is given by Certificate.
-func (l *Ledger) Keyring() *record.Keyring { return l.keyring }
+// Any other, or one alone, is given by Certificate.
+func (l *Ledger) Keyring() (*record.Keyring, error) {
+	if err := (index{l.db}).loadKeys(&l.state); err != nil {
+		return nil, unreadable(err)
+	}
+	return l.keyring, nil
+}
 
 // Reload reads the state again that another process may have moved on. It costs
 // next to nothing where none has.
@@ -240,13 +246,17 @@ func (l *Ledger) Preview(ctx context.Context, src Source, to gitstore.Hash) (Rep
 	return f.report, errors.Join(damage(err), tx.Rollback())
 }
 
-// folding begins a fold commit by commit.
+// folding begins a fold.
 func (l *Ledger) folding(ctx context.Context, src Source) (*sql.Tx, *fold, error) {
 	tx, err := l.begin(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	return tx, &fold{ctx: ctx, src: src, index: index{prepare(tx)}, state: l.state.clone()}, nil
+	x := index{prepare(tx)}
+	if err := x.loadKeys(&l.state); err != nil {
+		return nil, nil, errors.Join(unreadable(err), tx.Rollback())
+	}
+	return tx, &fold{ctx: ctx, src: src, index: x, state: l.state.clone()}, nil
 }
 
 func (l *Ledger) begin(ctx context.Context) (*sql.Tx, error) {

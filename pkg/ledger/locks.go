@@ -43,7 +43,12 @@ func (l *Ledger) Agreed(lock record.ID) (names []string, of int) {
 }
 
 // MayLock judges a lock, were it signed now.
-func (l *Ledger) MayLock(x revoke.Lock) error { return l.mayLock(index{l.db}, l.Policy(), x) }
+func (l *Ledger) MayLock(x revoke.Lock) error {
+	if _, err := l.Keyring(); err != nil {
+		return err
+	}
+	return l.mayLock(index{l.db}, l.Policy(), x)
+}
 
 func (s *state) mayLock(in index, p *policy.Policy, x revoke.Lock) error {
 	cert, err := in.certificate(x.Key)

@@ -2,7 +2,9 @@ package ledger
 
 import (
 	"database/sql"
+	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -26,15 +28,22 @@ CREATE TABLE IF NOT EXISTS subkeys (
 // subkey may stand in as many as somebody likes to write, and honest ones in one.
 const maxClaims = 4
 
-// keysOf gives the keys that a policy names.
-func keysOf(p *policy.Policy) (keys []record.Fingerprint) {
-	for _, person := range p.Document().People {
-		keys = append(keys, person.Keys...)
+// namedBy gives the keys that policies name, each once.
+func namedBy(policies ...policy.InForce) []record.Fingerprint {
+	keys := map[record.Fingerprint]bool{}
+	for _, p := range policies {
+		for _, person := range p.Document().People {
+			for _, k := range person.Keys {
+				keys[k] = true
+			}
+		}
+		for _, r := range p.Document().Reconcilers {
+			for _, k := range r.Keys {
+				keys[k] = true
+			}
+		}
 	}
-	for _, r := range p.Document().Reconcilers {
-		keys = append(keys, r.Keys...)
-	}
-	return keys
+	return slices.Sorted(maps.Keys(keys))
 }
 
 // named reports whether a policy that is, or was, in force names the key.
@@ -49,48 +58,57 @@ func (s *state) named(fpr record.Fingerprint) bool {
 // names first.
 func (f *fold) enforce(v policy.InForce) error {
 	f.policies = append(f.policies, v)
-	ring, err := f.takeUp(f.keyring, f.void, v.Policy)
-	if err == nil {
-		f.setKeyring(ring)
+	keys := slices.DeleteFunc(namedBy(v), func(k record.Fingerprint) bool { return f.keyring.Lookup(k) != nil })
+	certs, err := f.certificates(keys)
+	if err != nil {
+		return err
 	}
-	return err
+	ring := f.keyring
+	for _, c := range certs {
+		if ring, err = ring.With(c); err != nil {
+			return err
+		}
+	}
+	f.setKeyring(ring)
+	return f.loadVoids(f.void, keys)
 }
 
-// takeUp adds what the index knows of a policy's keys.
-func (x index) takeUp(ring *record.Keyring, voids map[record.Fingerprint]void, p *policy.Policy) (*record.Keyring, error) {
-	for _, fpr := range keysOf(p) {
-		if ring.Lookup(fpr) != nil {
-			continue
+// certificates gives what the index has of some keys.
+func (x index) certificates(keys []record.Fingerprint) (certs []*record.Certificate, err error) {
+	return certs, x.eachKey(`SELECT armor FROM certificates`, keys, func(r *sql.Rows) error {
+		var armor []byte
+		if err := r.Scan(&armor); err != nil {
+			return err
 		}
-		cert, err := x.certificate(fpr)
-		if err != nil {
-			return nil, err
-		}
-		if cert == nil {
-			continue
-		}
-		if ring, err = ring.With(cert); err != nil {
-			return nil, err
-		}
-		if err := x.loadVoid(voids, fpr); err != nil {
-			return nil, err
-		}
-	}
-	return ring, nil
+		c, err := record.ParseCertificate(armor)
+		certs = append(certs, c)
+		return err
+	})
 }
 
-func (x index) loadVoid(voids map[record.Fingerprint]void, fpr record.Fingerprint) error {
-	var v void
-	var at int64
-	err := x.QueryRow(`SELECT position, at FROM voids WHERE fingerprint = ?`, string(fpr)).Scan(&v.Position, &at)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil
-	}
-	if err == nil {
+// loadVoids adds what the index knows of some keys that were revoked as compromised.
+func (x index) loadVoids(voids map[record.Fingerprint]void, keys []record.Fingerprint) error {
+	return x.eachKey(`SELECT fingerprint, position, at FROM voids`, keys, func(r *sql.Rows) error {
+		var fpr string
+		var v void
+		var at int64
+		if err := r.Scan(&fpr, &v.Position, &at); err != nil {
+			return err
+		}
 		v.At = time.Unix(at, 0).UTC()
-		voids[fpr] = v
+		voids[record.Fingerprint(fpr)] = v
+		return nil
+	})
+}
+
+// eachKey calls scan for the rows of some keys in a table that may have as many others as
+// somebody likes to push.
+func (x index) eachKey(selected string, keys []record.Fingerprint, scan func(*sql.Rows) error) error {
+	list, err := json.Marshal(keys)
+	if err != nil {
+		return err
 	}
-	return err
+	return x.each(selected+` WHERE fingerprint IN (SELECT value FROM json_each(?))`, scan, string(list))
 }
 
 // certificate gives what the index knows of a key's certificate; nil for nothing.

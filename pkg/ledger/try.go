@@ -19,14 +19,13 @@ type NewFile struct {
 // not of before, would be set aside: see [ReasonOf]. What is refused here would
 // have no effect in any ledger.
 func (l *Ledger) Try(ctx context.Context, before, files []NewFile) error {
-	tx, err := l.begin(ctx)
+	src := memory{}
+	tx, f, err := l.folding(ctx, src)
 	if err != nil {
 		return err
 	}
-	src := memory{}
-	next := src.commit(0, l.head, before, files)
-	f := &fold{ctx: ctx, src: src, index: index{prepare(tx)}, state: l.state.clone(), refusals: map[string]error{}}
-	err = f.one(next)
+	f.refusals = map[string]error{}
+	err = f.one(src.commit(0, l.head, before, files))
 	for _, file := range files {
 		err = errors.Join(err, f.refusals[file.Path])
 	}

@@ -30,8 +30,11 @@ type journal struct {
 	mu     sync.Mutex
 	file   *os.File // nil when it could not be opened for writing
 	broken error    // why nothing can be written any more
-	lines  int
-	state  journalState
+	// settled says that the folder is synced since the file was opened: its name is on the
+	// disk too.
+	settled bool
+	lines   int
+	state   journalState
 	// damaged are the lines that were set aside when the file was read.
 	damaged [][]byte
 }
@@ -133,9 +136,6 @@ func (j *journal) openFile(data []byte) error {
 			return errors.Join(err, f.Close())
 		}
 	}
-	if err := syncFolder(filepath.Dir(j.path)); err != nil {
-		return errors.Join(err, f.Close())
-	}
 	j.file = f
 	return nil
 }
@@ -159,12 +159,23 @@ func (j *journal) record(e event) error {
 	if err != nil {
 		return err
 	}
-	if err := writeSynced(j.file, line); err != nil {
+	if err := j.write(line); err != nil {
 		j.broken = fmt.Errorf("the journal cannot be written: %w", err)
 		return j.broken
 	}
 	j.lines++
 	return j.state.apply(e)
+}
+
+// write appends a line. The first one waits for the folder too, which may have been made
+// for it; a run that records nothing does not.
+func (j *journal) write(line []byte) error {
+	if err := writeSynced(j.file, line); err != nil || j.settled {
+		return err
+	}
+	err := syncFolder(filepath.Dir(j.path))
+	j.settled = err == nil
+	return err
 }
 
 func seal(e event) ([]byte, error) {
@@ -254,7 +265,7 @@ func (j *journal) compact(atLeast int, done func(*kept) bool) error {
 		return fmt.Errorf("compact the journal: %w", err)
 	}
 	_ = j.file.Close() // the old file is no longer the journal
-	j.file, j.lines, j.state = file, count, next
+	j.file, j.settled, j.lines, j.state = file, true, count, next
 	return nil
 }
 

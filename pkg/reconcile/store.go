@@ -191,7 +191,7 @@ func (b *replicaBook) Standing(name string, key record.Fingerprint, now time.Tim
 	if err := b.view().Refuse(name, key); err != nil {
 		return err
 	}
-	cert := b.view().Keyring().Lookup(key)
+	cert := b.view().Certificate(key)
 	if cert == nil {
 		return fmt.Errorf("the store has no certificate of key %s", key)
 	}

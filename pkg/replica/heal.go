@@ -167,7 +167,11 @@ func (r *Replica) lineOf(h history, tip gitstore.Hash) (line remoteLine, err err
 		if err != nil {
 			return line, err
 		}
-		by, err := r.ledger.Keyring().VerifyBytes(payload, sig)
+		ring, err := r.ledger.Keyring()
+		if err != nil {
+			return line, err
+		}
+		by, err := ring.VerifyBytes(payload, sig)
 		if err != nil {
 			continue // whoever that is
 		}
