@@ -161,6 +161,13 @@ func TestExtensions(t *testing.T) {
 		c := revoke.Cancellation{Head: w.head(record.KindCancellation, "bob"), Request: r.ID, RequestDigest: digest}
 		return w.signed(c, "bob", record.PathOf(c.Head, r.ID, false))
 	}
+	t.Run("what is taken back of the first is not taken back of it", func(t *testing.T) {
+		w, r, digest, x, xdigest := begin(t)
+		back := approve.Withdrawal{Head: w.head(record.KindWithdrawal, "carol"), Request: r.ID, RequestDigest: digest}
+		w.counted(w.push(append(w.approval(x, xdigest, "carol"), w.signed(back, "carol", record.PathOf(back.Head, r.ID, false))...)...), 2)
+		w.state(x.ID, approve.Active)
+		w.all()
+	})
 	t.Run("in all as long as allowed", func(t *testing.T) {
 		w, _, _, x, _ := agreed(t)
 		w.later(time.Hour)

@@ -116,7 +116,8 @@ func (r *reference) request(id record.ID) (c approve.Case, ok bool) {
 	from := 0
 	var signed []approve.Placed[record.Head]
 	for i, x := range r.counted {
-		if inherited := ok && x.Kind.TakesAway() && slices.Contains(before, x.Request); x.Policy || x.Request != id && !inherited {
+		ends := x.Kind.TakesAway() && x.Kind != record.KindWithdrawal
+		if inherited := ok && ends && slices.Contains(before, x.Request); x.Policy || x.Request != id && !inherited {
 			if slices.Contains(before, x.Request) {
 				c.Void = r.withVoid(c.Void, x)
 			}
