@@ -75,15 +75,21 @@ func (f *fold) enforce(v policy.InForce) error {
 
 // certificates gives what the index has of some keys.
 func (x index) certificates(keys []record.Fingerprint) (certs []*record.Certificate, err error) {
-	return certs, x.eachKey(`SELECT armor FROM certificates`, keys, func(r *sql.Rows) error {
+	err = x.eachKey(`SELECT armor FROM certificates`, keys, intoCertificates(&certs))
+	return certs, err
+}
+
+// intoCertificates reads rows of armoured certificates.
+func intoCertificates(all *[]*record.Certificate) func(*sql.Rows) error {
+	return func(r *sql.Rows) error {
 		var armor []byte
 		if err := r.Scan(&armor); err != nil {
 			return err
 		}
 		c, err := record.ParseCertificate(armor)
-		certs = append(certs, c)
+		*all = append(*all, c)
 		return err
-	})
+	}
 }
 
 // loadVoids adds what the index knows of some keys that were revoked as compromised.
@@ -172,15 +178,7 @@ func (x index) claiming(key record.Fingerprint) (*record.Keyring, error) {
 	var certs []*record.Certificate
 	err := x.each(`SELECT armor FROM certificates WHERE fingerprint = ? UNION ALL
 		SELECT armor FROM (SELECT fingerprint FROM subkeys WHERE subkey = ? ORDER BY fingerprint LIMIT ?) s
-		CROSS JOIN certificates c ON c.fingerprint = s.fingerprint`, func(r *sql.Rows) error {
-		var armor []byte
-		if err := r.Scan(&armor); err != nil {
-			return err
-		}
-		c, err := record.ParseCertificate(armor)
-		certs = append(certs, c)
-		return err
-	}, string(key), key.Bytes(), maxClaims)
+		CROSS JOIN certificates c ON c.fingerprint = s.fingerprint`, intoCertificates(&certs), string(key), key.Bytes(), maxClaims)
 	if err != nil {
 		return nil, err
 	}
