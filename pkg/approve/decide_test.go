@@ -126,6 +126,12 @@ func TestLife(t *testing.T) {
 			tl.policy(-1, twoOf)
 			tl.request(nil, "read").approve("bob", 90).approve("carol", 10).withdraw("carol", 30).state(40, Pending).state(100, Pending)
 		},
+		"a withdrawal gives nobody a seat in the past": func(tl *timeline) {
+			// Carol has the first seat, with dave's for later; with her first approval
+			// alone taken back, bob and her second one would have decided at once.
+			tl.request(nil, "write").approve("carol", 1).approve("dave", 40).approve("bob", 2).approve("carol", 3).state(10, Pending).
+				withdraw("carol", 20).state(10, Pending).state(30, Pending).why(30, 0, policy.Withdrawn).why(30, 3, policy.Withdrawn).state(50, Pending)
+		},
 		"a denial before it is decided": func(tl *timeline) {
 			tl.request(nil, "write").approve("bob", 5).deny("dave", 6).state(6, Denied).state(1000, Denied)
 			if d := tl.decide(6); d.EndedBy == nil || d.EndedBy.By != "dave" || d.EndedBy.Reason != "no" || !d.Closed.Equal(at(6)) {

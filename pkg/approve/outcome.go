@@ -147,16 +147,22 @@ func (v *verdict) decidedAt(e event) (o outcome, ok, cut bool) {
 }
 
 // takenBack adds to back the approvals on which o rests and which were
-// withdrawn between the decision and the opening.
+// withdrawn between the decision and the opening, with all others that the same
+// withdrawals take back: another by the same person would take the seat that the
+// withdrawal made free, and decide at a time when nobody had withdrawn.
 func (v *verdict) takenBack(o outcome, back map[int]bool) map[int]bool {
-	for _, i := range o.counted {
-		for _, w := range v.c.Withdrawals {
-			if takesBack(w, v.c.Approvals[i]) && w.Record.Created.Before(o.opens) {
-				if back == nil {
-					back = map[int]bool{}
-				}
-				back[i] = true
+	for _, w := range v.c.Withdrawals {
+		if !w.Record.Created.Before(o.opens) || !slices.ContainsFunc(o.counted, func(i int) bool { return takesBack(w, v.c.Approvals[i]) }) {
+			continue
+		}
+		for i, a := range v.c.Approvals {
+			if !takesBack(w, a) {
+				continue
 			}
+			if back == nil {
+				back = map[int]bool{}
+			}
+			back[i] = true
 		}
 	}
 	return back

@@ -204,6 +204,27 @@ func TestMoreApprovalsNeverWiden(t *testing.T) {
 	})
 }
 
+// TestWithdrawingNeverOpens: nothing is open after a withdrawal, whatever time it claims,
+// that was not to be open without it.
+func TestWithdrawingNeverOpens(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		tl := draw(rt, t)
+		before := *tl
+		before.c.Withdrawals = slices.Clone(tl.c.Withdrawals)
+		by := rapid.SampledFrom([]string{"bob", "carol", "dave", "erin"}).Draw(rt, "withdraws")
+		if tl.c.MayWithdraw(by) != nil {
+			return
+		}
+		tl.withdraw(by, rapid.IntRange(-30, 330).Draw(rt, "withdrawn"))
+		everyMoment(func(minute int) {
+			b, a := before.decide(minute), tl.decide(minute)
+			if a.State == Active && (!granted(b) || b.Opens.After(at(minute))) {
+				rt.Fatalf("a withdrawal by %s made %s of %s at minute %d:\n%+v\n%+v", by, a.State, b.State, minute, b, a)
+			}
+		})
+	})
+}
+
 func TestEndsAlwaysEnd(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		tl := draw(rt, t)
