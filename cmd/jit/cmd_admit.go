@@ -112,8 +112,8 @@ func (o *admitOptions) certificate(d *desk, name string) (*record.Certificate, e
 		if err != nil {
 			return nil, usageErr("give all 40 digits", "%q is not a full fingerprint", o.fingerprint)
 		}
-		if cert := l.Certificate(fpr); cert != nil {
-			return cert, nil
+		if cert, err := l.Certificate(fpr); err != nil || cert != nil {
+			return cert, err
 		}
 		return nil, failure(exitRefused, "not-enrolled", "have them run: jit enroll", "the store has no certificate %s", fpr)
 	}
@@ -132,7 +132,7 @@ func (o *admitOptions) certificate(d *desk, name string) (*record.Certificate, e
 		return nil, failure(exitUsage, "fingerprint-missing", "add: --fingerprint FINGERPRINT; one that waits is "+string(fits[0].Fingerprint),
 			"without a person who compares it, the fingerprint must be given")
 	case len(fits) == 1:
-		return l.Certificate(fits[0].Fingerprint), nil
+		return l.Certificate(fits[0].Fingerprint)
 	}
 	var options []string
 	for _, e := range fits {
@@ -142,7 +142,7 @@ func (o *admitOptions) certificate(d *desk, name string) (*record.Certificate, e
 	if err != nil {
 		return nil, err
 	}
-	return l.Certificate(fits[n].Fingerprint), nil
+	return l.Certificate(fits[n].Fingerprint)
 }
 
 // enrolledAs reports whether a certificate claims to be of the name. It only

@@ -317,7 +317,9 @@ func (o *doctorOptions) standing(rep *replica.Replica, s Settings) {
 		return // said above
 	}
 	fpr := record.Fingerprint(*v.Key)
-	switch cert := rep.Ledger().Certificate(fpr); {
+	switch cert, err := rep.Ledger().Certificate(fpr); {
+	case err != nil:
+		o.failed("policy", err)
 	case !slices.Contains(person.Keys, fpr):
 		o.bad("policy", "run: jit enroll, and ask an admin to run: jit admit "+s.Name, "the key %s is not %s's in the policy", fpr, s.Name)
 	case cert == nil:

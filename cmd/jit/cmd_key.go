@@ -205,7 +205,10 @@ func (a *App) knownOf(ctx context.Context, views []keyView) {
 	p := rep.Ledger().Policies().Latest()
 	for i := range views {
 		fpr := record.Fingerprint(views[i].Fingerprint)
-		cert := rep.Ledger().Certificate(fpr)
+		cert, err := rep.Ledger().Certificate(fpr)
+		if err != nil {
+			return
+		}
 		views[i].Published = cert != nil
 		if cert != nil {
 			if views[i].Algorithm == nil {
@@ -367,7 +370,9 @@ func (o *keyRevokeOptions) revoke(ctx context.Context, rep *replica.Replica, s S
 		}
 		fpr = cert.Fingerprint()
 	}
-	if known := rep.Ledger().Certificate(fpr); known != nil {
+	if known, err := rep.Ledger().Certificate(fpr); err != nil {
+		return err
+	} else if known != nil {
 		if was, at := known.Revocation(); was == record.RevokedHard || was == kind {
 			a.Say("already done: the key was revoked at %s", a.FormatTime(at))
 			return a.Print(o.out, viewKey(known, "store", a.Now()), func(w io.Writer) error { return nil })

@@ -142,7 +142,7 @@ func (v *whoamiView) fromSettings(s SigningSettings, known *ledger.Ledger) {
 		return
 	}
 	v.Key = orNull(string(fpr))
-	if cert := known.Certificate(fpr); cert != nil {
+	if cert, err := known.Certificate(fpr); err == nil && cert != nil {
 		if end, ok := cert.Expires(); ok {
 			v.KeyExpires = timeOrNull(end)
 		}

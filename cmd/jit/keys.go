@@ -229,7 +229,11 @@ func readFileUpTo(file string, limit int64) ([]byte, error) {
 // publish puts a certificate into the store. Where the store has all of it
 // already, nothing is sent.
 func (a *App) publish(ctx context.Context, rep *replica.Replica, by, subject string, cert *record.Certificate) (sent bool, err error) {
-	if known := rep.Ledger().Certificate(cert.Fingerprint()); known != nil {
+	known, err := rep.Ledger().Certificate(cert.Fingerprint())
+	if err != nil {
+		return false, err
+	}
+	if known != nil {
 		if _, changed, err := known.Merge(cert); err != nil || !changed {
 			return false, err
 		}

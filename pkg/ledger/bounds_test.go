@@ -174,7 +174,9 @@ func TestStrangers(t *testing.T) {
 		t.Helper()
 		ring, err := w.l.Keyring()
 		w.must(err)
-		if got := ring.Lookup(fpr) != nil; got != want || w.l.Certificate(fpr) == nil {
+		known, err := w.l.Certificate(fpr)
+		w.must(err)
+		if got := ring.Lookup(fpr) != nil; got != want || known == nil {
 			t.Errorf("in memory: %v, want %v", got, want)
 		}
 	}

@@ -40,6 +40,9 @@ func TestDamagedCertificates(t *testing.T) {
 	if _, err := l.Keyring(); !errors.Is(err, ledger.ErrDamaged) {
 		t.Errorf("the keys: %v", err)
 	}
+	if c, err := l.Certificate(w.certs["bob"].Fingerprint()); c != nil || !errors.Is(err, ledger.ErrDamaged) {
+		t.Errorf("a certificate: %v, %v", c, err)
+	}
 	if _, err := l.Fold(context.Background(), w, w.tip()); !errors.Is(err, ledger.ErrDamaged) {
 		t.Errorf("a fold: %v", err)
 	}

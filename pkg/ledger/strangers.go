@@ -186,16 +186,16 @@ func (x index) claiming(key record.Fingerprint) (*record.Keyring, error) {
 }
 
 // Certificate gives what the store knows of a key's certificate, whoever's it is;
-// nil where it has none.
-func (l *Ledger) Certificate(fpr record.Fingerprint) *record.Certificate {
+// nil where it has none. It is ErrDamaged where the index cannot be read.
+func (l *Ledger) Certificate(fpr record.Fingerprint) (*record.Certificate, error) {
 	if c := l.keyring.Lookup(fpr); c != nil {
-		return c
+		return c, nil
 	}
 	c, err := index{l.db}.certificate(fpr)
 	if err != nil {
-		return nil // as where it is not there: nothing follows from a stranger's
+		return nil, unreadable(err)
 	}
-	return c
+	return c, nil
 }
 
 // Enrolment is a certificate in the store that belongs to nobody in the policy

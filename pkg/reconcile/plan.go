@@ -65,6 +65,8 @@ type situation struct {
 	brought map[record.ID]bool
 	// unproven is why answered and traces are not known, or nil.
 	unproven error
+	// barred is why nothing counts that this reconciler signs, or nil.
+	barred error
 	// lost says that the journal did not tell all when it was read.
 	lost bool
 }

@@ -332,8 +332,8 @@ func (r *run) change(ctx context.Context) error {
 
 // checkStanding opens nothing for a reconciler whose receipts would not count. Where
 // nothing could open anyway it is not told.
-func (r *run) checkStanding(mayOpen bool) {
-	name := r.o.Config.Name
+func (r *run) checkStanding(s situation, mayOpen bool) {
+	r.barred = s.barred
 	refuse := func(err error) {
 		if mayOpen {
 			r.closeOpenings(err)
@@ -343,14 +343,20 @@ func (r *run) checkStanding(mayOpen bool) {
 	case r.policy == nil:
 		refuse(errors.New("the store has no policy in force"))
 	case r.signer == nil: // said already
-	default:
-		key := r.signer.Fingerprint()
-		if owner, ok := r.policy.OwnerOf(key); !ok || owner != name {
-			refuse(fmt.Errorf("key %s is not reconciler %q's in the policy in force: have an admin add it under reconcilers", key, name))
-		} else if r.barred = r.book.Standing(name, key, r.o.Now()); r.barred != nil {
-			refuse(fmt.Errorf("what this reconciler signs does not count: %w", r.barred))
-		}
+	case !r.named():
+		refuse(fmt.Errorf("key %s is not reconciler %q's in the policy in force: have an admin add it under reconcilers", r.signer.Fingerprint(), s.me))
+	case s.barred != nil:
+		refuse(fmt.Errorf("what this reconciler signs does not count: %w", s.barred))
 	}
+}
+
+// named reports whether the policy gives this reconciler the key that it signs with.
+func (r *run) named() bool {
+	if r.policy == nil || r.signer == nil {
+		return false
+	}
+	owner, ok := r.policy.OwnerOf(r.signer.Fingerprint())
+	return ok && owner == r.o.Config.Name
 }
 
 // closeOpenings notes why nothing new opens in this run.

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -352,6 +353,29 @@ func TestWithheldKeepsNothingOpen(t *testing.T) {
 	w.store.Revoke("alice", first.ID)
 	w.run(6)
 	w.wantAccess("bob", "readers", false)
+}
+
+// TestCertificatesThatCannotBeRead: whether the reconciler's own key is good is asked in
+// every run, also where there is nothing new to judge and so nothing else reads them.
+func TestCertificatesThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.store.Granted("bob", time.Hour, "db:read")
+	w.store.Granted("carol", time.Hour, "db:write")
+	w.targets["db"].fail["grant"] = errTest
+	w.run(6)
+	clear(w.targets["db"].fail)
+	db, err := sql.Open("sqlite", filepath.Join(w.o.Config.State, "store", "ledger.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.Exec(`UPDATE certificates SET armor = x'00'`)
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	w.run(0)
+	w.wantAccess("bob", "readers", true)
+	w.wantAccess("carol", "writers", true)
 }
 
 // TestRevocationWithADamagedPage: whichever page of the index is lost, what was revoked

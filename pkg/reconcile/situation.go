@@ -29,6 +29,9 @@ func (r *run) situation() (s situation, err error) {
 	if s.traces, s.unproven = r.traces(journal); s.unproven == nil {
 		s.answered, s.unproven = r.evidence(s.now)
 	}
+	if r.named() {
+		s.barred = r.book.Standing(s.me, r.signer.Fingerprint(), r.o.Now())
+	}
 	return s, nil
 }
 
@@ -47,7 +50,7 @@ func (r *run) survey() (s situation, tasks []task, err error) {
 // surveyed is survey, with an index that turns out to be damaged made again.
 func (r *run) surveyed(ctx context.Context) (situation, []task, error) {
 	s, tasks, err := r.survey()
-	if cause := errors.Join(err, s.unproven); errors.Is(cause, ledger.ErrDamaged) {
+	if cause := errors.Join(err, s.unproven, s.barred); errors.Is(cause, ledger.ErrDamaged) {
 		r.log.Warn("the local index is made again", "cause", cause)
 		if again := r.book.Rebuild(ctx); again != nil {
 			r.note(fmt.Errorf("the local index could not be made again: %w", again))
@@ -63,7 +66,7 @@ func (r *run) surveyed(ctx context.Context) (situation, []task, error) {
 func (r *run) planned(s situation) []task {
 	r.active = s.active
 	mayOpen := r.synced || len(s.brought) > 0
-	r.checkStanding(mayOpen)
+	r.checkStanding(s, mayOpen)
 	r.checkClock(mayOpen)
 	if s.unproven != nil {
 		r.closeOpenings(fmt.Errorf("the evidence in the ledger cannot be read: %w", s.unproven))

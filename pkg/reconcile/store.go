@@ -41,7 +41,7 @@ type book interface {
 	// to be sent, and people have signed, had come.
 	Ahead(ctx context.Context) error
 	// Standing says why nothing counts that the reconciler signs with a key of its own;
-	// nil where it does.
+	// nil where it does. It is ledger.ErrDamaged where that cannot be read.
 	Standing(name string, key record.Fingerprint, now time.Time) error
 	// Rebuild makes the ledger again from the copy of the history.
 	Rebuild(ctx context.Context) error
@@ -191,7 +191,10 @@ func (b *replicaBook) Standing(name string, key record.Fingerprint, now time.Tim
 	if err := b.view().Refuse(name, key); err != nil {
 		return err
 	}
-	cert := b.view().Certificate(key)
+	cert, err := b.view().Certificate(key)
+	if err != nil {
+		return err
+	}
 	if cert == nil {
 		return fmt.Errorf("the store has no certificate of key %s", key)
 	}
