@@ -262,8 +262,9 @@ func (w *world) wantAccess(account, role string, want bool) {
 type faultyBook struct {
 	book
 	sync, submit error
-	// before, where set, is called before something is submitted.
-	before func()
+	// syncing and before, where set, are called before the store is asked, and before
+	// something is submitted.
+	syncing, before func()
 	// shown, where set, says what the store has shown.
 	shown func(int) int
 	// standing is said of every key; evidence of every question for it, until the index
@@ -296,6 +297,9 @@ func (f *faultyBook) Rebuild(ctx context.Context) error {
 }
 
 func (f *faultyBook) Sync(ctx context.Context, h *replica.Healer) (replica.Report, error) {
+	if f.syncing != nil {
+		f.syncing()
+	}
 	if f.sync != nil {
 		return replica.Report{}, f.sync
 	}

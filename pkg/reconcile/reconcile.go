@@ -282,12 +282,13 @@ func (r *run) sync(ctx context.Context) error {
 	config, err := r.copyOfStore()
 	var b book
 	if err == nil {
-		b, err = r.o.openBook(ctx, config, r.o.Now, r.log)
+		r.meanwhile(ctx, func() { b, err = r.o.openBook(ctx, config, r.o.Now, r.log) })
 	}
 	if err != nil {
 		r.result.SyncErr = err
 		return nil //nolint:nilerr // kept in the result; the run goes on to its endings
 	}
+	b = attended{b, r}
 	r.book = b
 	r.cleanup = append(r.cleanup, b.Close)
 	report, err := b.Sync(ctx, r.healer())

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,6 +65,62 @@ func TestOpensAndEndsByItself(t *testing.T) {
 	}
 	if sessions != 2 {
 		t.Errorf("the receipts tell of %d sessions", sessions)
+	}
+}
+
+// TestEndsWhileItIsKeptBusy: an ending waits for nothing that a pusher can prolong.
+func TestEndsWhileItIsKeptBusy(t *testing.T) {
+	t.Parallel()
+	for name, busy := range map[string]func(*faultyBook, func()){
+		"fetching": func(f *faultyBook, wait func()) { f.syncing = wait },
+		"sending":  func(f *faultyBook, wait func()) { f.before = wait },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			r := w.store.Granted("bob", time.Hour, "db:read")
+			w.run(0)
+			w.at(30 * time.Minute)
+			w.store.Granted("carol", 3*time.Hour, "db:write")
+			w.at(time.Hour)
+			var due atomic.Bool
+			w.o.Now = func() time.Time {
+				if due.Load() {
+					return start.Add(time.Hour)
+				}
+				return start.Add(time.Hour - time.Second)
+			}
+			waited := true
+			f := &faultyBook{}
+			busy(f, func() {
+				due.Store(true)
+				for range 100 {
+					if !w.targets["db"].has("bob", "readers") {
+						waited = false
+						return
+					}
+					time.Sleep(100 * time.Millisecond)
+				}
+			})
+			w.faulty(f)
+			w.run(0)
+			if waited {
+				t.Error("the ending waited")
+			}
+			w.wantAccess("carol", "writers", true)
+			w.run(0)
+			w.wantReceipts(r.ID, "applied db:read", "ended db:read expired")
+		})
+	}
+}
+
+// TestTriesAgainWhileItIsKeptBusy: so does no ending that has failed in the same run.
+func TestTriesAgainWhileItIsKeptBusy(t *testing.T) {
+	t.Parallel()
+	r := &run{tried: map[string]Action{"a": End, "b": Open}}
+	r.forgetFailures()
+	if !r.first("a", End) || r.first("b", Open) || r.first("a", End) {
+		t.Errorf("%v", r.tried)
 	}
 }
 
