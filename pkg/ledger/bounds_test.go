@@ -188,6 +188,10 @@ func TestStrangers(t *testing.T) {
 	}
 	_, files := w.request(by("zoe"))
 	w.refused(w.push(files...), ledger.ReasonNotInPolicy)
+	// Not even its signature is looked into, which would cost what its maker likes.
+	_, files = w.request(by("zoe"))
+	files[0].data += "\n"
+	w.refused(w.push(files...), ledger.ReasonNotInPolicy)
 	w.policy(func(b *policy.Body) { b.People["zoe"] = policy.Person{Keys: []record.Fingerprint{fpr}} })
 	held(true)
 	w.ask(by("zoe"))

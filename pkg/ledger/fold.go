@@ -218,8 +218,10 @@ func (f *fold) one(c gitstore.Commit) error {
 			return err
 		}
 	}
-	if early, err = f.attempt(early); err != nil {
-		return err
+	if len(certs) > 0 {
+		if early, err = f.attempt(early); err != nil {
+			return err
+		}
 	}
 	for _, x := range slices.Concat(candidates[rest:], early) {
 		if err := f.ctx.Err(); err != nil {

@@ -90,7 +90,7 @@ func (f *fold) verify(c candidate) (v record.Verified, err error) {
 	case record.ReasonOf(err) != record.ReasonKeyUnknown:
 		return v, err
 	case f.policies.Latest() != nil:
-		return v, f.stranger(c.blob, c.asc, err)
+		return v, f.stranger(c.asc, err)
 	}
 	// Before the first policy all are strangers.
 	return f.verifyFirst(c, err)

@@ -257,8 +257,11 @@ func (r *reference) judge(p record.Place) (reason string) {
 		return why(err)
 	}
 	// What a key has signed that no policy has ever named says nothing.
-	if by, err := r.ring.VerifyBytes(data, sig); err == nil && len(r.counted) > 0 && !r.named(by.Primary) {
-		return ledger.ReasonNotInPolicy
+	if issuer, _, err := record.InspectSignature(sig); err == nil && len(r.counted) > 0 {
+		known := r.ring.Find(issuer)
+		if len(known) > 0 && !slices.ContainsFunc(known, func(c *record.Certificate) bool { return r.named(c.Fingerprint()) }) {
+			return ledger.ReasonNotInPolicy
+		}
 	}
 	if c.Verified, err = r.ring.Verify(data, sig); err != nil {
 		return why(err)

@@ -16,7 +16,8 @@ import (
 // Anybody who may push can lay certificates beside those of the people. Those of
 // keys that no policy in force has ever named are strangers': they stand in the
 // index and are read when one is asked for, so that no run costs more, in time or
-// memory, for how many there are.
+// memory, for how many there are. Nor are their signatures verified: nobody's key counts
+// for anything, be they right or not.
 
 // strangerSchema finds the certificates that claim a subkey.
 const strangerSchema = `
@@ -24,8 +25,9 @@ CREATE TABLE IF NOT EXISTS subkeys (
 	subkey BLOB NOT NULL, fingerprint TEXT NOT NULL, PRIMARY KEY (subkey, fingerprint)) WITHOUT ROWID;
 `
 
-// maxClaims is how many strangers' certificates are tried for one signature. A
-// subkey may stand in as many as somebody likes to write, and honest ones in one.
+// maxClaims is how many certificates are tried for the signature of a store's first
+// policy. A subkey may stand in as many as somebody likes to write, and honest ones in
+// one.
 const maxClaims = 4
 
 // namedBy gives the keys that policies name, each once.
@@ -144,9 +146,9 @@ func (x index) saveCertificate(c *record.Certificate, position int) error {
 }
 
 // stranger judges a record whose key no policy names, and gives the reason for
-// which it does not count. Nothing of it is parsed: whatever it says, it says
-// nothing here.
-func (f *fold) stranger(blob, asc gitstore.Hash, unknown error) error {
+// which it does not count. Neither it nor its signature is looked into: whatever it
+// says, it says nothing here, and anybody may push as many as they like.
+func (f *fold) stranger(asc gitstore.Hash, unknown error) error {
 	sig, err := f.src.ReadBlob(asc, record.MaxSignatureSize)
 	if err != nil {
 		return err
@@ -155,22 +157,17 @@ func (f *fold) stranger(blob, asc gitstore.Hash, unknown error) error {
 	if err != nil {
 		return err
 	}
-	ring, err := f.claiming(issuer)
-	if err != nil {
-		return err
+	if known, err := f.publishes(issuer); err != nil || !known {
+		return errors.Join(err, unless(err != nil, unknown))
 	}
-	if len(ring.Find(issuer)) == 0 {
-		return unknown
-	}
-	data, err := f.src.ReadBlob(blob, record.MaxSize)
-	if err != nil {
-		return err
-	}
-	by, err := ring.VerifyBytes(data, sig)
-	if err != nil {
-		return err
-	}
-	return refuse(ReasonNotInPolicy, "key %s belongs to nobody in the policy in force", by.Primary)
+	return refuse(ReasonNotInPolicy, "key %s belongs to nobody in the policy in force", issuer)
+}
+
+// publishes reports whether the store has a certificate with a key.
+func (x index) publishes(key record.Fingerprint) (known bool, err error) {
+	err = x.QueryRow(`SELECT EXISTS (SELECT 1 FROM certificates WHERE fingerprint = ?) OR EXISTS (SELECT 1 FROM subkeys WHERE subkey = ?)`,
+		string(key), key.Bytes()).Scan(&known)
+	return known, err
 }
 
 // claiming gives the certificates of the index that have a key.

@@ -467,20 +467,27 @@ const (
 
 // weakness says why signatures by pub are not trusted, or "".
 func weakness(pub *packet.PublicKey) string {
+	if bits, err := pub.BitLength(); pub.PubKeyAlgo == packet.PubKeyAlgoRSA && (err != nil || bits < minRSA) {
+		return fmt.Sprintf("RSA with %d bits, fewer than %d", bits, minRSA)
+	}
+	return ""
+}
+
+// verifiable reports whether signatures by pub are verified at all: those of an
+// algorithm that one may sign with. Others cost a hundred times as much (Brainpool's
+// curves, whose arithmetic here is the general one), or whatever the key's maker likes
+// (DSA, whose numbers have no bound), and anybody may push a certificate.
+func verifiable(pub *packet.PublicKey) bool {
+	curve, _ := pub.Curve()
 	switch pub.PubKeyAlgo {
 	case packet.PubKeyAlgoRSA:
-		if bits, err := pub.BitLength(); err != nil || bits < minRSA {
-			return fmt.Sprintf("RSA with %d bits, fewer than %d", bits, minRSA)
-		}
-		return ""
-	case packet.PubKeyAlgoECDSA, packet.PubKeyAlgoEdDSA:
-		switch curve, _ := pub.Curve(); curve {
-		case packet.CurveNistP256, packet.CurveNistP384, packet.CurveNistP521, packet.Curve25519,
-			packet.CurveBrainpoolP256, packet.CurveBrainpoolP384, packet.CurveBrainpoolP512:
-			return ""
-		}
+		return true
+	case packet.PubKeyAlgoEdDSA:
+		return curve == packet.Curve25519
+	case packet.PubKeyAlgoECDSA:
+		return curve == packet.CurveNistP256 || curve == packet.CurveNistP384 || curve == packet.CurveNistP521
 	}
-	return algorithmOf(pub) + " is not accepted"
+	return false
 }
 
 func algorithmOf(pub *packet.PublicKey) string {

@@ -49,6 +49,9 @@ func parseCertificate(raw []byte) (*Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !verifiable(pub) {
+		return nil, refuse(ReasonKeyWeak, "the key %s is of an algorithm that is not accepted: %s", fpr, algorithmOf(pub))
+	}
 	r := certReader{c: &Certificate{pub: pub, body: bytes.Clone(p.body), fpr: fpr}}
 	r.take = r.ofKey
 	for n := 1; len(rest) > 0; n++ {
@@ -97,15 +100,10 @@ func readKey(p rawPacket) (*packet.PublicKey, Fingerprint, error) {
 	if !bytes.Equal(sum, pub.Fingerprint) {
 		return nil, "", refuse(ReasonCertPackets, "the key is not written in its canonical form")
 	}
-	if bits, err := pub.BitLength(); err != nil || isRSA(pub) && bits > maxRSA {
+	if bits, err := pub.BitLength(); err != nil || pub.PubKeyAlgo == packet.PubKeyAlgoRSA && bits > maxRSA {
 		return nil, "", refuse(ReasonCertLimits, "the key is larger than %d bits", maxRSA)
 	}
 	return pub, fingerprintOf(sum), nil
-}
-
-func isRSA(pub *packet.PublicKey) bool {
-	return pub.PubKeyAlgo == packet.PubKeyAlgoRSA || pub.PubKeyAlgo == packet.PubKeyAlgoRSASignOnly ||
-		pub.PubKeyAlgo == packet.PubKeyAlgoRSAEncryptOnly
 }
 
 // certReader takes the packets of a certificate one by one.
@@ -114,6 +112,9 @@ type certReader struct {
 	checks int
 	user   *userID
 	subkey *subkey
+	// seen are the signatures over the component last read, each of which is
+	// verified once.
+	seen map[string]bool
 	// take judges a signature over the component last read; nil drops it.
 	take func(kind byte, s selfSig)
 }
@@ -139,7 +140,7 @@ func (r *certReader) next(p rawPacket) error {
 		}
 	case tagPublicSubkey:
 		pub, fpr, err := readKey(p)
-		if err == nil && pub.CanSign() && !(isRSA(pub) && pub.PubKeyAlgo != packet.PubKeyAlgoRSA) && pub.Version == r.c.pub.Version {
+		if err == nil && verifiable(pub) && pub.Version == r.c.pub.Version {
 			r.subkey = &subkey{pub: pub, body: bytes.Clone(p.body), fpr: fpr}
 			r.take = r.ofSubkey
 		}
@@ -155,7 +156,7 @@ func (r *certReader) keep() {
 	if s := r.subkey; s != nil && len(s.bindings)+len(s.revocations) > 0 {
 		r.c.subkeys = append(r.c.subkeys, *s)
 	}
-	r.user, r.subkey, r.take = nil, nil, nil
+	r.user, r.subkey, r.take, r.seen = nil, nil, nil, nil
 }
 
 func (r *certReader) ofKey(kind byte, s selfSig) {
@@ -213,10 +214,17 @@ func (r *certReader) signature(p rawPacket) error {
 	default:
 		return nil
 	}
+	body := canonicalSignature(raw, r.c.fpr)
+	if r.seen[string(body)] {
+		return nil
+	}
+	if r.seen == nil {
+		r.seen = map[string]bool{}
+	}
+	r.seen[string(body)] = true
 	if r.checks++; r.checks > maxSelfChecks {
 		return refuse(ReasonCertLimits, "more than %d signatures claim to be by the certificate's own key", maxSelfChecks)
 	}
-	body := canonicalSignature(raw, r.c.fpr)
 	parsed, err := rawPacket{tagSignature, body}.parse()
 	if err != nil {
 		return nil //nolint:nilerr // what cannot be parsed is noise, not a fault
@@ -303,9 +311,9 @@ func longEnough(h crypto.Hash, pub *packet.PublicKey) bool {
 	}
 	order := 256
 	switch curve, _ := pub.Curve(); curve {
-	case packet.CurveNistP384, packet.CurveBrainpoolP384:
+	case packet.CurveNistP384:
 		order = 384
-	case packet.CurveNistP521, packet.CurveBrainpoolP512:
+	case packet.CurveNistP521:
 		order = 512
 	}
 	return 8*h.Size() >= order

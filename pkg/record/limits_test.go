@@ -2,6 +2,7 @@ package record
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"testing"
 	"time"
@@ -32,25 +33,32 @@ func TestCertificateLimits(t *testing.T) {
 	}
 	parts := packetsOf(t, k.Certificate()) // the key, then what it says of itself
 	said := parts[len(parts)-1]
-	with := func(more rawPacket, n int) []byte {
+	with := func(more func(i int) rawPacket, n int) []byte {
 		var b bytes.Buffer
 		for _, p := range parts {
 			p.write(&b)
 		}
-		for range n {
-			more.write(&b)
+		for i := range n {
+			more(i).write(&b)
 		}
 		return b.Bytes()
+	}
+	each := func(p rawPacket) func(int) rawPacket { return func(int) rawPacket { return p } }
+	forged := func(i int) rawPacket {
+		body := bytes.Clone(said.body)
+		binary.BigEndian.PutUint32(body[len(body)-4:], uint32(i))
+		return rawPacket{said.tag, body}
 	}
 	for name, c := range map[string]struct {
 		raw  []byte
 		want Reason
 	}{
-		"packets":             {with(rawPacket{tagTrust, nil}, maxPackets-len(parts)), ""},
-		"too many packets":    {with(rawPacket{tagTrust, nil}, maxPackets-len(parts)+1), ReasonCertLimits},
-		"signatures":          {with(said, maxSelfChecks-len(parts)), ""},
-		"too many signatures": {with(said, maxSelfChecks+1), ReasonCertLimits},
-		"a long user id":      {with(rawPacket{tagUserID, bytes.Repeat([]byte("a"), maxUserID+1)}, 1), ""},
+		"packets":             {with(each(rawPacket{tagTrust, nil}), maxPackets-len(parts)), ""},
+		"too many packets":    {with(each(rawPacket{tagTrust, nil}), maxPackets-len(parts)+1), ReasonCertLimits},
+		"signatures":          {with(forged, maxSelfChecks-len(parts)), ""},
+		"too many signatures": {with(forged, maxSelfChecks+1), ReasonCertLimits},
+		"one over and over":   {with(each(said), maxSelfChecks+1), ""},
+		"a long user id":      {with(each(rawPacket{tagUserID, bytes.Repeat([]byte("a"), maxUserID+1)}), 1), ""},
 		"a large key":         {rsaKey(maxRSA + 8), ReasonCertLimits},
 	} {
 		if _, err := parseCertificate(c.raw); ReasonOf(err) != c.want {
