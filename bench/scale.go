@@ -439,7 +439,7 @@ func rawRate(p *plant) (float64, error) {
 	type pair struct{ data, sig []byte }
 	var pairs []pair
 	for i := 0; i < len(refs); i += max(1, len(refs)/20000) {
-		data, sig, err := p.copy.ReadRecord(refs[i].ID)
+		data, sig, err := p.copy.ReadRecord(refs[i].ID, refs[i].Digest)
 		if err != nil {
 			return 0, err
 		}

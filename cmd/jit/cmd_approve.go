@@ -167,7 +167,7 @@ func (o *approveOptions) show(d *desk, e ledger.Entry) error {
 	if err := a.renderRequest(a.IO.Err, d.rep.Ledger().Policies(), e, a.Now()); err != nil {
 		return err
 	}
-	data, _, err := d.rep.ReadRecord(e.Request.Record.ID)
+	data, _, err := d.rep.ReadRecord(e.Request.Record.ID, e.Digest)
 	if err != nil {
 		return err
 	}

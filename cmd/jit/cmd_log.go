@@ -95,7 +95,7 @@ func story(rep *replica.Replica, ref ledger.Ref) ([]logView, error) {
 		if ref.Request != "" { // else it is everybody's of that day
 			folder = path.Dir(r.Path)
 		}
-		data, sig, err := rep.ReadRecord(r.ID)
+		data, sig, err := rep.ReadRecord(r.ID, r.Digest)
 		if err != nil {
 			return nil, err
 		}

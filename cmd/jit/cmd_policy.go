@@ -89,7 +89,7 @@ func (o *policyShowOptions) run(ctx context.Context, args []string) (err error) 
 	}
 	return a.Print(o.out, view, func(w io.Writer) error {
 		if o.head {
-			if data, _, err = rep.ReadRecord(doc.ID); err != nil {
+			if data, _, err = rep.ReadRecord(doc.ID, entry.Digest); err != nil {
 				return err
 			}
 		}

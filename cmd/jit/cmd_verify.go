@@ -209,7 +209,7 @@ func storyPath(refs []ledger.Ref) string {
 // taken back since is no fault of the record: at its place it was good.
 func (o *verifyOptions) check(rep *replica.Replica, r ledger.Ref) (verifiedRecordView, error) {
 	view := viewVerified(r)
-	data, sig, err := rep.ReadRecord(r.ID)
+	data, sig, err := rep.ReadRecord(r.ID, r.Digest)
 	if err != nil {
 		return view, err
 	}

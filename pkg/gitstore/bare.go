@@ -170,6 +170,11 @@ func (b *Bare) Aside(side Hash, onChain func(Hash) (bool, error)) (Hash, []Hash,
 	return b.s.Aside(side, onChain)
 }
 
+// Adds is [Store.Adds].
+func (b *Bare) Adds(ctx context.Context, h Hash, wanted func(path string) bool) ([]File, error) {
+	return b.s.Adds(ctx, h, wanted)
+}
+
 // Merges is [Store.Merges].
 func (b *Bare) Merges(tip Hash, known func(Hash) (bool, error)) ([]Merge, Hash, error) {
 	return b.s.Merges(tip, known)

@@ -112,6 +112,29 @@ func (s *Store) Aside(side Hash, onChain func(Hash) (bool, error)) (fork Hash, a
 	return fork, aside, err
 }
 
+// Adds gives the regular files that one commit, on the chain or beside it, adds to its
+// first parent at paths that are wanted, sorted by path: as many as Walk would look at,
+// all others left aside first.
+func (s *Store) Adds(ctx context.Context, h Hash, wanted func(path string) bool) ([]File, error) {
+	c, err := s.commit(h)
+	if err != nil {
+		return nil, err
+	}
+	var before Hash
+	if len(c.parents) > 0 {
+		parent, err := s.commit(c.parents[0])
+		if err != nil {
+			return nil, err
+		}
+		before = parent.tree
+	}
+	d := differ{s: s, ctx: ctx, limits: Limits{}.orDefault(), wanted: wanted, gone: map[string]Hash{}, trees: &treeMemo{}}
+	if err := d.dir("", 1, before, c.tree); err != nil {
+		return nil, fmt.Errorf("commit %s: %w", h, err)
+	}
+	return d.commit(h, "", c).Inserted, nil
+}
+
 // Merge is a commit with exactly two parents.
 type Merge struct {
 	Hash          Hash

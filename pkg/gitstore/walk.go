@@ -209,7 +209,8 @@ type differ struct {
 	limits  Limits
 	known   func(path string) (Hash, error)
 	folder  func(path string) bool
-	gone    map[string]Hash // without known: what this walk saw deleted or changed, with its first blob
+	wanted  func(path string) bool // nil for all: only such files are looked at
+	gone    map[string]Hash        // without known: what this walk saw deleted or changed, with its first blob
 	trees   *treeMemo
 	files   []File
 	bad     []Violation
@@ -385,7 +386,7 @@ func (d *differ) added(path string, depth int, added, all []treeEntry) error {
 			}
 			continue
 		}
-		if !d.room() {
+		if d.wanted != nil && !d.wanted(full) || !d.room() {
 			continue
 		}
 		if err := d.file(full, e); err != nil {

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/jitaccess/jit/pkg/approve"
-	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/record"
 	"github.com/jitaccess/jit/pkg/revoke"
@@ -25,37 +24,34 @@ func (f *fold) voids(have map[record.Fingerprint]void, key record.Fingerprint) m
 	return have
 }
 
-// certificate merges a certificate's file into what is known of its key.
-func (f *fold) certificate(file gitstore.File, fpr record.Fingerprint, sum string) error {
-	data, err := f.src.ReadBlob(file.Blob, record.MaxCertificateSize)
+// certificate merges a certificate's file into what is known of its key, or says why
+// it does not count.
+func (f *fold) certificate(x certFile) (refused, err error) {
+	data, err := f.src.ReadBlob(x.file.Blob, record.MaxCertificateSize)
 	var cert *record.Certificate
 	if err == nil {
-		if !strings.HasPrefix(string(record.Sum(data)), sum) {
+		if !strings.HasPrefix(string(record.Sum(data)), x.sum) {
 			err = refuse(ReasonWrongPlace, "its name is not the digest of its bytes")
-		} else if cert, err = record.ParseCertificate(data); err == nil && cert.Fingerprint() != fpr {
+		} else if cert, err = record.ParseCertificate(data); err == nil && cert.Fingerprint() != x.fpr {
 			err = refuse(ReasonWrongPlace, "it is the certificate of %s", cert.Fingerprint())
 		}
 	}
-	if err != nil {
-		reason := reasonOf(err)
-		if reason == "" {
-			return err
-		}
-		return f.reject(file.Path, err)
+	var merged *record.Certificate
+	if err == nil {
+		merged, err = f.merge(cert)
 	}
-	merged, err := f.merge(cert)
 	if reasonOf(err) != "" {
-		return f.reject(file.Path, err)
+		return err, nil
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if kind, at := merged.Revocation(); kind == record.RevokedHard {
-		if err := f.voidKey(fpr, at); err != nil {
-			return err
+		if err := f.voidKey(x.fpr, at); err != nil {
+			return nil, err
 		}
 	}
-	return f.hold(file.Path, file.Blob)
+	return nil, f.hold(x.file.Path, x.file.Blob)
 }
 
 // merge adds a certificate to what is known of its key, and gives all that.

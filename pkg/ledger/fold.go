@@ -194,11 +194,18 @@ func (f *fold) one(c gitstore.Commit) error {
 			return err
 		}
 	}
-	candidates, certs, err := f.sort(files)
+	if err := f.heal(c, files); err != nil {
+		return err
+	}
+	later, err := f.mergeSides(c)
 	if err != nil {
 		return err
 	}
-	if err := f.heal(c, certs); err != nil {
+	if files, err = f.unmerged(c, files); err != nil {
+		return err
+	}
+	candidates, certs, err := f.sort(files)
+	if err != nil {
 		return err
 	}
 	// What takes away is taken before the certificates, so that the revocation
@@ -214,7 +221,11 @@ func (f *fold) one(c gitstore.Commit) error {
 		return err
 	}
 	for _, x := range certs {
-		if err := f.certificate(x.file, x.fpr, x.sum); err != nil {
+		refused, err := f.certificate(x)
+		if refused != nil {
+			err = f.reject(x.file.Path, refused)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -230,6 +241,9 @@ func (f *fold) one(c gitstore.Commit) error {
 		if err := f.settle(x, f.judge(x)); err != nil {
 			return err
 		}
+	}
+	if _, err := f.attempt(later); err != nil {
+		return err
 	}
 	if err := f.stillHealed(); err != nil {
 		return err
@@ -454,7 +468,8 @@ func (f *fold) known(path string) (gitstore.Hash, error) {
 	return gitstore.Hash(held), err
 }
 
-// record gives the counted record with an id, as a list of at most one.
+// record gives the counted records with an id: one, but where somebody who saw another's
+// id before it was on the line took it too.
 func (f *fold) record(id record.ID) ([]row, error) {
 	if f.bulk.noRecord(id) {
 		return nil, nil
@@ -479,10 +494,11 @@ func (f *fold) counted(path string) (*row, bool, error) {
 	rows, err := f.record(place.ID)
 	asc := place.Signature
 	place.Signature = false
-	if err != nil || len(rows) == 0 || rows[0].Path != place.Path() {
+	i := slices.IndexFunc(rows, func(r row) bool { return r.Path == place.Path() })
+	if err != nil || i < 0 {
 		return nil, false, err
 	}
-	return &rows[0], asc, nil
+	return &rows[i], asc, nil
 }
 
 // keepLoose remembers a file that is not, or not yet, part of something counted.

@@ -1,9 +1,9 @@
 package ledger
 
 import (
+	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/jitaccess/jit/pkg/gitstore"
@@ -24,8 +24,8 @@ CREATE TABLE IF NOT EXISTS healed (
 	hash TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
 `
 
-// MergeSource is a Source that can tell about merges. A history that holds a
-// commit which calls itself a heal is folded from nothing less.
+// MergeSource is a Source that can tell about merges. A history that holds one is
+// folded from nothing less.
 type MergeSource interface {
 	Source
 	// CommitSignature gives a commit's signature and what it is over;
@@ -33,6 +33,8 @@ type MergeSource interface {
 	CommitSignature(h gitstore.Hash) (payload, signature []byte, err error)
 	// Aside gives what a merge brings beside the chain; see gitstore.
 	Aside(side gitstore.Hash, onChain func(gitstore.Hash) (bool, error)) (fork gitstore.Hash, aside []gitstore.Hash, err error)
+	// Adds gives what one commit adds; see gitstore.
+	Adds(ctx context.Context, h gitstore.Hash, wanted func(path string) bool) ([]gitstore.File, error)
 }
 
 // healTrailer is the line by which a commit calls itself a heal.
@@ -135,13 +137,13 @@ func (l *Ledger) HealedAway() (all []gitstore.Hash, err error) {
 // good standing. It is asked before the commit's records are judged, for they
 // may have seen what was healed away; but with its certificates, so that a key
 // revoked on the other side heals nothing.
-func (f *fold) heal(c gitstore.Commit, certs []certFile) error {
+func (f *fold) heal(c gitstore.Commit, files []gitstore.File) error {
 	if len(c.Parents) != 2 || !CallsItselfHeal(c.Message) {
 		return nil
 	}
-	src, ok := f.src.(MergeSource)
-	if !ok {
-		return fmt.Errorf("commit %s calls itself a heal, and this source of the history knows no merges", c.Hash)
+	src, err := f.merges()
+	if err != nil {
+		return err
 	}
 	payload, sig, err := src.CommitSignature(c.Hash)
 	if errors.Is(err, gitstore.ErrUnsigned) {
@@ -150,7 +152,7 @@ func (f *fold) heal(c gitstore.Commit, certs []certFile) error {
 	if err != nil {
 		return err
 	}
-	ring, err := f.keyringWith(certs)
+	ring, err := f.keyringWith(files)
 	if err != nil {
 		return err
 	}
@@ -202,6 +204,11 @@ func (f *fold) stillHealed() error {
 		return nil
 	}
 	err := f.mayHealNow(key)
+	if c := f.keyring.Lookup(key); err == nil && c != nil {
+		if kind, _ := c.Revocation(); kind != record.NotRevoked { // by what came beside the chain
+			err = refuse(string(record.ReasonKeyRevoked), "key %s is revoked", key)
+		}
+	}
 	if reasonOf(err) == "" {
 		f.report.Heals = append(f.report.Heals, f.commit.Hash)
 		return err
@@ -245,13 +252,14 @@ func ignoreRefusal(err error) error {
 
 // keyringWith gives the keyring with the certificates of a commit that is not
 // taken yet. One that does not hold is passed over here, and set aside later.
-func (f *fold) keyringWith(certs []certFile) (*record.Keyring, error) {
+func (f *fold) keyringWith(files []gitstore.File) (*record.Keyring, error) {
 	ring := f.keyring
-	for _, x := range certs {
-		if !f.named(x.fpr) {
+	for _, file := range files {
+		fpr, sum, err := record.ParseCertificatePath(file.Path)
+		if err != nil || !f.named(fpr) {
 			continue // a stranger heals nothing
 		}
-		data, err := f.src.ReadBlob(x.file.Blob, record.MaxCertificateSize)
+		data, err := f.src.ReadBlob(file.Blob, record.MaxCertificateSize)
 		if err != nil {
 			if err := ignoreRefusal(err); err != nil {
 				return nil, err
@@ -259,7 +267,7 @@ func (f *fold) keyringWith(certs []certFile) (*record.Keyring, error) {
 			continue
 		}
 		cert, err := record.ParseCertificate(data)
-		if err != nil || cert.Fingerprint() != x.fpr || !strings.HasPrefix(string(record.Sum(data)), x.sum) {
+		if err != nil || cert.Fingerprint() != fpr || !strings.HasPrefix(string(record.Sum(data)), sum) {
 			continue
 		}
 		next, err := ring.With(cert)

@@ -25,6 +25,7 @@ type merges struct {
 	fork     gitstore.Hash
 	aside    []gitstore.Hash // on the other side
 	unsigned error
+	adds     map[gitstore.Hash][]gitstore.File
 }
 
 func (m *merges) Walk(ctx context.Context, from, to gitstore.Hash, o gitstore.WalkOptions, fn func(gitstore.Commit) error) error {
@@ -53,6 +54,15 @@ func (m *merges) Aside(side gitstore.Hash, onChain func(gitstore.Hash) (bool, er
 		}
 	}
 	return m.fork, m.aside, nil
+}
+
+func (m *merges) Adds(_ context.Context, h gitstore.Hash, wanted func(path string) bool) (all []gitstore.File, err error) {
+	for _, f := range m.adds[h] {
+		if wanted(f.Path) {
+			all = append(all, f)
+		}
+	}
+	return all, nil
 }
 
 var (

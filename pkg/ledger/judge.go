@@ -27,10 +27,8 @@ func (f *fold) judge(c candidate) error {
 	case h.Store != f.identity:
 		return refuse(ReasonWrongStore, "it was signed for store %s", orNone(string(h.Store)))
 	}
-	if other, err := f.record(h.ID); err != nil {
+	if err := f.unheld(v); err != nil {
 		return err
-	} else if len(other) > 0 {
-		return refuse(ReasonDuplicateID, "its id is that of %s", other[0].Path)
 	}
 	if err := f.standing(v); err != nil {
 		return err
@@ -64,6 +62,24 @@ func (f *fold) judge(c candidate) error {
 		f.see(v, headAt)
 	}
 	return f.count(v, c)
+}
+
+// unheld refuses a record whose id another has that counts already. What takes away
+// counts all the same, unless it is that very record: whoever sees it before it is on the
+// line, and can get before it by a merge, must gain nothing by laying one with its id. But
+// for locks, which are known by their ids: those who might, the admins, heal the line too.
+func (f *fold) unheld(v record.Verified) error {
+	h := v.Head()
+	others, err := f.record(h.ID)
+	if err != nil {
+		return err
+	}
+	for _, other := range others {
+		if !h.Kind.TakesAway() || other.Digest == v.Digest() || h.Kind == record.KindLock && other.Kind == record.KindLock {
+			return refuse(ReasonDuplicateID, "its id is that of %s", other.Path)
+		}
+	}
+	return nil
 }
 
 func orNone(s string) string {

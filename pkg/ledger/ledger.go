@@ -27,7 +27,7 @@ import (
 // Version names the rules by which records are judged, here and in the packages below
 // (signatures, certificates, policies), and the form of the index. It changes when the
 // same bytes come to another verdict: an index of another version is made again.
-const Version = 9
+const Version = 10
 
 var (
 	// ErrNotFound means that there is no such request, policy version or record.
@@ -119,7 +119,7 @@ func (l *Ledger) form() error {
 	if tables > 0 {
 		return fmt.Errorf("it is of version %d, and this jit makes version %d", version, Version)
 	}
-	_, err := l.db.Exec(schema + strangerSchema + healSchema + standingSchema + sightSchema + claimSchema + waitingSchema + indices + fmt.Sprintf(`PRAGMA user_version = %d`, Version))
+	_, err := l.db.Exec(schema + strangerSchema + healSchema + mergedSchema + standingSchema + sightSchema + claimSchema + waitingSchema + indices + fmt.Sprintf(`PRAGMA user_version = %d`, Version))
 	return err
 }
 

@@ -347,24 +347,25 @@ func refs(rows []row, err error) ([]Ref, error) {
 // minID is the fewest characters by which a record may be named.
 const minID = 6
 
-// Lookup gives the records whose id begins or ends with text, in any case.
+// Lookup gives the records whose id begins or ends with text, in any case: of several
+// with one id the first that counted.
 func (l *Ledger) Lookup(text string) ([]Ref, error) {
 	text = strings.ToUpper(text)
 	if len(text) < minID || !isIDText(text) {
 		return nil, nil
 	}
 	first, last := idRange(text)
-	found, err := refs(index{l.db}.rows(`WHERE r.id >= ? AND r.id <= ? ORDER BY r.id LIMIT 20`, first, last))
+	found, err := refs(index{l.db}.rows(`WHERE r.id >= ? AND r.id <= ? ORDER BY r.id, r.position, r.ord LIMIT 20`, first, last))
 	if err != nil {
 		return nil, err
 	}
-	ends, err := refs(index{l.db}.rows(`WHERE r.tail = ? ORDER BY r.id LIMIT 20`, tailOfText(text)))
+	ends, err := refs(index{l.db}.rows(`WHERE r.tail = ? ORDER BY r.id, r.position, r.ord LIMIT 20`, tailOfText(text)))
 	for _, r := range ends {
 		if strings.HasSuffix(string(r.ID), text) && !strings.HasPrefix(string(r.ID), text) {
 			found = append(found, r)
 		}
 	}
-	return found, err
+	return slices.CompactFunc(found, func(a, b Ref) bool { return a.ID == b.ID }), err
 }
 
 // Records gives the whole story of a request or policy version, in the order
@@ -384,9 +385,10 @@ func (l *Ledger) Counts() (records, aside int, err error) {
 	return records, aside, err
 }
 
-// Blobs gives where a record's bytes and its signature stand in the git store.
-func (l *Ledger) Blobs(id record.ID) (data, signature gitstore.Hash, err error) {
-	rows, err := index{l.db}.rows(`WHERE r.id = ?`, idBytes(id))
+// Blobs gives where the bytes of a record that counts, and its signature, stand in the
+// git store.
+func (l *Ledger) Blobs(id record.ID, digest record.Digest) (data, signature gitstore.Hash, err error) {
+	rows, err := index{l.db}.rows(`WHERE r.id = ? AND r.digest = ?`, idBytes(id), digestBytes(digest))
 	if err != nil {
 		return "", "", err
 	}

@@ -82,7 +82,7 @@ func (r *run) carry(ctx context.Context) error {
 			trailers = append(trailers, [2]string{"Jit-Request", string(c.place.Request)})
 		}
 		trailers = append(trailers, [2]string{"Jit-By", c.head.By})
-		there, err := r.book.Has(c.ID)
+		there, err := r.book.Has(c.ID, record.Sum(c.Data))
 		var waiting error
 		if err == nil && !there {
 			waiting, err = r.book.Submit(ctx, subject, trailers, []outgoing{c.outgoing})
@@ -238,7 +238,7 @@ func (r *run) brought(active []ledger.Entry) (map[record.ID]bool, error) {
 		if !rec.Emergency {
 			continue
 		}
-		there, err := r.book.Has(rec.ID)
+		there, err := r.book.Has(rec.ID, e.Digest)
 		if err != nil {
 			return nil, err
 		}

@@ -39,7 +39,7 @@ func (r *run) writeReceipts(ctx context.Context) error {
 				continue
 			}
 		}
-		there, err := r.book.Has(d.prepared.ID)
+		there, err := r.book.Has(d.prepared.ID, record.Sum(d.prepared.Data))
 		switch {
 		case err != nil:
 			r.note(fmt.Errorf("the ledger cannot be read: %w", err))

@@ -34,7 +34,7 @@ type book interface {
 	// none.
 	Request(id record.ID, now time.Time) (ledger.Entry, error)
 	// Has reports whether the record is part of the ledger.
-	Has(id record.ID) (bool, error)
+	Has(id record.ID, digest record.Digest) (bool, error)
 	// Position gives where a record of the ledger stands; 0 for none.
 	Position(id record.ID) (int, error)
 	// Ahead makes what is asked of the ledger from now on be answered as if what waits
@@ -171,8 +171,8 @@ func (b *replicaBook) Request(id record.ID, now time.Time) (ledger.Entry, error)
 	return b.view().Request(id, now)
 }
 
-func (b *replicaBook) Has(id record.ID) (bool, error) {
-	_, _, err := b.Ledger().Blobs(id)
+func (b *replicaBook) Has(id record.ID, digest record.Digest) (bool, error) {
+	_, _, err := b.Ledger().Blobs(id, digest)
 	if errors.Is(err, ledger.ErrNotFound) {
 		return false, nil
 	}

@@ -443,8 +443,8 @@ func (r *Replica) Freshness() time.Time {
 }
 
 // ReadRecord gives a counted record's exact bytes and its signature.
-func (r *Replica) ReadRecord(id record.ID) (data, signature []byte, err error) {
-	blob, asc, err := r.ledger.Blobs(id)
+func (r *Replica) ReadRecord(id record.ID, digest record.Digest) (data, signature []byte, err error) {
+	blob, asc, err := r.ledger.Blobs(id, digest)
 	if err != nil {
 		return nil, nil, err
 	}
