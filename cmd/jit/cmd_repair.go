@@ -259,7 +259,7 @@ func rewrittenExit(err error) *exitError {
 	switch {
 	case errors.As(err, &rewrite) && rewrite.Relation == gitstore.OffChain:
 		e.Code = "displaced"
-		e.Hint = "nothing was changed here, and nothing is taken from there. A reconciler or an admin heals it with their next run (admins: jit sync, or look first: jit repair --dry-run)"
+		e.Hint = "nothing was changed here, and nothing is taken from there. A reconciler or an admin heals it with their next run (admins: jit sync, or look first: jit repair --dry-run). Where nobody else had seen that commit nobody can: compare with an admin, and join anew with another JIT_HOME"
 	default:
 		e.Hint = "nothing was changed here, and nothing is taken from there. Compare with a colleague: jit status. Whoever runs the git host must explain it; an admin puts the history back with: jit repair"
 	}

@@ -268,13 +268,19 @@ func (a *App) renderGrants(b *strings.Builder, st *Style, e ledger.Entry) {
 	}
 }
 
-// meaningText says what is opened on the target, on one line.
+// meaningText says what is opened on the target, on one line, and for whom in full: each
+// line of an account may let somebody in.
 func meaningText(m policy.Meaning) string {
-	s := m.Driver + " as " + shorten(lineOf(m.Account), 60)
 	if m.Driver == "" {
 		return ""
 	}
-	return s + parametersText(m.Parameters)
+	var account []string
+	for line := range strings.Lines(m.Account) {
+		if line = strings.TrimSpace(line); line != "" {
+			account = append(account, clean(line))
+		}
+	}
+	return m.Driver + " as " + strings.Join(account, " and as ") + parametersText(m.Parameters)
 }
 
 func (a *App) renderApprovals(b *strings.Builder, st *Style, e ledger.Entry) {

@@ -150,7 +150,7 @@ func (c Case) MayApprove(h policy.History, a Placed[Approval], acting Acts) erro
 		return refuse(policy.AfterEnd, "ask for it again", "the request takes no approvals any more: %s", whyLeft(left.Policy, r.By, c.Request.Key))
 	}
 	if d := Decide(h, c, a.Record.Created.Time); d.State == Lapsed {
-		return refuse(policy.Lapsed, "ask for it again", "the request lapsed at %s, when a stage had not been met in its time", d.Closed.Format(timeForm))
+		return refuse(policy.Lapsed, "ask for it again", "the request lapsed at %s", d.Closed.Format(timeForm))
 	}
 	earlier := 0
 	for _, x := range c.Approvals {

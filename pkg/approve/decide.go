@@ -188,6 +188,7 @@ func (v *verdict) decide() Decision {
 	for _, e := range v.events() {
 		o, ok, left := v.decidedAt(e)
 		cut = cut || left
+		ok = ok && v.keepWithin(&o)
 		if !ok || first.granted && !o.decided.Before(first.decided) {
 			continue
 		}
@@ -204,13 +205,38 @@ func (v *verdict) decide() Decision {
 	if found {
 		return best
 	}
-	// Nothing decides: say where it stands under the policy of today.
+	// Nothing decides: say where it stands under the policy of today. What is decided
+	// when what was taken back would have ended comes too late.
+	for _, u := range v.undone {
+		if u.ends.Before(v.lapse) {
+			v.lapse = u.ends
+		}
+	}
 	o := v.tally(last, v.history.Latest(), v.now, nil)
 	o.granted = false
 	if !first.granted {
 		o.left, o.cut = v.left, cut
 	}
 	return v.standing(o)
+}
+
+// keepWithin has what is decided after access may have been open already end when that
+// would have ended; it reports false where that is over by then. An approval that is
+// taken back, by a record that claims to be from before the opening, and given again,
+// must not begin the window anew.
+func (v *verdict) keepWithin(o *outcome) bool {
+	for _, u := range v.undone {
+		if o.decided.Before(u.opens) {
+			continue
+		}
+		if !u.ends.After(o.opens) {
+			return false
+		}
+		if u.ends.Before(o.ends) {
+			o.ends = u.ends
+		}
+	}
+	return true
 }
 
 // over is when access is, or will be, over.

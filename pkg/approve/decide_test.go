@@ -126,6 +126,14 @@ func TestLife(t *testing.T) {
 			tl.policy(-1, twoOf)
 			tl.request(nil, "read").approve("bob", 90).approve("carol", 10).withdraw("carol", 30).state(40, Pending).state(100, Pending)
 		},
+		"a withdrawal of before the opening, and an approval again": func(tl *timeline) {
+			tl.policy(-1, twoOf)
+			tl.request(nil, "read").approve("bob", 5).approve("carol", 10).window(10, 10, 70).withdraw("bob", 7).state(40, Pending).
+				approve("bob", 40).state(40, Active).window(40, 40, 70).withdraw("bob", 39).state(69, Pending).state(70, Lapsed)
+			if err := tl.tryApprove("bob", 80); policy.CodeOf(err) != policy.Lapsed {
+				t.Errorf("an approval after it lapsed: %v", err)
+			}
+		},
 		"a withdrawal gives nobody a seat in the past": func(tl *timeline) {
 			// Carol has the first seat, with dave's for later; with her first approval
 			// alone taken back, bob and her second one would have decided at once.

@@ -27,6 +27,8 @@ type verdict struct {
 	// none does. leavers are those of all signers, as far as they are known.
 	left    *policy.InForce
 	leavers map[signature]*policy.InForce
+	// undone are the windows of decisions that a withdrawal took back.
+	undone []window
 	// asAt is the time up to which versions take away; zero for all: see asOf.
 	asAt time.Time
 }
@@ -37,6 +39,9 @@ func newVerdict(h policy.History, c Case, unit []int, now time.Time) *verdict {
 	v.base = c.Before.Base.Of(v.grants())
 	return v
 }
+
+// window is from when until when access is open.
+type window struct{ opens, ends time.Time }
 
 // grants are the entitlements that it decides.
 func (v *verdict) grants() []request.Grant {
@@ -131,6 +136,9 @@ func (v *verdict) decidedAt(e event) (o outcome, ok, cut bool) {
 			}
 			n := len(back)
 			if back = v.takenBack(o, back); len(back) > n {
+				if o.never == nil && o.decided.Before(v.lapse) {
+					v.undone = append(v.undone, window{o.opens, o.ends})
+				}
 				continue // without those that were taken back before it opened
 			}
 			if o.never == nil && o.decided.Before(v.lapse) {

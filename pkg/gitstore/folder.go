@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/jitaccess/jit/internal/owned"
 )
@@ -74,6 +75,11 @@ func checkRepository(path string) error {
 			return err
 		}
 	}
+	for _, name := range []string{"config", "config.worktree"} {
+		if err := staysInside(filepath.Join(path, name)); err != nil {
+			return err
+		}
+	}
 	hooks, err := os.ReadDir(filepath.Join(path, "hooks"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -81,6 +87,28 @@ func checkRepository(path string) error {
 	for _, e := range hooks {
 		if _, err := owned.Closed(filepath.Join(path, "hooks", e.Name())); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// elsewhere are the words by which a repository's configuration names files or programs
+// outside of it, which may be anybody's.
+var elsewhere = []string{"hookspath", "[include", "alternaterefscommand", "fsmonitor"}
+
+// staysInside refuses a configuration that has git read, or run, what lies elsewhere.
+func staysInside(config string) error {
+	data, err := os.ReadFile(config)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	text := strings.ToLower(string(data))
+	for _, word := range elsewhere {
+		if strings.Contains(text, word) {
+			return &owned.Error{Path: config, Reason: owned.Kind, Detail: "names files or programs elsewhere (" + strings.TrimPrefix(word, "[") + ")", Hint: "put the hooks into the repository"}
 		}
 	}
 	return nil

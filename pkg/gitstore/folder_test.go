@@ -37,6 +37,12 @@ func TestFolderOfOthers(t *testing.T) {
 		"settings of another": {func(r, _ string) error {
 			return os.WriteFile(filepath.Join(r, "commondir"), []byte("../other\n"), 0o600)
 		}, owned.Kind},
+		"hooks elsewhere": {func(r, trap string) error {
+			return settings(r, "[core]\n\tHooksPath = "+filepath.Join(r, "hooks")+"\n")
+		}, owned.Kind},
+		"settings elsewhere": {func(r, trap string) error {
+			return settings(r, "[includeIf \"gitdir:**\"]\n\tpath = "+filepath.Dir(trap)+"/more\n")
+		}, owned.Kind},
 		"another in its place": {func(r, _ string) error {
 			return os.WriteFile(filepath.Join(r, ".git"), []byte("gitdir: ../other\n"), 0o600)
 		}, owned.Kind},
@@ -75,6 +81,16 @@ func TestFolderOfOthers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// settings adds to a repository's configuration.
+func settings(repository, more string) error {
+	f, err := os.OpenFile(filepath.Join(repository, "config"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(more)
+	return errors.Join(err, f.Close())
 }
 
 // moved puts a link in the place of a folder.
