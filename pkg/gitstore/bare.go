@@ -170,6 +170,11 @@ func (b *Bare) Aside(side Hash, onChain func(Hash) (bool, error)) (Hash, []Hash,
 	return b.s.Aside(side, onChain)
 }
 
+// Beside is [Store.Beside].
+func (b *Bare) Beside(side Hash, passed func(Hash) (bool, error)) ([]Hash, error) {
+	return b.s.Beside(side, passed)
+}
+
 // Adds is [Store.Adds].
 func (b *Bare) Adds(ctx context.Context, h Hash, wanted func(path string) bool) ([]File, error) {
 	return b.s.Adds(ctx, h, wanted)

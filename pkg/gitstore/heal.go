@@ -112,6 +112,45 @@ func (s *Store) Aside(side Hash, onChain func(Hash) (bool, error)) (fork Hash, a
 	return fork, aside, err
 }
 
+// Beside gives the commits that can be reached from side and not without passing one for
+// which passed is true: each after its parents.
+func (s *Store) Beside(side Hash, passed func(Hash) (bool, error)) (all []Hash, err error) {
+	type step struct {
+		at   Hash
+		done bool // all that it rests on is given
+	}
+	seen := map[Hash]bool{}
+	for stack := []step{{at: side}}; len(stack) > 0; {
+		next := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		if next.done {
+			all = append(all, next.at)
+			continue
+		}
+		if seen[next.at] {
+			continue
+		}
+		if skip, err := passed(next.at); err != nil {
+			return nil, err
+		} else if skip {
+			continue
+		}
+		if len(seen) >= maxHistory {
+			return nil, errHistory
+		}
+		seen[next.at] = true
+		c, err := s.commit(next.at)
+		if err != nil {
+			return nil, err
+		}
+		stack = append(stack, step{next.at, true})
+		for _, p := range slices.Backward(c.parents) {
+			stack = append(stack, step{at: p})
+		}
+	}
+	return all, nil
+}
+
 // Adds gives the regular files that one commit, on the chain or beside it, adds to its
 // first parent at paths that are wanted, sorted by path: as many as Walk would look at,
 // all others left aside first.

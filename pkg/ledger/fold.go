@@ -242,7 +242,7 @@ func (f *fold) one(c gitstore.Commit) error {
 			return err
 		}
 	}
-	if _, err := f.attempt(later); err != nil {
+	if err := f.settleSides(later); err != nil {
 		return err
 	}
 	if err := f.stillHealed(); err != nil {

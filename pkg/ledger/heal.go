@@ -33,7 +33,9 @@ type MergeSource interface {
 	CommitSignature(h gitstore.Hash) (payload, signature []byte, err error)
 	// Aside gives what a merge brings beside the chain; see gitstore.
 	Aside(side gitstore.Hash, onChain func(gitstore.Hash) (bool, error)) (fork gitstore.Hash, aside []gitstore.Hash, err error)
-	// Adds gives what one commit adds; see gitstore.
+	// Beside gives the commits that a merge brings, each after its parents, and Adds what
+	// one commit adds; see gitstore.
+	Beside(side gitstore.Hash, passed func(gitstore.Hash) (bool, error)) ([]gitstore.Hash, error)
 	Adds(ctx context.Context, h gitstore.Hash, wanted func(path string) bool) ([]gitstore.File, error)
 }
 

@@ -56,6 +56,10 @@ func (m *merges) Aside(side gitstore.Hash, onChain func(gitstore.Hash) (bool, er
 	return m.fork, m.aside, nil
 }
 
+func (m *merges) Beside(gitstore.Hash, func(gitstore.Hash) (bool, error)) ([]gitstore.Hash, error) {
+	return m.aside, nil
+}
+
 func (m *merges) Adds(_ context.Context, h gitstore.Hash, wanted func(path string) bool) (all []gitstore.File, err error) {
 	for _, f := range m.adds[h] {
 		if wanted(f.Path) {

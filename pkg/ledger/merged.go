@@ -11,18 +11,19 @@ import (
 
 // A merge may leave out what its other parents hold, lay other bytes in its place, or
 // bury it under more files than are looked at. Whoever may push can make one whose first
-// parent is the commit before somebody's revocation, and the revocation's own commit its
-// second. So what takes away counts at the merge whatever the merge itself holds: it is
-// taken from the commits that brought it.
+// parent is the commit before somebody's revocation, or before an agreement to a new
+// policy, and that one's own commit its second. So what takes away, certificates and
+// changes of the policy count at the merge whatever the merge itself holds, where a commit
+// adds them that it brings beside the chain. What gives is seen in the merge or not at all.
 
-// mergedSchema has the commits beside the chain of which that was taken.
+// mergedSchema has the commits beside the chain that were taken.
 const mergedSchema = `
 CREATE TABLE IF NOT EXISTS merged (
 	hash BLOB PRIMARY KEY) WITHOUT ROWID;
 `
 
-// maxLater bounds what waits to be tried again after all else of a merge: as many as
-// one commit may bring. What is beyond is tried once.
+// maxLater bounds what waits to be tried again after all else of a merge: as many as one
+// commit may bring. What is beyond is tried once.
 const maxLater = gitstore.MaxChanges
 
 // merges gives the source, where it can tell about merges.
@@ -34,9 +35,9 @@ func (f *fold) merges() (MergeSource, error) {
 	return src, nil
 }
 
-// mergeSides takes what takes away, and certificates, from the commits that a merge brings
-// beside the chain, as if the merge held it. What does not count is told of only where
-// the merge holds it too. later is what did not count yet.
+// mergeSides takes this from the commits that a merge brings beside the chain: as within
+// one commit first what takes away, then certificates, then the policy, in the order in
+// which the commits rest on one another. later is what did not count yet.
 func (f *fold) mergeSides(c gitstore.Commit) (later []candidate, err error) {
 	if len(c.Parents) < 2 {
 		return nil, nil
@@ -47,21 +48,24 @@ func (f *fold) mergeSides(c gitstore.Commit) (later []candidate, err error) {
 	}
 	var sides []gitstore.Hash
 	for _, side := range c.Parents[1:] {
-		_, aside, err := src.Aside(side, f.passed)
+		beside, err := src.Beside(side, f.passed)
 		if err != nil {
 			return nil, err
 		}
-		for _, h := range aside {
+		for _, h := range beside {
 			if _, err := f.Exec(`INSERT INTO merged VALUES (?)`, hashBytes(h)); err != nil {
 				return nil, err
 			}
 		}
-		sides = append(sides, aside...)
+		sides = append(sides, beside...)
 	}
-	// As within one commit: what takes away, then certificates, then what needed them.
-	for _, certificates := range []bool{false, true} {
+	for _, wanted := range []func(string) bool{takesAway, isCertificate, isOfPolicy} {
 		for _, h := range sides {
-			candidates, certs, err := f.sideOf(src, h, certificates)
+			files, err := src.Adds(f.ctx, h, wanted)
+			if err != nil {
+				return nil, err
+			}
+			candidates, certs, err := f.sort(files)
 			if err != nil {
 				return nil, err
 			}
@@ -77,7 +81,52 @@ func (f *fold) mergeSides(c gitstore.Commit) (later []candidate, err error) {
 			later = append(later, not[:min(len(not), maxLater-len(later))]...)
 		}
 	}
-	return f.attempt(later)
+	return later, nil
+}
+
+func takesAway(path string) bool {
+	place, err := record.ParsePath(path)
+	return err == nil && place.Kind.TakesAway()
+}
+
+func isCertificate(path string) bool {
+	_, _, err := record.ParseCertificatePath(path)
+	return err == nil
+}
+
+func isOfPolicy(path string) bool {
+	place, err := record.ParsePath(path)
+	return err == nil && (place.Policy || place.Kind == record.KindPolicy)
+}
+
+// settleSides tries again, at the end of a merge, what did not count before. What is
+// evidence of a fork is told of; all else only where the merge holds it too.
+func (f *fold) settleSides(later []candidate) error {
+	for _, x := range later {
+		if counted, _, err := f.counted(x.path); err != nil {
+			return err
+		} else if counted != nil && counted.blob == x.blob {
+			continue
+		}
+		err := f.judge(x)
+		if err == nil {
+			continue
+		}
+		_, told, layErr := f.lay(x.path)
+		if layErr != nil {
+			return layErr
+		}
+		switch reason := reasonOf(err); {
+		case reason == "":
+			return fmt.Errorf("%s: %w", x.path, err)
+		case reason == ReasonUnknownHead && !told:
+			f.report.Forks++
+			if err := f.reject(x.path, err); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // passed reports whether a commit is on the chain so far, or was merged into it.
@@ -87,22 +136,6 @@ func (f *fold) passed(h gitstore.Hash) (passed bool, err error) {
 	}
 	err = f.QueryRow(`SELECT EXISTS (SELECT 1 FROM merged WHERE hash = ?)`, hashBytes(h)).Scan(&passed)
 	return passed, err
-}
-
-// sideOf gives what one commit beside the chain adds: its certificates, or what takes
-// away.
-func (f *fold) sideOf(src MergeSource, h gitstore.Hash, certificates bool) ([]candidate, []certFile, error) {
-	files, err := src.Adds(f.ctx, h, func(path string) bool {
-		if _, _, err := record.ParseCertificatePath(path); err == nil {
-			return certificates
-		}
-		place, err := record.ParsePath(path)
-		return err == nil && place.Kind.TakesAway() && !certificates
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	return f.sort(files)
 }
 
 // unmerged drops what a merge holds that counts by now, since a commit that it brings

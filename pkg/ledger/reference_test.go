@@ -320,7 +320,8 @@ func (r *reference) common(c *counted) (reason string) {
 		return ledger.ReasonWrongStore
 	}
 	for _, other := range r.counted {
-		if other.ID == head.ID {
+		// What takes away counts beside another with its id, but for a lock beside a lock.
+		if other.ID == head.ID && (!head.Kind.TakesAway() || other.Digest() == c.Digest() || head.Kind == record.KindLock && other.Head().Kind == record.KindLock) {
 			return ledger.ReasonDuplicateID
 		}
 	}
