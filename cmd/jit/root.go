@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -44,6 +45,9 @@ you.`,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 		Args:              noSuchCommand,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkGiven(cmd); err != nil {
+				return err
+			}
 			if err := checkOutput(cmd); err != nil {
 				return err
 			}
@@ -133,6 +137,27 @@ func atMost(n int) cobra.PositionalArgs {
 		}
 		return nil
 	}
+}
+
+// mayBeEmpty are the flags whose empty value says what leaving them out says, and
+// takes nothing away by it: words for people.
+var mayBeEmpty = []string{"reason", "ticket"}
+
+// checkGiven refuses a flag with an empty value, as a script gives it whose variable
+// is not set. Taken for a flag left out, it would drop a pin, a limit or a choice that
+// somebody meant to make, without a word.
+func checkGiven(cmd *cobra.Command) (err error) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		empty := f.Value.Type() == "string" && f.Value.String() == "" && !slices.Contains(mayBeEmpty, f.Name)
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			given := list.GetSlice()
+			empty = len(given) == 0 || slices.Contains(given, "")
+		}
+		if empty && err == nil {
+			err = usageErr("give it a value, or leave it out; in a script: is the variable set?", "--%s is given without a value", f.Name)
+		}
+	})
+	return err
 }
 
 // flagError says what is wrong with a flag, or lists the fields where --json

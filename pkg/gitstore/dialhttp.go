@@ -32,7 +32,6 @@ func (s *Store) dialHTTP(ctx context.Context, service string) (conversation, err
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s", ErrBadURL, s.url.identity())
 	}
-	u.User = nil
 	transport := &http.Transport{
 		TLSHandshakeTimeout: connectTimeout,
 		DisableKeepAlives:   false,
@@ -69,7 +68,7 @@ func (c *httpConversation) do(method, address string, body []byte, wantType stri
 		req.Header.Set("Content-Type", "application/x-"+c.service+"-request")
 		req.Header.Set("Accept", wantType)
 	}
-	if c.s.url.user != "" {
+	if c.s.url.user != "" || c.s.url.secret {
 		req.SetBasicAuth(c.s.url.user, c.s.url.password)
 	}
 	resp, err := c.client.Do(req)

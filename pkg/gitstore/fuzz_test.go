@@ -145,6 +145,9 @@ func FuzzURL(f *testing.F) {
 		if len(u.password) > 8 && strings.Count(raw, u.password) == 1 && strings.Contains(u.identity(), u.password) {
 			t.Errorf("%q is shown as %q", raw, u.identity())
 		}
+		if (u.scheme == schemeHTTP || u.scheme == schemeHTTPS) && u.raw != u.identity() {
+			t.Errorf("%q is given to git as %q", raw, u.raw)
+		}
 	})
 }
 

@@ -40,6 +40,7 @@ func (r *gitRemote) run(ctx context.Context, args ...string) (out, talk string, 
 	defer wait.cancel()
 	all := append([]string{"--git-dir=" + s.mirror}, gitOptions...)
 	cmd := s.command(wait, append(all, args...)...)
+	cmd.Env = append(cmd.Env, s.url.gitLogin(s.o.Isolated)...)
 	printed, told := &said{}, &ticker{heard: wait.heard, report: s.o.Progress}
 	cmd.Stdout, cmd.Stderr = printed, told
 	err = cmd.Run()

@@ -283,9 +283,15 @@ func TestURLs(t *testing.T) {
 	for _, raw := range []string{
 		"", "-x", "--upload-pack=touch x", "ext::sh -c x", "fd::7", "git://host/x", "ftp://host/x", "ssh://-oProxyCommand=x/y", "ssh://a@-x/y",
 		"-oProxyCommand=x:y", "git@-x:y", "git@host:-x", "ssh://host/", "http:///x", "https://host/x?y", "ssh://u:p@host/x", "file://host/x", "http://h:0/x", "a\nb",
+		"http://a:b%0ac@host/x", "http://a%00b@host/x", "http://a:b%0Dc@host/x",
 	} {
 		if u, err := parseURL(raw); !errors.Is(err, ErrBadURL) {
 			t.Errorf("%q was taken: %+v, %v", raw, u, err)
+		}
+	}
+	for _, raw := range []string{"https://u:hu/sh@host/x", "https://u:?hush@host/x", "https://u:hush#1@host/x", "https://u:h%ush@host/x", "https://hush@host:0/x", "ssh://u:hush@host/x"} {
+		if _, err := parseURL(raw); !errors.Is(err, ErrBadURL) || strings.Contains(err.Error(), "sh@") || strings.Contains(err.Error(), "hush") {
+			t.Errorf("%q: %v", raw, err)
 		}
 	}
 	for raw, want := range map[string]string{

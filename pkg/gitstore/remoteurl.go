@@ -1,6 +1,7 @@
 package gitstore
 
 import (
+	"encoding/base64"
 	"fmt"
 	"net/url"
 	"path/filepath"
@@ -21,9 +22,10 @@ const (
 // remoteURL is a remote's address, taken apart.
 type remoteURL struct {
 	scheme     scheme
-	raw        string // as the git program takes it: a clean absolute path, or the URL as given
+	raw        string // as the git program takes it: a clean absolute path, or the URL as given; http(s) without user info
 	user       string // ssh and http(s)
 	password   string // http(s) only
+	secret     bool   // http(s) only: a password is given, if only an empty one
 	host, port string // ssh and http(s); port is "" where none is given
 	path       string // absolute folder, or the path on the server
 }
@@ -34,7 +36,7 @@ type remoteURL struct {
 // (or a host) that begins with '-' would be read as an option.
 func parseURL(raw string) (remoteURL, error) {
 	bad := func(why string) (remoteURL, error) {
-		return remoteURL{}, fmt.Errorf("%w: %q: %s", ErrBadURL, Redact(raw), why)
+		return remoteURL{}, fmt.Errorf("%w: %q: %s", ErrBadURL, redactAll(raw), why)
 	}
 	switch {
 	case raw == "":
@@ -75,7 +77,7 @@ func parseSchemeURL(raw string, bad func(string) (remoteURL, error)) (remoteURL,
 	u := remoteURL{raw: raw, host: parsed.Hostname(), port: parsed.Port(), path: parsed.Path}
 	if parsed.User != nil {
 		u.user = parsed.User.Username()
-		u.password, _ = parsed.User.Password()
+		u.password, u.secret = parsed.User.Password()
 	}
 	if u.port != "" {
 		if n, err := strconv.Atoi(u.port); err != nil || n < 1 || n > 65535 {
@@ -106,6 +108,11 @@ func parseSchemeURL(raw string, bad func(string) (remoteURL, error)) (remoteURL,
 		if u.host == "" {
 			return bad("it names no host")
 		}
+		// git speaks with what gives it a password line by line.
+		if strings.ContainsFunc(u.user+u.password, func(r rune) bool { return r < 0x20 || r == 0x7f }) {
+			return bad("its user name or password holds a control character")
+		}
+		u.raw = Redact(raw)
 		return u, nil
 	}
 	return bad("only a path, file, ssh, http and https are known")
@@ -131,8 +138,61 @@ func pathURL(path string, bad func(string) (remoteURL, error)) (remoteURL, error
 	return remoteURL{scheme: schemePath, raw: abs, path: abs}, nil
 }
 
+// gitLogin lets the git program log in with the user name and the password of an
+// http(s) URL, by its environment: its arguments are there for every user of the
+// machine to read, and raw, which is one, holds neither. Both go to this scheme, host
+// and port only. alone says that nobody and nothing else may be asked for a password
+// that the URL does not hold: to ask, git would put the user name, which may be a
+// token, in an argument.
+func (u remoteURL) gitLogin(alone bool) []string {
+	if u.scheme != schemeHTTP && u.scheme != schemeHTTPS || u.user == "" && !u.secret {
+		return nil
+	}
+	start := strings.Index(u.raw, "://") + len("://")
+	authority, _, _ := strings.Cut(u.raw[start:], "/")
+	at := "credential." + string(u.scheme) + "://" + authority
+	settings := [][2]string{
+		// What the user rewrites is a URL without user info, which this was not: the
+		// longest match, itself, counts.
+		{"url." + u.raw + ".insteadOf", u.raw},
+		{"url." + u.raw + ".pushInsteadOf", u.raw},
+	}
+	var env []string
+	if u.secret || alone {
+		// The machine's own helpers are not asked, nor told what to keep.
+		settings = append(settings, [2]string{at + ".helper", ""}, [2]string{at + ".helper", loginHelper})
+		env = append(env, "JIT_GIT_USER="+u.user, "JIT_GIT_PASSWORD="+u.password)
+	} else {
+		settings = append(settings, [2]string{at + ".username", u.user})
+	}
+	if u.user == "" {
+		// With a token alone git takes what a helper says for nothing, and sends nothing.
+		token := base64.StdEncoding.EncodeToString([]byte(":" + u.password))
+		settings = append(settings, [2]string{"http." + u.raw + ".extraHeader", "Authorization: Basic " + token})
+	}
+	env = append(env, fmt.Sprintf("GIT_CONFIG_COUNT=%d", len(settings)))
+	for i, s := range settings {
+		env = append(env, fmt.Sprintf("GIT_CONFIG_KEY_%d=%s", i, s[0]), fmt.Sprintf("GIT_CONFIG_VALUE_%d=%s", i, s[1]))
+	}
+	return env
+}
+
+// loginHelper is a credential helper (gitcredentials(7)) for git's shell. printf is
+// the shell's own: it starts no program that would show its arguments.
+const loginHelper = `!f() { test "$1" = get && printf 'username=%s\npassword=%s\n' "$JIT_GIT_USER" "$JIT_GIT_PASSWORD"; }; f`
+
 // identity is what a mirror is tied to: the address without credentials.
 func (u remoteURL) identity() string { return Redact(u.raw) }
+
+// redactAll is Redact for what may be no URL: a password in which a '/', '?' or '#'
+// stands as it is ends before the '@' that was meant.
+func redactAll(raw string) string {
+	i, at := strings.Index(raw, "://"), strings.LastIndexByte(raw, '@')
+	if i < 0 || at < i {
+		return raw
+	}
+	return raw[:i+3] + raw[at+1:]
+}
 
 // Redact gives a remote's address without the password, token or other user
 // information that a URL may carry. It is what may be shown and logged.
