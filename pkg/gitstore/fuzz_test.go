@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 )
 
 // tape is a conversation of which the other side was written before.
@@ -32,13 +34,14 @@ func FuzzAdvertised(f *testing.F) {
 		pktLine("# service=git-upload-pack\n") + "0000" + pktLine(h+" refs/heads/main\x00object-format=sha256\n") + "0000",
 		pktLine(strings.Repeat("0", 40)+" capabilities^{}\x00x\n") + "0000",
 		pktLine(h+" refs/heads/main\x00\n") + pktLine("shallow "+h+"\n") + "0000",
+		pktLine(h+" refs/heads/a\x00ofs-delta\n") + pktLine(h+" refs/heads/b\n") + pktLine(h+" refs/heads/main\n") + pktLine(h+" refs/heads/main^{}\n") + pktLine(h+" refs/tags/x") + "0000",
 		pktLine("ERR \x1b[2J gone\n"), "0000", "fffe", "0004", "00zz", pktLine(h + " refs/heads/main^{}\x00\n"), "",
 	} {
 		f.Add([]byte(s))
 	}
 	s := &Store{ref: "refs/heads/main"}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		got, err := s.readRefs(tape{data})
+		got, err := s.readRefs(tape{data}.advertised())
 		if err != nil {
 			var failed *RemoteError
 			raw := func(r rune) bool { return r < 0x20 && r != '\n' || r == 0x7f }
@@ -49,6 +52,11 @@ func FuzzAdvertised(f *testing.F) {
 		}
 		if got.head != "" && !isHash(string(got.head)) || got.caps == nil {
 			t.Errorf("%+v", got)
+		}
+		// Passing over the other refs changes nothing of what is read.
+		all := packp.NewAdvRefs()
+		if err := all.Decode(bytes.NewReader(data)); err == nil && fromGit(all.References[s.ref]) != got.head {
+			t.Errorf("the branch is at %q, read among all refs at %q", got.head, fromGit(all.References[s.ref]))
 		}
 	})
 }

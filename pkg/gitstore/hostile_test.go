@@ -64,7 +64,7 @@ func TestAnswerBeforeTheEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.close()
-	if got, err := s.readRefs(c); err != nil || got.head != root {
+	if got, err := s.readRefs(c.advertised()); err != nil || got.head != root {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	answer, err := c.request(func(w io.Writer) error {

@@ -98,7 +98,7 @@ func (s *Store) command(ctx context.Context, args ...string) *exec.Cmd {
 type program struct {
 	cmd   *exec.Cmd
 	in    io.WriteCloser
-	out   io.Reader
+	out   io.ReadCloser
 	talk  said
 	asked bool
 	once  sync.Once
@@ -149,7 +149,9 @@ func (p *program) close() {
 			_, _ = io.WriteString(p.in, "0000")
 			_ = p.in.Close()
 		}
-		_, _ = io.Copy(io.Discard, io.LimitReader(p.out, maxAdvertised))
+		_, _ = io.Copy(io.Discard, io.LimitReader(p.out, maxReport))
+		// One that has more to say than anybody listens to must not wait for it.
+		_ = p.out.Close()
 		_ = p.cmd.Wait()
 	})
 }

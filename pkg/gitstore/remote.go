@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -80,9 +81,16 @@ type conversation interface {
 	close()
 }
 
-// maxAdvertised bounds the list of refs, in bytes: a quarter of a million of
-// them. Hosts show every pull request.
-const maxAdvertised = 16 << 20
+const (
+	// maxAdvertised bounds the list of refs, in bytes: sixteen million of them. Hosts
+	// show every pull request, and whoever may push any branch makes it as long as
+	// they like. It is read as it comes; the time that it may take is the other bound.
+	maxAdvertised = 1 << 30
+	// maxKept bounds what is held in memory of it.
+	maxKept = 1 << 20
+	// maxReport bounds what a server answers to a push, in bytes.
+	maxReport = 16 << 20
+)
 
 // Bounds on one pack.
 const (
@@ -157,16 +165,71 @@ type refs struct {
 	caps *capability.List
 }
 
+// branchLines passes on what a server advertises without the lines of other refs
+// than the branch, so that as many as there are take no memory. It reads no further
+// than it is asked to: the same stream brings the answers.
+type branchLines struct {
+	r     io.Reader
+	ref   string
+	begun bool   // the line with the capabilities has passed
+	line  []byte // with its length, as it came
+	rest  []byte // of line: what is still to be passed on
+}
+
+// Read implements io.Reader.
+func (b *branchLines) Read(p []byte) (int, error) {
+	for len(b.rest) == 0 {
+		if err := b.next(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, b.rest)
+	b.rest = b.rest[n:]
+	return n, nil
+}
+
+// next reads one pkt-line. What is none is passed on, for the decoder to say.
+func (b *branchLines) next() error {
+	const head = 4
+	b.line = append(b.line[:0], "0000"...)
+	if n, err := io.ReadFull(b.r, b.line); err != nil {
+		b.rest = b.line[:n]
+		if n > 0 {
+			return nil
+		}
+		return err
+	}
+	size, err := strconv.ParseUint(string(b.line), 16, 16)
+	if err == nil && size > head {
+		b.line = append(b.line, make([]byte, size-head)...)
+		n, err := io.ReadFull(b.r, b.line[head:])
+		if err != nil {
+			b.rest = b.line[:head+n]
+			return nil
+		}
+	}
+	text := b.line[head:]
+	if b.begun && len(text) > 40 && text[40] == ' ' && isHash(string(text[:40])) && string(bytes.TrimSuffix(text[41:], []byte("\n"))) != b.ref {
+		return nil
+	}
+	b.begun = b.begun || len(text) > 0 && text[0] != '#'
+	b.rest = b.line
+	return nil
+}
+
 // readRefs reads the advertised refs and picks the branch.
-func (s *Store) readRefs(c conversation) (refs, error) {
-	limited := &io.LimitedReader{R: c.advertised(), N: maxAdvertised}
+func (s *Store) readRefs(from io.Reader) (refs, error) {
+	limited := &io.LimitedReader{R: from, N: maxAdvertised}
 	adv := packp.NewAdvRefs()
-	err := adv.Decode(limited)
+	kept := &io.LimitedReader{R: &branchLines{r: limited, ref: s.ref}, N: maxKept}
+	err := adv.Decode(kept)
 	switch {
 	case errors.Is(err, packp.ErrEmptyAdvRefs):
 		return refs{caps: adv.Capabilities}, nil
 	case err != nil && limited.N <= 0:
 		return refs{}, fmt.Errorf("%w: its list of refs is longer than %d bytes", ErrBadRemote, maxAdvertised)
+	case err != nil && kept.N <= 0:
+		return refs{}, fmt.Errorf("%w: its list of refs repeats itself", ErrBadRemote)
 	case errors.Is(err, packp.ErrEmptyInput), errors.Is(err, io.ErrUnexpectedEOF):
 		return refs{}, err
 	case err != nil:
@@ -180,13 +243,13 @@ func (s *Store) readRefs(c conversation) (refs, error) {
 	return refs{head: fromGit(adv.References[s.ref]), caps: adv.Capabilities}, nil
 }
 
-func (r *builtinRemote) open(ctx context.Context, op, service string) (conversation, refs, error) {
+func (r *builtinRemote) open(ctx *patience, op, service string) (conversation, refs, error) {
 	s := r.s
 	c, err := r.dial(ctx, service)
 	if err != nil {
 		return nil, refs{}, s.fail(ctx, op, err, "")
 	}
-	got, err := s.readRefs(c)
+	got, err := s.readRefs(ctx.listen(c.advertised()))
 	if err != nil {
 		c.close()
 		if errors.Is(err, ErrBadRemote) {
@@ -205,7 +268,7 @@ func (r *builtinRemote) fetch(ctx context.Context) (Hash, error) {
 	wait := s.patience(ctx)
 	defer wait.cancel()
 	ctx = wait
-	c, got, err := r.open(ctx, "fetch", uploadPack)
+	c, got, err := r.open(wait, "fetch", uploadPack)
 	if err != nil {
 		return "", err
 	}
@@ -331,8 +394,9 @@ func (r *builtinRemote) openPush(ctx context.Context) (pushSession, error) {
 }
 
 func (p *builtinPush) open(ctx context.Context) error {
-	ctx, p.cancel = context.WithTimeout(ctx, p.r.s.o.Timeout)
-	c, got, err := p.r.open(ctx, "push", receivePack)
+	wait := p.r.s.patience(ctx)
+	p.cancel = wait.cancel
+	c, got, err := p.r.open(wait, "push", receivePack)
 	if err != nil {
 		p.cancel()
 		return err
@@ -393,7 +457,7 @@ func (p *builtinPush) send(ctx context.Context, head Hash, objects *newObjects) 
 	}
 	talk := &said{}
 	report := packp.NewReportStatus()
-	if err := report.Decode(io.LimitReader(demux(req.Capabilities, answer, talk), maxAdvertised)); err != nil {
+	if err := report.Decode(io.LimitReader(demux(req.Capabilities, answer, talk), maxReport)); err != nil {
 		return fmt.Errorf("%w: %w", errUnsure, s.fail(ctx, "push", fmt.Errorf("its report: %s", plain(err.Error())), talk.String()+" "+p.c.said()))
 	}
 	if report.UnpackStatus != "ok" {
