@@ -205,7 +205,7 @@ func (b *branchLines) next() error {
 		n, err := io.ReadFull(b.r, b.line[head:])
 		if err != nil {
 			b.rest = b.line[:head+n]
-			return nil
+			return nil //nolint:nilerr // the decoder says it, of what has come
 		}
 	}
 	text := b.line[head:]
