@@ -1,0 +1,100 @@
+package ledger_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/jitaccess/jit/pkg/approve"
+	"github.com/jitaccess/jit/pkg/gitstore"
+	"github.com/jitaccess/jit/pkg/ledger"
+	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/record"
+	"github.com/jitaccess/jit/pkg/request"
+)
+
+// merged commits files in a merge that brings a commit which adds others, and folds it.
+func (w *world) merged(beside []file, held ...file) (*merges, ledger.Report) {
+	w.Helper()
+	m := &merges{history: w.history, second: otherTip, aside: []gitstore.Hash{otherTip}, unsigned: gitstore.ErrUnsigned, adds: map[gitstore.Hash][]gitstore.File{}}
+	for _, f := range beside {
+		blob := hashOf("blob" + f.data)
+		w.blobs[blob] = []byte(f.data)
+		m.adds[otherTip] = append(m.adds[otherTip], gitstore.File{Path: f.path, Blob: blob, Size: int64(len(f.data))})
+	}
+	m.merge = w.commit(held...)
+	report, err := w.l.Fold(context.Background(), m, w.tip())
+	w.must(err)
+	return m, report
+}
+
+// TestMergeHidesNothing: what takes away, certificates and changes of the policy count
+// where a merge leaves them out, and what gives does not.
+func TestMergeHidesNothing(t *testing.T) {
+	t.Parallel()
+	t.Run("a revocation", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		r, d := w.granted()
+		m, report := w.merged(revocation(w, r, d, "erin"))
+		w.counted(report, 1)
+		w.state(r.ID, approve.Revoked)
+		w.sameFrom(m, 0, len(w.commits)-2)
+	})
+	t.Run("a revocation that the merge holds with other bytes", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		r, d := w.granted()
+		files := revocation(w, r, d, "erin")
+		m, report := w.merged(files, file{files[0].path, "junk"}, files[1])
+		if report.Records != 1 || len(report.SetAside) != 1 || report.SetAside[0].Reason != string(gitstore.Changed) {
+			t.Errorf("%+v", report)
+		}
+		w.state(r.ID, approve.Revoked)
+		w.sameFrom(m, 0, len(w.commits)-2)
+	})
+	t.Run("a revocation by a key that is revoked beside it", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		r, d := w.granted()
+		m, report := w.merged(append(revocation(w, r, d, "erin"), w.revoked("erin", record.RevokedHard)))
+		w.counted(report, 1)
+		w.state(r.ID, approve.Revoked)
+		w.sameFrom(m, 0, len(w.commits)-2)
+	})
+	t.Run("a revocation whose id is taken", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		r, d := w.granted()
+		files := revocation(w, r, d, "erin")
+		place, err := record.ParsePath(files[0].path)
+		w.must(err)
+		c := request.Comment{Head: w.head(record.KindComment, "bob"), Request: r.ID, RequestDigest: d, Comment: "all is well"}
+		c.ID = place.ID
+		w.counted(w.push(w.signed(c, "bob", record.PathOf(c.Head, r.ID, false))...), 1)
+		m, report := w.merged(files, files...)
+		w.counted(report, 1)
+		w.state(r.ID, approve.Revoked)
+		w.sameFrom(m, 0, len(w.commits)-2)
+	})
+	t.Run("an agreement to a policy", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		doc, files := w.proposal("alice", func(d *policy.Document) { d.Admins.Threshold = 2 })
+		w.counted(w.push(files...), 1)
+		m, report := w.merged(w.policyApproval(doc, files[0], "erin"))
+		w.counted(report, 1)
+		if w.l.Policy().ID() != doc.ID {
+			t.Error("it is not in force")
+		}
+		w.sameFrom(m, 0, len(w.commits)-2)
+	})
+	t.Run("an approval", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		r, d := w.asked()
+		m, report := w.merged(w.approval(r, d, "carol"))
+		w.counted(report, 0)
+		w.state(r.ID, approve.Pending)
+		w.sameFrom(m, 0, len(w.commits)-2)
+	})
+}
