@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -201,7 +202,7 @@ func (b *branchLines) next() error {
 	}
 	size, err := strconv.ParseUint(string(b.line), 16, 16)
 	if err == nil && size > head {
-		b.line = append(b.line, make([]byte, size-head)...)
+		b.line = slices.Grow(b.line, int(size)-head)[:size]
 		n, err := io.ReadFull(b.r, b.line[head:])
 		if err != nil {
 			b.rest = b.line[:head+n]
