@@ -160,9 +160,13 @@ func (p *plainParser) list(indent, depth int) *yaml.Node {
 	}
 }
 
+// plainKeyBytes is the longest key that parsePlain reads. YAML itself allows 1024
+// characters, from where the key begins.
+const plainKeyBytes = 256
+
 // plainKey reports whether a key is text beyond doubt.
 func plainKey(key string) bool {
-	if key == "" || !letter(key[0]) || meansMore(key) {
+	if key == "" || len(key) > plainKeyBytes || !letter(key[0]) || meansMore(key) {
 		return false
 	}
 	for i := range len(key) {
