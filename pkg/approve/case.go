@@ -3,6 +3,7 @@ package approve
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -69,6 +70,9 @@ type Void struct {
 	Position int
 	At       time.Time
 }
+
+// place is before all else that the commit holds.
+func (x Void) place() place { return place{x.Position, math.MinInt} }
 
 // Locked is a lock of a person or a key, where it stands in the history.
 type Locked struct {

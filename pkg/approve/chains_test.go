@@ -207,6 +207,18 @@ func TestChains(t *testing.T) {
 			tl.policy(80)
 			tl.state(60, Lapsed).state(81, Lapsed).refused("bob", 82, policy.Lapsed).state(90, Lapsed)
 		}},
+		"lapsed, and a later policy of the same time": {[]func(*policy.Body){stages(escalating(2, after(1, "carol")), one(1, "dave"))}, func(tl *timeline) {
+			tl.request(nil, "read").approve("bob", 1).withdraw("bob", 2).state(2, Lapsed)
+			tl.policy(2)
+			tl.state(2, Lapsed).refused("bob", 2, policy.Lapsed)
+		}},
+		"a policy comes in the very minute, and then a withdrawal": {[]func(*policy.Body){stages(escalating(2, after(1, "carol")), one(1, "dave"))}, func(tl *timeline) {
+			tl.request(nil, "read").approve("bob", 1).policy(2)
+			tl.withdraw("bob", 2).state(2, Pending).approve("carol", 2).state(2, Active)
+		}},
+		"lapsed, and what met the stage before is withdrawn at that time": {[]func(*policy.Body){stages(one(1, "bob"), expiring(60, "carol"), one(1, "dave"))}, func(tl *timeline) {
+			tl.request(nil, "read").approve("bob", 10).approve("carol", 20).state(90, Pending).withdraw("carol", 90).state(90, Lapsed).withdraw("bob", 90).state(90, Lapsed).state(100, Lapsed)
+		}},
 		"one part lapses, the other does not": {[]func(*policy.Body){stages(expiring(60, "bob")), partial(0)}, func(tl *timeline) {
 			tl.request(nil, "read", "write").parts(60, Lapsed, Pending).approve("bob", 65).approve("dave", 66).parts(70, Lapsed, Active).why(70, 0, "").state(200, Expired).
 				parts(200, Lapsed, Expired)

@@ -182,14 +182,21 @@ func decideUnit(h policy.History, c Case, unit []int, now time.Time) Decision {
 
 func (v *verdict) decide() Decision {
 	v.findLapse()
-	var first outcome
-	var best Decision
-	found, cut := false, false
+	var all []outcome
+	cut := false
 	for _, e := range v.events() {
 		o, ok, left := v.decidedAt(e)
 		cut = cut || left
-		ok = ok && v.keepWithin(&o)
-		if !ok || first.granted && !o.decided.Before(first.decided) {
+		if ok {
+			all = append(all, o)
+		}
+	}
+	// What was taken back anywhere in the history is known from here on.
+	var first outcome
+	var best Decision
+	found := false
+	for _, o := range all {
+		if !v.keepWithin(&o) || first.granted && !o.decided.Before(first.decided) {
 			continue
 		}
 		if !first.granted {

@@ -134,6 +134,10 @@ func TestLife(t *testing.T) {
 				t.Errorf("an approval after it lapsed: %v", err)
 			}
 		},
+		"a withdrawal of before the opening, and one who signed ahead before it": func(tl *timeline) {
+			tl.request(nil, "read").approve("bob", 62).approve("carol", 0).state(10, Active).withdraw("carol", -1).
+				state(10, Pending).state(59, Pending).state(60, Lapsed).state(62, Lapsed).state(70, Lapsed)
+		},
 		"a withdrawal gives nobody a seat in the past": func(tl *timeline) {
 			// Carol has the first seat, with dave's for later; with her first approval
 			// alone taken back, bob and her second one would have decided at once.

@@ -1,11 +1,11 @@
 package approve
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
 	"github.com/jitaccess/jit/pkg/policy"
-	"github.com/jitaccess/jit/pkg/record"
 )
 
 // findLapse finds when the request lapses where nothing was decided before: when it
@@ -18,16 +18,14 @@ func (v *verdict) findLapse() {
 	if !v.mayExpire() {
 		return
 	}
-	times := v.times()
-	for i, from := range times {
-		if !from.Before(v.lapse) {
+	all := v.changes()
+	for i, m := range all {
+		if !m.at.Before(v.lapse) {
 			return
 		}
-		then := v.asOf(from)
-		for _, p := range v.policiesAt(from) {
-			if at, ok := then.stuck(p, from); ok && (i+1 == len(times) || !at.After(times[i+1])) && at.Before(v.lapse) {
-				v.lapse = at // and nothing happened before
-			}
+		at, ok := v.asOf(m).stuck(v.policyAt(m), m.at)
+		if ok && (i+1 == len(all) || !at.After(all[i+1].at)) && at.Before(v.lapse) {
+			v.lapse = at // and nothing happened before
 		}
 	}
 }
@@ -69,77 +67,75 @@ func (v *verdict) mayExpire() bool {
 	return slices.ContainsFunc(v.history.After(v.c.Request.Position), func(p policy.InForce) bool { return expires(p.Policy) })
 }
 
-// times are those at which something may have changed what the approvals come to,
-// from the request on, in order.
-func (v *verdict) times() []time.Time {
-	began := v.c.Request.Record.Created.Time
-	all := []time.Time{began}
-	add := func(t time.Time) {
-		if t.After(began) {
-			all = append(all, t)
+// moment is when something happened, by the time that it claims; of what claims one
+// time, by its place.
+type moment struct {
+	at    time.Time
+	place place
+}
+
+func (m moment) compare(n moment) int {
+	return cmp.Or(m.at.Compare(n.at), m.place.compare(n.place))
+}
+
+// changes are the moments that may have changed what the approvals come to, from the
+// request on, in order.
+func (v *verdict) changes() []moment {
+	r := v.c.Request
+	began := moment{r.Record.Created.Time, r.place()}
+	all := []moment{began}
+	add := func(at time.Time, p place) {
+		if m := (moment{at, p}); m.compare(began) > 0 {
+			all = append(all, m)
 		}
 	}
 	for _, a := range v.c.Approvals {
-		add(a.Record.Created.Time)
+		add(a.Record.Created.Time, a.place())
 		// Of all that take back one approval the first has done it.
-		var first time.Time
+		var first moment
 		for _, w := range v.c.Withdrawals {
-			if at := w.Record.Created.Time; takesBack(w, a) && (first.IsZero() || at.Before(first)) {
-				first = at
+			if m := (moment{w.Record.Created.Time, w.place()}); takesBack(w, a) && (first == moment{} || m.compare(first) < 0) {
+				first = m
 			}
 		}
-		add(first)
+		add(first.at, first.place)
 	}
 	for _, l := range v.c.Locks {
-		add(l.At)
+		add(l.At, l.place())
 	}
 	for _, x := range v.c.Void {
-		add(x.At)
+		add(x.At, x.place())
 	}
-	for _, p := range v.history.After(v.c.Request.Position) {
-		add(p.Since)
+	for _, p := range v.history.After(r.Position) {
+		add(p.Since, placeOf(p))
 	}
-	slices.SortFunc(all, time.Time.Compare)
-	return slices.CompactFunc(all, time.Time.Equal)
+	slices.SortFunc(all, moment.compare)
+	return slices.Compact(all)
 }
 
-// policiesAt gives the versions that were in force at a time: those that came at that
-// very time, one after another, or else the newest before.
-func (v *verdict) policiesAt(at time.Time) []*policy.Policy {
+// policyAt gives the version that was in force at a moment.
+func (v *verdict) policyAt(m moment) *policy.Policy {
 	newest := v.history.At(v.c.Request.Position)
-	var all []*policy.Policy
 	for _, p := range v.history.After(v.c.Request.Position) {
-		switch {
-		case p.Since.Equal(at):
-			all = append(all, p.Policy)
-		case p.Since.Before(at):
+		if (moment{p.Since, placeOf(p)}).compare(m) <= 0 {
 			newest = p.Policy
 		}
 	}
-	if len(all) == 0 {
-		all = append(all, newest)
-	}
-	return all
+	return newest
 }
 
-// asOf gives the verdict without what takes away later than at a time.
-func (v *verdict) asOf(at time.Time) *verdict {
+// asOf gives the verdict without what happened after a moment.
+func (v *verdict) asOf(m moment) *verdict {
 	if v.rested == nil {
 		v.rest()
 	}
 	then := *v
-	then.asAt = at
-	then.c.Withdrawals = slices.DeleteFunc(slices.Clone(v.c.Withdrawals), func(w Placed[Withdrawal]) bool { return w.Record.Created.After(at) })
-	then.c.Locks = slices.DeleteFunc(slices.Clone(v.c.Locks), func(l Locked) bool { return l.At.After(at) })
-	then.c.Void = nil
-	for k, x := range v.c.Void {
-		if x.At.After(at) {
-			continue
-		}
-		if then.c.Void == nil {
-			then.c.Void = map[record.Fingerprint]Void{}
-		}
-		then.c.Void[k] = x
-	}
+	then.until = m
 	return &then
+}
+
+// happened reports whether what stands at a place and claims a time is within the
+// moments that the verdict looks at.
+func (v *verdict) happened(at time.Time, p place) bool {
+	return v.until == moment{} || moment{at, p}.compare(v.until) <= 0
 }

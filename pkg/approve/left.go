@@ -57,10 +57,9 @@ func (v *verdict) leaves(by string, key record.Fingerprint, position int) *polic
 	return first
 }
 
-// gone reports whether a version at upTo or before, and of a time that counts, takes
-// one away who signed at a position, or their key. A decision that was reached earlier
-// stays.
+// gone reports whether a version at upTo or before takes one away who signed at a
+// position, or their key. A decision that was reached earlier stays.
 func (v *verdict) gone(by string, key record.Fingerprint, position int, upTo place) bool {
 	first := v.leaves(by, key, position)
-	return first != nil && first.Position <= upTo.position && (v.asAt.IsZero() || !first.Since.After(v.asAt))
+	return first != nil && first.Position <= upTo.position && v.happened(first.Since, placeOf(*first))
 }

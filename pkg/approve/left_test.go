@@ -271,6 +271,18 @@ func TestNothingOpensForOneWhoLeft(t *testing.T) {
 	}
 }
 
+// everGranted reports whether access was granted by what the history held before a
+// position, or an earlier one: a decision that was taken back leaves its mark.
+func (tl *timeline) everGranted(position int) bool {
+	for ; position > tl.c.Request.Position; position-- {
+		then := tl.before(position)
+		if slices.ContainsFunc(someMoments, func(m int) bool { return granted(then.decide(m)) }) {
+			return true
+		}
+	}
+	return false
+}
+
 // TestApprovalsOfThoseWhoLeft: where nothing was decided before a version that takes an
 // approver or their key, all is as if they had not approved.
 func TestApprovalsOfThoseWhoLeft(t *testing.T) {
@@ -284,8 +296,7 @@ func TestApprovalsOfThoseWhoLeft(t *testing.T) {
 			}
 			without := *tl
 			without.c.Approvals = slices.Delete(slices.Clone(tl.c.Approvals), i, i+1)
-			with, then := tl.before(p.Position), without.before(p.Position)
-			if slices.ContainsFunc(someMoments, func(m int) bool { return granted(with.decide(m)) || granted(then.decide(m)) }) {
+			if tl.everGranted(p.Position) || without.everGranted(p.Position) {
 				continue // decided before, or it would have been: one more may take a seat from others
 			}
 			seen++

@@ -29,8 +29,8 @@ type verdict struct {
 	leavers map[signature]*policy.InForce
 	// undone are the windows of decisions that a withdrawal took back.
 	undone []window
-	// asAt is the time up to which versions take away; zero for all: see asOf.
-	asAt time.Time
+	// until is the moment after which nothing counts; zero for none: see asOf.
+	until moment
 }
 
 func newVerdict(h policy.History, c Case, unit []int, now time.Time) *verdict {
@@ -333,7 +333,7 @@ func (v *verdict) standings(upTo place, at time.Time, back map[int]bool) []Stand
 	for i, a := range v.c.Approvals {
 		s := Standing{ID: a.Record.ID, By: a.Record.By, At: a.Record.Created.Time, Duration: a.Record.Duration, Comment: a.Record.Comment}
 		switch {
-		case a.Record.Created.After(at):
+		case a.Record.Created.After(at) || !v.happened(a.Record.Created.Time, a.place()):
 			s.Why = policy.NotYet
 		case v.voided(a.Key, upTo):
 			s.Why = policy.KeyVoid
@@ -355,7 +355,9 @@ func (v *verdict) standings(upTo place, at time.Time, back map[int]bool) []Stand
 // that came after access had opened shows by itself: a decision has then been
 // found already, before the withdrawal's place.
 func (v *verdict) withdrawn(a Placed[Approval], upTo place) bool {
-	return slices.ContainsFunc(v.c.Withdrawals, func(w Placed[Withdrawal]) bool { return takesBack(w, a) && w.place().before(upTo) })
+	return slices.ContainsFunc(v.c.Withdrawals, func(w Placed[Withdrawal]) bool {
+		return takesBack(w, a) && w.place().before(upTo) && v.happened(w.Record.Created.Time, w.place())
+	})
 }
 
 // takesBack reports whether a withdrawal takes back an approval: of the same person,
@@ -375,15 +377,20 @@ func takesBack(w Placed[Withdrawal], a Placed[Approval]) bool {
 // decision that was reached earlier is ended instead: see ending.
 func (v *verdict) voided(key record.Fingerprint, upTo place) bool {
 	void, ok := v.c.Void[key]
-	return ok && void.Position <= upTo.position
+	return ok && void.Position <= upTo.position && v.happened(void.At, void.place())
 }
 
 // locked reports whether the signer of an approval, or their key, was locked after
 // it and at upTo or before. It must be given again when the lock is lifted.
 func (v *verdict) locked(a Placed[Approval], upTo place) bool {
 	return slices.ContainsFunc(v.c.Locks, func(l Locked) bool {
-		return l.names(a.Record.By, a.Key) && a.place().before(l.place()) && l.place().before(upTo)
+		return l.names(a.Record.By, a.Key) && v.between(a, l, upTo)
 	})
+}
+
+// between reports whether a lock came after an approval and at upTo or before.
+func (v *verdict) between(a Placed[Approval], l Locked, upTo place) bool {
+	return a.place().before(l.place()) && l.place().before(upTo) && v.happened(l.At, l.place())
 }
 
 // acting gives those in whose place the signer of an approval acted, without those
@@ -392,7 +399,7 @@ func (v *verdict) locked(a Placed[Approval], upTo place) bool {
 func (v *verdict) acting(a Placed[Approval], upTo place) Acts {
 	return slices.DeleteFunc(slices.Clone(v.c.Acting[a.Record.ID]), func(x Acting) bool {
 		return v.voided(x.Signed, upTo) || v.gone(x.Name, x.Signed, a.Position, upTo) || slices.ContainsFunc(v.c.Locks, func(l Locked) bool {
-			return l.For == x.Name && a.place().before(l.place()) && l.place().before(upTo)
+			return l.For == x.Name && v.between(a, l, upTo)
 		})
 	})
 }
