@@ -3,7 +3,6 @@ package approve
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -71,8 +70,8 @@ type Void struct {
 	At       time.Time
 }
 
-// place is before all else that the commit holds.
-func (x Void) place() place { return place{x.Position, math.MinInt} }
+// place is before the records of the commit, and after a version of the policy.
+func (x Void) place() place { return place{x.Position, -1} }
 
 // Locked is a lock of a person or a key, where it stands in the history.
 type Locked struct {

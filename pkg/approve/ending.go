@@ -58,7 +58,7 @@ func (v *verdict) ending(o outcome) (ending, bool) {
 	}
 	for _, k := range keys {
 		if void, ok := v.c.Void[k]; ok {
-			consider(ending{at: void.At, place: place{void.Position, -1}, state: Revoked,
+			consider(ending{at: void.At, place: void.place(), state: Revoked,
 				by: EndedBy{Reason: fmt.Sprintf("key %s was revoked as compromised", k)}})
 		}
 	}

@@ -23,17 +23,17 @@ func (v *verdict) findLapse() {
 		if !m.at.Before(v.lapse) {
 			return
 		}
-		at, ok := v.asOf(m).stuck(v.policyAt(m), m.at)
+		at, ok := v.stuck(m)
 		if ok && (i+1 == len(all) || !at.After(all[i+1].at)) && at.Before(v.lapse) {
 			v.lapse = at // and nothing happened before
 		}
 	}
 }
 
-// stuck gives when a stage that is not met by what had happened at a time can no longer
-// be; ok is false where that never comes.
-func (v *verdict) stuck(p *policy.Policy, from time.Time) (at time.Time, ok bool) {
-	o := v.tally(last, p, from, nil)
+// stuck gives when a stage that is not met by what had happened at a moment can no
+// longer be; ok is false where that never comes.
+func (v *verdict) stuck(m moment) (at time.Time, ok bool) {
+	o := v.asOf(m).tally(last, v.policyAt(m), m.at, nil)
 	if o.granted {
 		return at, false // it is decided, or never opens
 	}
@@ -42,8 +42,8 @@ func (v *verdict) stuck(p *policy.Policy, from time.Time) (at time.Time, ok bool
 			continue
 		}
 		end := c.expires()
-		if end.Before(from) {
-			end = from // what had met the stage is gone, and its time is over
+		if end.Before(m.at) {
+			end = m.at // what had met the stage is gone, and its time is over
 		}
 		if !ok || end.Before(at) {
 			at, ok = end, true
