@@ -38,6 +38,8 @@ const (
 	// GateDisplaced: the branch was moved on the host itself, past the gate, and this
 	// push does not put it back.
 	GateDisplaced GateReason = "branch-was-moved"
+	// GateOtherHead: the push claims to follow a commit that the branch does not hold.
+	GateOtherHead GateReason = "follows-another-head"
 	// GateOtherRef: a ref beside the store's branch, where only that is taken.
 	GateOtherRef GateReason = "other-ref"
 	// GateLikeBranch: a ref in whose name the branch's whole name stands, so that git
@@ -174,24 +176,38 @@ func (g *Gate) branch(ctx context.Context, u RefUpdate) ([]Turned, error) {
 	if err := g.own.openLedger(); err != nil {
 		return nil, otherStore(err)
 	}
+	now, err := g.bare.Ref(ctx, g.ref)
+	if err != nil {
+		return nil, err
+	}
+	if taken, err := g.holds(now, u.Old); err != nil {
+		return nil, err
+	} else if !taken {
+		return []Turned{about(GateOtherHead, "the push claims to follow %s, which the branch %q does not hold: fetch, and push again", u.Old, g.ref)}, nil
+	}
 	if err := g.catchUp(ctx, u.Old); err != nil {
 		return nil, otherStore(err)
 	}
 	stands, _ := g.own.ledger.Head()
-	if stands != u.Old {
-		if now, err := g.bare.Ref(ctx, g.ref); err != nil {
-			return nil, err
-		} else if now != u.Old {
-			// Others were faster, and git itself refuses what does not begin where the
-			// branch stands; to those who push with jit that says: try again.
-			return nil, nil
-		}
+	if stands != u.Old && now != u.Old {
+		// Others were faster, and git itself refuses what does not begin where the
+		// branch stands; to those who push with jit that says: try again.
+		return nil, nil
 	}
 	turned, err := g.judge(ctx, stands, u)
 	if errors.Is(err, ErrIdentity) {
 		return []Turned{about(GateOtherStore, "%v", err)}, nil
 	}
 	return turned, err
+}
+
+// holds reports whether a branch that stands at now holds what a push claims to
+// follow: that is the word of whoever pushes, and git compares it only afterwards.
+func (g *Gate) holds(now, old gitstore.Hash) (bool, error) {
+	if old == "" || old == now {
+		return true, nil
+	}
+	return g.bare.Reaches(now, old)
 }
 
 // otherStore says what to do where the repository itself holds another store than

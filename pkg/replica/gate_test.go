@@ -126,6 +126,31 @@ func TestGateFollowsWhatGitTook(t *testing.T) {
 	h.wants("gone", third, "", string(replica.GateDeleted))
 }
 
+// TestGateBelievesNoOld: a push that claims to follow what the branch never held is
+// turned away, and leaves no trace: git would refuse it only after the gate.
+func TestGateBelievesNoOld(t *testing.T) {
+	h := newHosted(t)
+	first := h.head()
+	h.wants("the first", first, h.junk(first), ledger.ReasonForeignFile)
+	h.Request("bob", time.Hour, "db:read")
+	good := h.head()
+	h.git("update-ref", "refs/heads/main", string(first))
+	other := string(replica.GateOtherHead)
+	bad := h.junk(first)
+	for what, old := range map[string]gitstore.Hash{
+		"what is bad": bad, "what is good": good, "what follows the bad": h.junk(bad),
+		"what is not there": gitstore.Hash(strings.Repeat("1", 40)),
+	} {
+		h.wants(what+", by itself", old, old, other)
+		h.wants(what+", and bad on it", old, bad, other)
+		if got := h.state(); got != first {
+			t.Fatalf("the gate follows %s to %s", what, got)
+		}
+	}
+	h.wants("bad as before", first, bad, ledger.ReasonForeignFile)
+	h.wants("good as before", first, good)
+}
+
 // TestGateReadsOnlyWhatIsNew: a push costs what it brings. All older objects are
 // taken away, so that reading one would fail.
 func TestGateReadsOnlyWhatIsNew(t *testing.T) {
