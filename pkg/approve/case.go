@@ -126,8 +126,8 @@ func (c Case) MayApprove(h policy.History, a Placed[Approval], acting Acts) erro
 		return &policy.Refusal{Code: code, Message: fmt.Sprintf(format, args...), Hint: hint}
 	}
 	by := a.Record.By
-	now, seen := h.At(a.Position), h.At(a.HeadAt)
-	if now == nil || seen == nil {
+	now := h.At(a.Position)
+	if now == nil || h.At(a.HeadAt) == nil {
 		return refuse(policy.NotApprover, "", "there is no policy")
 	}
 	requester := identities(now, r.By, c.Request.Key)
@@ -175,8 +175,10 @@ func (c Case) MayApprove(h policy.History, a Placed[Approval], acting Acts) erro
 			kept = true
 			continue
 		}
-		was, err := seen.Match(r.By, g.Resource, g.Role, r.Created.Time)
-		unchanged := err == nil && was.Basis == m.Basis
+		rests, ok := restsOn(h, a.HeadAt, func(p *policy.Policy) (policy.Match, error) {
+			return p.Match(r.By, g.Resource, g.Role, r.Created.Time)
+		})
+		unchanged := ok && (rests.changed == nil || rests.changed.Position > a.Position)
 		concern := policy.Concern{Requester: r.By, Resource: g.Resource, At: a.Record.Created.Time}
 		names := []string{by}
 		if !slices.Contains(m.Rule.Exclude, policy.ExcludeDelegates) {

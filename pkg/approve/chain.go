@@ -401,11 +401,10 @@ func (v *verdict) chain(p *policy.Policy, grant int, standings []Standing, upTo 
 			continue
 		}
 		who := identities(p, a.Record.By, a.Key)
-		rest := v.restOf(i, grant)
 		switch {
 		case who.any(func(name string) bool { return name == requester[0] || name == requester[1] }):
 			standings[i].Why = policy.OwnRequest
-		case !rest.ok || rest.basis != m.Basis:
+		case v.stale(i, grant, upTo) || v.rested[i][grant].basis != m.Basis:
 			standings[i].Why = policy.BasisChanged
 		case who.any(func(name string) bool { return c.counted[name] }):
 			standings[i].Why = policy.CountedOnce
@@ -440,38 +439,62 @@ func identities(p *policy.Policy, by string, key record.Fingerprint) names {
 
 func (n names) any(is func(string) bool) bool { return is(n[0]) || is(n[1]) }
 
-// rest is what an approval of a grant rests on; not ok where nothing did.
+// rest is what an approval of a grant rests on.
 type rest struct {
 	basis policy.Basis
-	ok    bool
+	// changed is the first version since it was signed under which it rests on something
+	// else; nil where none does. What a version after it changes back is for what is
+	// signed from then on.
+	changed *policy.InForce
 }
 
-// restOf is what an approval rested on when it was signed, as far as it still
-// was the same at its place in the history.
-func (v *verdict) restOf(approval, grant int) rest {
+// restsOn finds what an approval of a grant rested on when it was signed; ok is false
+// where nothing did. match gives the rule of a version that decides about the grant.
+func restsOn(h policy.History, headAt int, match func(*policy.Policy) (policy.Match, error)) (r rest, ok bool) {
+	from := h.From(headAt)
+	if len(from) == 0 || from[0].Position > headAt {
+		return r, false
+	}
+	was, err := match(from[0].Policy)
+	if err != nil {
+		return r, false
+	}
+	r.basis = was.Basis
+	for i := range from {
+		if m, err := match(from[i].Policy); err != nil || m.Basis != r.basis {
+			r.changed = &from[i]
+			break
+		}
+	}
+	return r, true
+}
+
+// stale reports whether what an approval of a grant rests on is not what it was when
+// it was signed, or has been something else meanwhile, as seen from a place.
+func (v *verdict) stale(approval, grant int, upTo place) bool {
 	if v.rested == nil {
 		v.rest()
 	}
-	return v.rested[approval][grant]
+	r := v.rested[approval][grant]
+	if r == nil {
+		return true
+	}
+	c := r.changed
+	return c != nil && c.Position <= upTo.position && (c.Position <= v.c.Approvals[approval].Position || v.happened(c.Since, placeOf(*c)))
 }
 
 func (v *verdict) rest() {
 	for _, a := range v.c.Approvals {
-		v.rested = append(v.rested, v.rests(a))
-	}
-}
-
-func (v *verdict) rests(a Placed[Approval]) []rest {
-	all := make([]rest, len(v.c.Request.Record.Grants))
-	at, seen := v.history.At(a.Position), v.history.At(a.HeadAt)
-	if at == nil || seen == nil {
-		return all
-	}
-	then, was := v.view(at), v.view(seen)
-	for i := range all {
-		if then.errs[i] == nil && was.errs[i] == nil && then.matches[i].Basis == was.matches[i].Basis {
-			all[i] = rest{then.matches[i].Basis, true}
+		all := make([]*rest, len(v.c.Request.Record.Grants))
+		for i := range all {
+			r, ok := restsOn(v.history, a.HeadAt, func(p *policy.Policy) (policy.Match, error) {
+				seen := v.view(p)
+				return seen.matches[i], seen.errs[i]
+			})
+			if ok {
+				all[i] = &r
+			}
 		}
+		v.rested = append(v.rested, all)
 	}
-	return all
 }

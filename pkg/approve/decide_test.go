@@ -194,6 +194,40 @@ func TestLife(t *testing.T) {
 			tl.policy(50, otherRule)
 			tl.state(60, Pending).state(130, Pending).why(60, 0, policy.BasisChanged).approve("bob", 70).state(70, Scheduled).window(70, 120, 180)
 		},
+		"a rule that changes and changes back": func(tl *timeline) {
+			tl.request(nil, "write").approve("bob", 5)
+			tl.policy(6, otherRule)
+			tl.policy(7)
+			tl.state(8, Pending).why(8, 0, policy.BasisChanged).approve("dave", 9).state(9, Pending).
+				approve("bob", 10).approve("dave", 11).state(11, Active)
+		},
+		"a rule that changes and changes back before a scheduled start": func(tl *timeline) {
+			tl.request(startAt(120), "read").approve("bob", 5)
+			tl.policy(50, otherRule)
+			tl.policy(60)
+			tl.state(130, Pending).why(130, 0, policy.BasisChanged).approve("bob", 70).state(130, Active)
+		},
+		"a rule that changes and changes back between head and place": func(tl *timeline) {
+			tl.request(nil, "read")
+			seen := tl.pos
+			tl.policy(50, otherRule)
+			tl.policy(51)
+			if err := tl.tryApprove("bob", 52, headAt(seen)); policy.CodeOf(err) != policy.BasisChanged {
+				t.Errorf("got %v", err)
+			}
+		},
+		"a meaning that changes and changes back": func(tl *timeline) {
+			tl.request(startAt(120), "read").approve("bob", 5)
+			tl.policy(50, otherMeaning)
+			tl.policy(60)
+			tl.state(130, Pending).why(130, 0, policy.BasisChanged)
+		},
+		"the rule changes back once it is open": func(tl *timeline) {
+			tl.request(nil, "read").approve("bob", 5)
+			tl.policy(20, otherRule)
+			tl.policy(30)
+			tl.state(40, Active).window(40, 5, 65)
+		},
 		"the rule changes after it opened": func(tl *timeline) {
 			tl.request(startAt(20), "read").approve("bob", 5)
 			tl.policy(50, otherRule)

@@ -22,7 +22,7 @@ type verdict struct {
 	// lapse is when the request lapses where it is not decided before: see findLapse.
 	lapse  time.Time
 	views  map[*policy.Policy]*view
-	rested [][]rest // by approval and grant
+	rested [][]*rest // by approval and grant; nil for one that rests on nothing
 	// left is the version that takes the request's signer, or their key, away; nil where
 	// none does. leavers are those of all signers, as far as they are known.
 	left    *policy.InForce
