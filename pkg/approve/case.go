@@ -58,10 +58,30 @@ type Case struct {
 	// Extended are the requests that prolong this one: what takes it away takes
 	// them away.
 	Extended []record.ID `json:",omitempty"`
+	// Prolongs is the request that this one prolongs, as it stands: where that was not
+	// open when this one was made, there is nothing to prolong. It is nil for others, and
+	// for one that is only imagined.
+	Prolongs *Case `json:",omitempty"`
+	// Outlived says from where the requester has said themselves that what they asked
+	// for had lapsed undecided.
+	Outlived []Outlived `json:",omitempty"`
 	// Void names the certificates among the signers, of the delegations under which
 	// approvals were given too, that were revoked as compromised.
 	Void map[record.Fingerprint]Void `json:",omitempty"`
 }
+
+// Outlived is a later request by the same person, which claims a time at which an
+// entitlement of the earlier one had lapsed undecided, and was judged by that: what they
+// asked for earlier is not decided any more, be that time past or still to come.
+type Outlived struct {
+	Grant           request.Grant
+	By              record.ID
+	Position, Order int
+	// At is the time that the later request claims.
+	At time.Time
+}
+
+func (x Outlived) place() place { return place{x.Position, x.Order} }
 
 // Void says from where a compromised key's requests and approvals count for
 // nothing, and the time that the revocation claims.
@@ -153,7 +173,11 @@ func (c Case) MayApprove(h policy.History, a Placed[Approval], acting Acts) erro
 		return refuse(policy.AfterEnd, "ask for it again", "the request takes no approvals any more: %s", whyLeft(left.Policy, r.By, c.Request.Key))
 	}
 	if d := Decide(h, c, a.Record.Created.Time); d.State == Lapsed {
-		return refuse(policy.Lapsed, "ask for it again", "the request lapsed at %s", d.Closed.Format(timeForm))
+		why := ""
+		if d.EndedBy != nil {
+			why = ": " + d.EndedBy.Reason
+		}
+		return refuse(policy.Lapsed, "ask for it again", "the request lapsed at %s%s", d.Closed.Format(timeForm), why)
 	}
 	earlier := 0
 	for _, x := range c.Approvals {
@@ -226,12 +250,17 @@ func (c Case) MayWithdraw(by string) error {
 		Hint: "to refuse it, run: jit deny " + c.Request.Record.ID.Short() + " -r REASON"}
 }
 
-// Over reports that something ended the request for good, or that what it opened
-// was ended by a reconciler's word: it waits for nothing.
+// Over reports that something ended the request for good, or that all of it was ended
+// by a reconciler's word: it waits for nothing.
 func (c Case) Over() bool {
+	ended := func(g request.Grant) bool {
+		return slices.ContainsFunc(c.Receipts, func(x Placed[receipt.Receipt]) bool {
+			return x.Record.Outcome == receipt.Ended && x.Record.Resource == g.Resource && x.Record.Role == g.Role
+		})
+	}
 	return len(c.Denials)+len(c.Cancellations)+len(c.Revocations) > 0 ||
 		slices.ContainsFunc(c.Locks, func(l Locked) bool { return l.names(c.Request.Record.By, c.Request.Key) }) ||
-		slices.ContainsFunc(c.Receipts, func(x Placed[receipt.Receipt]) bool { return x.Record.Outcome == receipt.Ended })
+		!slices.ContainsFunc(c.Request.Record.Grants, func(g request.Grant) bool { return !ended(g) })
 }
 
 // endedBefore gives the word for what ended the request at an earlier place in

@@ -181,9 +181,30 @@ func decideUnit(h policy.History, c Case, unit []int, now time.Time) Decision {
 }
 
 func (v *verdict) decide() Decision {
+	o, known, decided, cut := v.outcome()
+	if known {
+		return v.standing(o)
+	}
+	// Nothing decides: say where it stands under the policy of today. What is decided
+	// when what was taken back would have ended comes too late.
+	for _, u := range v.undone {
+		if u.ends.Before(v.lapse) {
+			v.lapse = u.ends
+		}
+	}
+	o = v.tally(last, v.history.Latest(), v.now, nil)
+	o.granted = false
+	if !decided {
+		o.left, o.cut = v.left, cut
+	}
+	return v.standing(o)
+}
+
+// outcome finds what decides. known says that it does by now, and decided that
+// something does now or later; cut is that of decidedAt, of all.
+func (v *verdict) outcome() (best outcome, known, decided, cut bool) {
 	v.findLapse()
 	var all []outcome
-	cut := false
 	for _, e := range v.events() {
 		o, ok, left := v.decidedAt(e)
 		cut = cut || left
@@ -193,8 +214,7 @@ func (v *verdict) decide() Decision {
 	}
 	// What was taken back anywhere in the history is known from here on.
 	var first outcome
-	var best Decision
-	found := false
+	var over time.Time
 	for _, o := range all {
 		if !v.keepWithin(&o) || first.granted && !o.decided.Before(first.decided) {
 			continue
@@ -205,26 +225,11 @@ func (v *verdict) decide() Decision {
 		if o.known.After(v.now) {
 			continue
 		}
-		if d := v.standing(o); !found || d.over().Before(best.over()) {
-			best, found = d, true
+		if end := v.standing(o).over(); !known || end.Before(over) {
+			best, over, known = o, end, true
 		}
 	}
-	if found {
-		return best
-	}
-	// Nothing decides: say where it stands under the policy of today. What is decided
-	// when what was taken back would have ended comes too late.
-	for _, u := range v.undone {
-		if u.ends.Before(v.lapse) {
-			v.lapse = u.ends
-		}
-	}
-	o := v.tally(last, v.history.Latest(), v.now, nil)
-	o.granted = false
-	if !first.granted {
-		o.left, o.cut = v.left, cut
-	}
-	return v.standing(o)
+	return best, known, first.granted, cut
 }
 
 // keepWithin has what is decided after access may have been open already end when that

@@ -67,6 +67,10 @@ func (v *verdict) ending(o outcome) (ending, bool) {
 			consider(ending{at: l.At, place: l.place(), state: Revoked, by: EndedBy{By: l.By, Record: l.ID, Reason: "locked: " + l.Reason}})
 		}
 	}
+	if x := v.outlived; x != nil && !o.granted {
+		consider(ending{at: x.At, place: x.place(), state: Lapsed,
+			by: EndedBy{By: v.c.Request.Record.By, Record: x.By, Reason: "a later request by the same person claims a time by which it had lapsed"}})
+	}
 	if left := o.left; left != nil {
 		r := v.c.Request
 		consider(ending{at: left.Since, place: placeOf(*left), state: Revoked,

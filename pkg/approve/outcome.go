@@ -29,6 +29,11 @@ type verdict struct {
 	leavers map[signature]*policy.InForce
 	// undone are the windows of decisions that a withdrawal took back.
 	undone []window
+	// outlived is the first word of the requester's that they take it for lapsed; nil
+	// for none.
+	outlived *Outlived
+	// stands says whether what it prolongs was open: see founded; nil where nobody asked.
+	stands *bool
 	// until is the moment after which nothing counts; zero for none: see asOf.
 	until moment
 }
@@ -37,6 +42,11 @@ func newVerdict(h policy.History, c Case, unit []int, now time.Time) *verdict {
 	v := &verdict{history: h, c: c, now: now, unit: unit, views: map[*policy.Policy]*view{}, leavers: map[signature]*policy.InForce{}}
 	v.left = v.leaves(c.Request.Record.By, c.Request.Key, c.Request.Position)
 	v.base = c.Before.Base.Of(v.grants())
+	for i, x := range c.Outlived {
+		if slices.Contains(v.grants(), x.Grant) && (v.outlived == nil || x.place().before(v.outlived.place())) {
+			v.outlived = &c.Outlived[i]
+		}
+	}
 	return v
 }
 
@@ -88,7 +98,8 @@ var last = place{position: math.MaxInt}
 
 // events are the request itself, the approvals, and the policy versions that
 // came into force since: a rule that approves by itself is judged again by each.
-// Nothing is decided any more from the version on that takes the signer away.
+// Nothing is decided any more from the version on that takes the signer away, and from
+// where the requester has said that it had lapsed.
 func (v *verdict) events() []event {
 	r := v.c.Request
 	all := []event{{place: place{r.Position, r.Order}, at: r.Record.Created.Time}}
@@ -101,6 +112,9 @@ func (v *verdict) events() []event {
 	slices.SortStableFunc(all, func(a, b event) int { return a.place.compare(b.place) })
 	if v.left != nil {
 		all = slices.DeleteFunc(all, func(e event) bool { return !e.place.before(placeOf(*v.left)) })
+	}
+	if v.outlived != nil {
+		all = slices.DeleteFunc(all, func(e event) bool { return !e.place.before(v.outlived.place()) })
 	}
 	return all
 }
@@ -242,6 +256,9 @@ func (v *verdict) decideAt(o *outcome, at time.Time) {
 		}
 		if at.Before(opened) {
 			o.opens = opened
+		}
+		if !v.founded() {
+			o.never = &policy.Refusal{Code: policy.NotExtendable, Message: "what it extends was not open when it was made"}
 		}
 	}
 	if o.policy == nil || r.Emergency {

@@ -67,7 +67,7 @@ func (f *fold) roomToAsk(r request.Request) error {
 	if f.asked[r.By]++; f.asked[r.By] > MaxAsked {
 		return &policy.Refusal{Code: policy.TooManyWaiting, Message: fmt.Sprintf("one commit brings more than %d requests of %s", MaxAsked, r.By)}
 	}
-	now := f.proven().Unix()
+	now := f.proven().Add(-approve.Skew).Unix() // a clock may have been as far behind
 	if _, err := f.Exec(`DELETE FROM waiting WHERE person = ? AND until <= ?`, r.By, now); err != nil {
 		return err
 	}
@@ -88,11 +88,7 @@ func (x index) atLeast(n int, query string, args ...any) (bool, error) {
 
 // wait notes that a request may be open for a while.
 func (f *fold) wait(r request.Request) error {
-	until := r.Expires.Time
-	if r.Start != nil && r.Start.After(until) {
-		until = r.Start.Time
-	}
-	_, err := f.Exec(`INSERT OR REPLACE INTO waiting VALUES (?, ?, ?)`, idBytes(r.ID), r.By, until.Add(r.Duration.Duration).Unix())
+	_, err := f.Exec(`INSERT OR REPLACE INTO waiting VALUES (?, ?, ?)`, idBytes(r.ID), r.By, over(r).Unix())
 	return err
 }
 

@@ -111,18 +111,42 @@ const maxCases = 1000
 
 // kase gives a request as this fold has it.
 func (f *fold) kase(id record.ID) (approve.Case, error) {
-	if c, ok := f.cases[id]; ok {
-		return c, nil
+	c, changed := f.cases[id]
+	if !changed {
+		return f.index.request(id)
 	}
-	return f.index.request(id)
+	return f.asItStands(c)
 }
 
-// keep takes a changed request, to be written with the others.
+// asItStands gives a case with what it prolongs as this fold has that.
+func (f *fold) asItStands(c approve.Case) (approve.Case, error) {
+	if c.Request.Record.Extends == "" {
+		return c, nil
+	}
+	base, err := f.kase(c.Request.Record.Extends)
+	c.Prolongs = &base
+	return c, err
+}
+
+// keep takes a changed request, to be written with the others, and with those that
+// prolong it: they stand with it.
 func (f *fold) keep(c approve.Case) error {
 	if f.cases == nil {
 		f.cases = map[record.ID]approve.Case{}
 	}
 	f.cases[c.Request.Record.ID] = c
+	for _, id := range c.Extended {
+		if _, kept := f.cases[id]; kept {
+			continue
+		}
+		next, err := f.kase(id)
+		if err != nil {
+			return err
+		}
+		if err := f.keep(next); err != nil {
+			return err
+		}
+	}
 	if len(f.cases) > maxCases {
 		return f.writeCases()
 	}
@@ -131,6 +155,10 @@ func (f *fold) keep(c approve.Case) error {
 
 func (f *fold) writeCases() error {
 	for _, c := range f.cases {
+		c, err := f.asItStands(c)
+		if err != nil {
+			return err
+		}
 		if err := f.saveRequest(c, f.policies, f.now); err != nil {
 			return err
 		}

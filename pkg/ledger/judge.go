@@ -224,13 +224,17 @@ func (f *fold) request(v record.Verified, headAt int) error {
 	if err := f.notBackdated(r, r.Created.Time); err != nil {
 		return err
 	}
-	if err := f.prolongs(r); err != nil {
+	if err := f.takeAtWord(r); err != nil {
 		return err
 	}
 	if err := f.wait(r); err != nil {
 		return err
 	}
-	return f.keep(approve.Case{Request: placed(f, v, r, headAt), Digest: v.Digest(), Before: before, Void: f.voids(nil, v.Primary())})
+	c := approve.Case{Request: placed(f, v, r, headAt), Digest: v.Digest(), Before: before, Void: f.voids(nil, v.Primary())}
+	if err := f.keep(c); err != nil {
+		return err
+	}
+	return f.prolongs(r)
 }
 
 // beside takes a record that belongs to a request.
@@ -256,7 +260,10 @@ func (f *fold) beside(v record.Verified, c candidate, headAt int) error {
 			if err := f.notBackdated(kase.Request.Record, x.Record.Created.Time); err != nil {
 				return err
 			}
-			return kase.MayApprove(f.policies, x, acting)
+			if err := kase.MayApprove(f.policies, x, acting); err != nil {
+				return err
+			}
+			return f.roomInRole(kase.Request.Record, x.Record.Created.Time)
 		})
 		if err == nil && len(acting) > 0 {
 			kase.Acting = withActing(kase.Acting, v.Head().ID, acting)

@@ -80,20 +80,19 @@ func (p *pastOf) open() error {
 		query, args = openOfAll, args[1:]
 		p.InRole = map[string]int{}
 	}
-	// What somebody else says they have made later than this is not there yet: else
-	// whoever dates a request ahead would take the place of all.
-	wanted := func(c approve.Case) bool {
-		q := c.Request.Record
-		return q.By == p.r.By || q.Created.Sub(p.at) <= approve.Skew
-	}
-	err := p.decided(query, wanted, func(c approve.Case, d approve.Decision) error {
+	all := func(approve.Case) bool { return true }
+	err := p.decided(query, all, func(c approve.Case, d approve.Decision) error {
 		id := c.Request.Record.ID
+		// What somebody else says they have made later than this is not there yet, else
+		// whoever dates a request ahead would take the place of all; but where it is
+		// decided, and opens before this could be over.
+		ahead := c.Request.Record.By != p.r.By && c.Request.Record.Created.Sub(p.at) > approve.Skew
 		if d.Debt.Open() && c.Request.Record.By == p.r.By {
 			p.Debts = append(p.Debts, id)
 		}
 		q := pending{Case: c}
 		for _, g := range d.Grants {
-			if !d.State.Settled() && !g.State.Settled() {
+			if !d.State.Settled() && !g.State.Settled() && (!ahead || p.takes(c, d, g.Grant)) {
 				q.grants = append(q.grants, g)
 			}
 		}

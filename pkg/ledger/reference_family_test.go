@@ -141,22 +141,27 @@ func (r *reference) past(q request.Request) *policy.Past {
 		c, _ := r.request(id)
 		decided[id] = approve.Decide(r.succession(), c, q.Created.Time)
 	}
+	counts := map[record.ID][]approve.GrantDecision{}
+	for _, id := range ids {
+		c, _ := r.request(id)
+		x := c.Request.Record
+		ahead := x.By != q.By && x.Created.After(q.Created.Add(time.Hour))
+		for _, g := range decided[id].Grants {
+			if !g.State.Settled() && (!ahead || r.takes(c, g, q, q.Created.Time)) {
+				counts[id] = append(counts[id], g)
+			}
+		}
+	}
 	for _, id := range ids {
 		c, _ := r.request(id)
 		x, d := c.Request.Record, decided[id]
-		if x.By != q.By && x.Created.After(q.Created.Add(time.Hour)) {
-			continue
-		}
 		if x.By == q.By && d.Debt != nil && d.Debt.By == "" {
 			past.Debts = append(past.Debts, id)
 		}
-		if base, there := decided[x.Extends]; there && !base.State.Settled() {
+		if len(counts[x.Extends]) > 0 {
 			continue
 		}
-		for _, g := range d.Grants {
-			if g.State.Settled() {
-				continue
-			}
+		for _, g := range counts[id] {
 			past.InRole[g.Grant.String()]++
 			if x.By == q.By {
 				past.Open = append(past.Open, policy.Held{Request: id, Resource: g.Resource, Role: g.Role, State: string(g.State), Since: g.Opens, Until: g.Ends})
@@ -193,4 +198,95 @@ func (r *reference) past(q request.Request) *policy.Past {
 		}
 	}
 	return past
+}
+
+// outlives is an entitlement of an earlier request by the same person, which had lapsed
+// by the time that a later one claims.
+type outlives struct {
+	id    record.ID
+	grant request.Grant
+}
+
+// latest is when a request is over at the latest.
+func latest(q request.Request) time.Time {
+	at := q.Expires.Time
+	if q.Start != nil && q.Start.After(at) {
+		at = q.Start.Time
+	}
+	return at.Add(q.Duration.Duration)
+}
+
+// seeOver notes which requests of a person the reconcilers have seen to be over.
+func (r *reference) seeOver(person string) {
+	var all []string
+	for _, p := range r.succession() {
+		for name := range p.Document().Resources {
+			all = append(all, name)
+		}
+	}
+	seen := r.floor(all)
+	for _, id := range r.ids(record.KindRequest) {
+		if c, _ := r.request(id); c.Request.Record.By == person && !latest(c.Request.Record).After(seen.Add(-time.Hour)) {
+			if r.seenOver == nil {
+				r.seenOver = map[record.ID]bool{}
+			}
+			r.seenOver[id] = true
+		}
+	}
+}
+
+// outlivedBy gives what the person who makes a request had asked for, and has not any
+// more by what they say themselves.
+func (r *reference) outlivedBy(q request.Request) (all []outlives) {
+	if needed, _ := q.NeedsPast(r.inForce()); !needed && q.Extends == "" {
+		return nil
+	}
+	for _, id := range r.ids(record.KindRequest) {
+		c, _ := r.request(id)
+		if c.Request.Record.By != q.By || r.seenOver[id] || c.Over() {
+			continue
+		}
+		for _, g := range approve.Decide(r.succession(), c, q.Created.Time).Grants {
+			if g.State == approve.Lapsed && !slices.ContainsFunc(c.Outlived, func(x approve.Outlived) bool { return x.Grant == g.Grant }) {
+				all = append(all, outlives{id, g.Grant})
+			}
+		}
+	}
+	return all
+}
+
+// takes reports whether a case opens an entitlement at a time or later, before q could be
+// over.
+func (r *reference) takes(c approve.Case, g approve.GrantDecision, q request.Request, at time.Time) bool {
+	opens, ends, ok := c.Window(r.succession(), g.Grant)
+	return ok && !g.State.Settled() && at.Before(ends) && opens.Before(latest(q))
+}
+
+// roomInRole judges whether as many others as the rule allows have what is approved.
+func (r *reference) roomInRole(q request.Request, at time.Time) error {
+	for _, g := range q.Grants {
+		m, err := r.inForce().Match(q.By, g.Resource, g.Role, q.Created.Time)
+		if err != nil || q.Extends != "" || m.Rule.MaxOpenPerRole == 0 {
+			continue
+		}
+		with := map[record.ID]bool{}
+		for _, id := range r.ids(record.KindRequest) {
+			c, _ := r.request(id)
+			for _, d := range approve.Decide(r.succession(), c, at).Grants {
+				if id != q.ID && d.Grant == g && r.takes(c, d, q, at) {
+					with[id] = true
+				}
+			}
+		}
+		n := len(with)
+		for id := range with {
+			if c, _ := r.request(id); with[c.Request.Record.Extends] {
+				n--
+			}
+		}
+		if n >= m.Rule.MaxOpenPerRole {
+			return &policy.Refusal{Code: policy.TooManyInRole}
+		}
+	}
+	return nil
 }

@@ -116,6 +116,11 @@ func (r *reference) request(id record.ID) (c approve.Case, ok bool) {
 	from := 0
 	var signed []approve.Placed[record.Head]
 	for i, x := range r.counted {
+		for _, o := range x.outlives {
+			if o.id == id {
+				c.Outlived = append(c.Outlived, approve.Outlived{Grant: o.grant, By: x.ID, Position: x.position, Order: x.order, At: x.Head().Created.Time})
+			}
+		}
 		ends := x.Kind.TakesAway() && x.Kind != record.KindWithdrawal
 		if inherited := ok && ends && slices.Contains(before, x.Request); x.Policy || x.Request != id && !inherited {
 			if slices.Contains(before, x.Request) {
@@ -139,12 +144,18 @@ func (r *reference) request(id record.ID) (c approve.Case, ok bool) {
 			c.Denials = append(c.Denials, put(v, x))
 		case approve.Withdrawal:
 			c.Withdrawals = append(c.Withdrawals, put(v, x))
+		case receipt.Receipt:
+			c.Receipts = append(c.Receipts, put(v, x))
 		case revoke.Cancellation:
 			c.Cancellations = append(c.Cancellations, put(v, x))
 		case revoke.Revocation:
 			c.Revocations = append(c.Revocations, put(v, x))
 		}
 		c.Void = r.withVoid(c.Void, x)
+	}
+	if base := c.Request.Record.Extends; ok && base != "" {
+		first, _ := r.request(base)
+		c.Prolongs = &first
 	}
 	if ok {
 		c.Locks = r.lockedBy(c.Request.Record.By, r.locksFrom(from, signed, c.Acting), before)
@@ -198,6 +209,7 @@ func (r *reference) meaning(c *counted) (reason string) {
 	case c.Kind == record.KindRequest:
 		q, err := request.Decode(c.Verified)
 		if err == nil {
+			r.seeOver(q.By)
 			c.before, err = r.before(q)
 		}
 		if err == nil {
@@ -207,6 +219,9 @@ func (r *reference) meaning(c *counted) (reason string) {
 		}
 		if err == nil && r.backdated(q, q.Created.Time) {
 			return string(policy.Backdated)
+		}
+		if err == nil {
+			c.outlives = r.outlivedBy(q)
 		}
 		c.value = q
 		return why(err)
@@ -343,7 +358,10 @@ func (r *reference) beside(c *counted, q approve.Case) (reason string) {
 				return &policy.Refusal{Code: policy.Backdated}
 			}
 			c.acting = r.acting(by, v.Created.Time)
-			return q.MayApprove(r.succession(), put(v, *c), c.acting)
+			if err := q.MayApprove(r.succession(), put(v, *c), c.acting); err != nil {
+				return err
+			}
+			return r.roomInRole(q.Request.Record, v.Created.Time)
 		})
 	case record.KindDenial:
 		var v approve.Denial

@@ -34,6 +34,9 @@ type reference struct {
 	late     int               // proposals and agreements whose time was past
 	kept     int               // what was signed before its signer was locked
 	away     int               // or before they, or their key, were taken away
+	// seenOver are the requests that the reconcilers have seen to be over for an hour when
+	// their people asked for something else.
+	seenOver map[record.ID]bool
 }
 
 // lookedAt is a file that a commit brought to a path that nothing held.
@@ -54,6 +57,7 @@ type counted struct {
 	record.Verified
 	value                   any
 	before                  request.Before // where it is a request
+	outlives                []outlives     // what its person had asked for and lost by it
 	policy                  *policy.Policy // where it is a policy version
 	path                    string
 	blob, asc               gitstore.Hash
