@@ -72,9 +72,10 @@ func newHost(t *testing.T, now time.Time, change ...func(*policy.Body)) *host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	params := map[string]string{"account": me.Username, "options": "restrict"}
-	if me.Uid == "0" {
-		params["allow-root"] = "true"
+	// An account that nobody on this machine has a session of: those would be told of.
+	params := map[string]string{"account": "daemon", "options": "restrict"}
+	if me.Uid != "0" {
+		params["account"] = me.Username
 	}
 	h := &host{t: t, file: filepath.Join(t.TempDir(), "managed")}
 	h.store = storetest.New(t, now, func(b *policy.Body) {
