@@ -117,6 +117,17 @@ func (b *Bare) HeadBranch(ctx context.Context) (string, error) {
 	return b.git(ctx, "symbolic-ref", "HEAD")
 }
 
+// Means gives the ref that is written where a name is: another one where the name is a
+// symbolic ref, be there something yet or not.
+func (b *Bare) Means(ctx context.Context, name string) (string, error) {
+	to, err := b.git(ctx, "symbolic-ref", "-q", name)
+	var failed *exec.ExitError
+	if errors.As(err, &failed) && failed.ExitCode() == 1 { // it is none
+		return name, nil
+	}
+	return to, err
+}
+
 // Ref gives where a ref stands now; "" where there is none.
 func (b *Bare) Ref(ctx context.Context, name string) (Hash, error) {
 	out, err := b.git(ctx, "for-each-ref", "--format=%(objectname)", "--", name)

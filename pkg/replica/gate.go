@@ -45,6 +45,8 @@ const (
 	// GateLikeBranch: a ref in whose name the branch's whole name stands, so that git
 	// may take one for the other.
 	GateLikeBranch GateReason = "like-the-branch"
+	// GateAlias: a ref that is another name of the branch on this host.
+	GateAlias GateReason = "alias-of-the-branch"
 )
 
 // Turned is one thing for which a push is turned away.
@@ -147,7 +149,12 @@ func (g *Gate) Judge(ctx context.Context, updates []RefUpdate) (turned []Turned,
 			turned = append(turned, why...)
 			continue
 		}
+		alias, err := g.alias(ctx, u.Ref)
 		switch {
+		case err != nil:
+			return nil, err
+		case alias:
+			turned = append(turned, about(GateAlias, "%q is another name of the store's branch on this host: push to %q", u.Ref, g.ref))
 		case g.config.Only:
 			turned = append(turned, about(GateOtherRef, "%q is not the store's branch, %q", u.Ref, g.ref))
 		case u.New != "" && strings.HasSuffix(u.Ref, "/"+g.ref):
@@ -155,6 +162,16 @@ func (g *Gate) Judge(ctx context.Context, updates []RefUpdate) (turned []Turned,
 		}
 	}
 	return turned, nil
+}
+
+// alias reports whether what is pushed to a ref would be written to the branch.
+func (g *Gate) alias(ctx context.Context, ref string) (bool, error) {
+	branch, err := g.bare.Means(ctx, g.ref)
+	if err != nil {
+		return false, err
+	}
+	to, err := g.bare.Means(ctx, ref)
+	return to == branch, err
 }
 
 func about(reason GateReason, format string, args ...any) Turned {

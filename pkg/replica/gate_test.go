@@ -248,6 +248,52 @@ func TestGateLendsNoObjects(t *testing.T) {
 	}
 }
 
+// TestGateAlias: the branch has no second name by which it is written unseen.
+func TestGateAlias(t *testing.T) {
+	h := newHosted(t)
+	h.Request("bob", time.Hour, "db:read")
+	head := h.head()
+	for name, alias := range map[string][]string{
+		"of the branch":         {"refs/heads/other", "refs/heads/main"},
+		"of another one":        {"refs/heads/third", "refs/heads/other"},
+		"which is one itself":   {"refs/heads/main", "refs/heads/real"},
+		"of what is not there":  {"refs/heads/other", "refs/heads/main"},
+		"in a folder of others": {"refs/changes/main", "refs/heads/main"},
+	} {
+		pushed := alias[0]
+		switch name {
+		case "of another one":
+			h.git("symbolic-ref", "refs/heads/other", "refs/heads/main")
+		case "which is one itself":
+			h.git("update-ref", "refs/heads/real", string(head))
+			pushed = "refs/heads/real"
+		case "of what is not there":
+			h.git("update-ref", "-d", "refs/heads/main")
+		}
+		h.git("symbolic-ref", alias[0], alias[1])
+		for _, only := range []bool{false, true} {
+			g, err := replica.OpenGate(t.Context(), replica.GateConfig{Dir: h.URL, Env: func(string) string { return "" }, Branch: "main", Identity: h.Identity, Only: only, Now: h.Now})
+			if err != nil {
+				t.Fatal(err)
+			}
+			turned, err := g.Judge(t.Context(), []replica.RefUpdate{{Old: head, New: head, Ref: pushed}})
+			if err != nil || len(turned) != 1 || turned[0].Reason != string(replica.GateAlias) {
+				t.Errorf("%s: %+v, %v", name, turned, err)
+			}
+			if err := g.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		h.git("symbolic-ref", "-d", alias[0])
+		if alias[0] != "refs/heads/other" {
+			for _, made := range []string{"refs/heads/other", "refs/heads/real"} {
+				h.git("update-ref", "--no-deref", "-d", made)
+			}
+		}
+		h.git("update-ref", "refs/heads/main", string(head))
+	}
+}
+
 // TestGateTakesWhatMakesWay: junk that was there before the gate was is no reason to
 // turn away the record to which it gives way.
 func TestGateTakesWhatMakesWay(t *testing.T) {
