@@ -29,6 +29,7 @@ type Policy struct {
 	// calendars are the schedules by name.
 	calendars map[string]*Calendar
 	abouts    sync.Map // see about
+	meant     sync.Map // see digestOfMeaning
 }
 
 type compiledRule struct {
@@ -220,6 +221,18 @@ func (p *Policy) unknownPerson(name string) error {
 		Hint: "run: jit enroll, and ask an admin to run: jit admit " + asked}
 }
 
+// digestOfMeaning is the digest of a meaning of the policy's. A long history asks for
+// those of few people and roles over and over.
+func (p *Policy) digestOfMeaning(m Meaning, resource, role string) record.Digest {
+	key := [3]string{resource, role, m.Account}
+	if d, ok := p.meant.Load(key); ok {
+		return d.(record.Digest)
+	}
+	d := m.Digest()
+	p.meant.Store(key, d)
+	return d
+}
+
 // Match is the rule that decides about a role for a person.
 type Match struct {
 	Rule *Rule
@@ -246,7 +259,7 @@ func (p *Policy) Match(person, resource, role string, at time.Time) (Match, erro
 	c := Concern{Requester: person, Resource: resource, At: at}
 	for _, i := range p.about(resource, role) {
 		if r := p.rules[i]; p.Is(person, r.Requesters, c) {
-			return Match{Rule: r.Rule, rule: r, Meaning: meaning, Basis: Basis{Rule: r.digest, Meaning: meaning.Digest()}}, nil
+			return Match{Rule: r.Rule, rule: r, Meaning: meaning, Basis: Basis{Rule: r.digest, Meaning: p.digestOfMeaning(meaning, resource, role)}}, nil
 		}
 	}
 	return Match{}, &Refusal{Code: NoRule,
