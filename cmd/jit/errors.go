@@ -100,6 +100,7 @@ var storeErrors = []struct {
 	{gitstore.ErrRelativePath, exitUsage, "relative-path", hintRelativePath},
 	{gitstore.ErrExists, exitUntrusted, "path-taken", "run: jit repair"},
 	{gitstore.ErrBadPath, exitUntrusted, "bad-path", "run: jit doctor"},
+	{gitstore.ErrLocked, exitUnreachable, "store-locked", "where no git works on that repository, one that was killed has left the file: have its owner remove it"},
 	{gitstore.ErrRefused, exitUnreachable, "push-refused", "ask whoever runs the git host: everyone who signs must be allowed to push to the branch"},
 	{gitstore.ErrContention, exitUnreachable, "contention", "run it again"},
 	{gitstore.ErrBadRemote, exitUnreachable, "bad-remote", "check with: git ls-remote URL"},

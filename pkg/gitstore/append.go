@@ -318,6 +318,11 @@ func (s *Store) init(ctx context.Context, a Append) (Hash, error) {
 	}
 	if err := push.send(ctx, head, objects); err != nil {
 		if errors.Is(err, errRaced) {
+			// Where the branch is still not there nobody has won: a lock is in the way.
+			refused := (*RefusedError)(nil)
+			if tip, fetchErr := s.fetchLocked(ctx); fetchErr == nil && tip.Empty && errors.As(err, &refused) {
+				return "", refused
+			}
 			return "", notEmpty
 		}
 		return "", err

@@ -3,6 +3,7 @@ package gitstore
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -36,6 +37,11 @@ var (
 	// ErrRefused means that the server refused the push, with a reason of its
 	// own (a hook, a protected branch, a full disk); see [RefusedError].
 	ErrRefused = errors.New("push refused by the server")
+	// ErrLocked means that a lock file in the remote's repository stood in the way of every
+	// try, and nobody's push got through meanwhile: a git that was killed may have left
+	// it. It is always ErrRefused too. A lock is never taken away here: from outside it is
+	// not told from one that is held.
+	ErrLocked = errors.New("locked by a file in the remote's repository")
 	// ErrContention means that others were faster in every one of the tries.
 	ErrContention = errors.New("too many lost races")
 	// ErrRewritten means that the remote's head does not extend the checkpoint.
@@ -121,8 +127,13 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("push to %s: %v: %s: %s", e.URL, ErrRefused, e.Reason, e.Said)
 }
 
-// Is makes a RefusedError ErrRefused.
-func (e *RefusedError) Is(target error) bool { return target == ErrRefused }
+// Is makes a RefusedError ErrRefused, and ErrLocked where git says that of it.
+func (e *RefusedError) Is(target error) bool {
+	return target == ErrRefused || target == ErrLocked && heldLock.MatchString(e.Reason+" "+e.Said)
+}
+
+// heldLock are the words of git about a lock file that is there (lockfile.c).
+var heldLock = regexp.MustCompile(`Unable to create '[^']*\.lock': File exists`)
 
 // maxSaid bounds what is kept of a server's talk, in bytes: enough for any
 // hook's explanation, too little to flood a log.

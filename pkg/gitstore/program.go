@@ -15,7 +15,8 @@ import (
 	"time"
 )
 
-// killDelay is how long a stopped program's pipes are still read.
+// killDelay is how long a program that was told to end may take, and how long its pipes
+// are still read.
 const killDelay = 2 * time.Second
 
 // environment is what programs are run with.
@@ -91,6 +92,9 @@ func (s *Store) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd.Dir = s.o.Dir
 	cmd.Env = s.environment()
 	cmd.WaitDelay = killDelay
+	// A git that is killed leaves its lock files behind, in the remote's folder too, and
+	// no git pushes there any more. Told to end it takes them away.
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	return cmd
 }
 

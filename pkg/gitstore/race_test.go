@@ -192,27 +192,99 @@ func TestHookRefuses(t *testing.T) {
 }
 
 // TestNobodyWinsTheRace: a lock that is left behind looks like another push that is
-// under way, and is no reason to try for minutes.
+// under way, and is no reason to try for minutes. It is named, and stays: it may be held.
 func TestNobodyWinsTheRace(t *testing.T) {
 	for _, transport := range []Transport{Builtin, Git} {
-		t.Run(string(transport), func(t *testing.T) {
-			t.Parallel()
-			path := bare(t)
-			s, root := initStore(t, Options{URL: path, Isolated: true, Transport: transport})
-			lock := filepath.Join(path, "refs", "heads", "main.lock")
-			if err := os.WriteFile(lock, nil, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			result, err := s.Append(testContext(t), add("a", "1"), nil)
-			if !errors.Is(err, ErrRefused) || result.Tries > maxUnmoved+1 || mustFetch(t, s) != root {
-				t.Fatalf("%+v, %v", result, err)
-			}
-			if err := os.Remove(lock); err != nil {
-				t.Fatal(err)
-			}
-			mustAppend(t, s, "a", "1")
-		})
+		for _, name := range []string{"refs/heads/main.lock", "HEAD.lock"} {
+			t.Run(string(transport)+"/"+filepath.Base(name), func(t *testing.T) {
+				t.Parallel()
+				path := bare(t)
+				s, root := initStore(t, Options{URL: path, Isolated: true, Transport: transport})
+				lock := filepath.Join(path, filepath.FromSlash(name))
+				if err := os.WriteFile(lock, nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				result, err := s.Append(testContext(t), add("a", "1"), nil)
+				if !errors.Is(err, ErrRefused) || !errors.Is(err, ErrLocked) || result.Tries > maxUnmoved+1 || mustFetch(t, s) != root {
+					t.Fatalf("%+v, %v", result, err)
+				}
+				if !strings.Contains(err.Error(), name) {
+					t.Errorf("it does not name the file: %v", err)
+				}
+				if err := os.Remove(lock); err != nil {
+					t.Fatal(err)
+				}
+				mustAppend(t, s, "a", "1")
+			})
+		}
 	}
+}
+
+// TestInitAndALock: an empty repository with a lock that was left behind is empty.
+func TestInitAndALock(t *testing.T) {
+	path := bare(t)
+	lock := filepath.Join(path, "HEAD.lock")
+	if err := os.WriteFile(lock, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := Options{Dir: t.TempDir(), URL: path, Isolated: true}
+	if _, _, err := Init(testContext(t), o, add("a", "1")); !errors.Is(err, ErrLocked) || errors.Is(err, ErrNotEmpty) {
+		t.Fatalf("with a lock: %v", err)
+	}
+	if err := os.Remove(lock); err != nil {
+		t.Fatal(err)
+	}
+	s, _, err := Init(testContext(t), o, add("a", "1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = s.Close()
+}
+
+// TestStoppedPushLeavesNoLock: a push that is stopped while git holds the locks of the
+// branch and of HEAD lets the next one through.
+func TestStoppedPushLeavesNoLock(t *testing.T) {
+	path := bare(t)
+	s, root := initStore(t, Options{URL: path, Isolated: true, Transport: Builtin})
+	holds, goOn := filepath.Join(path, "holds"), filepath.Join(path, "goon")
+	hook(t, path, "reference-transaction", `test "$1" = prepared || exit 0
+touch "`+holds+`"
+while test ! -e "`+goOn+`"; do sleep 0.05; done
+`)
+	t.Cleanup(func() { _ = os.WriteFile(goOn, nil, 0o600) })
+	ctx, cancel := context.WithCancel(testContext(t))
+	defer cancel()
+	failed := make(chan error, 1)
+	go func() {
+		_, err := s.Append(ctx, add("a", "1"), nil)
+		failed <- err
+	}()
+	for !exists(holds) {
+		select {
+		case err := <-failed:
+			t.Fatalf("before the hook: %v", err)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	if !exists(filepath.Join(path, "HEAD.lock")) {
+		t.Fatal("git does not hold the lock of HEAD: this test tests nothing")
+	}
+	cancel()
+	if err := <-failed; err == nil {
+		t.Fatal("the push was not stopped")
+	}
+	for _, name := range []string{"HEAD.lock", "refs/heads/main.lock"} {
+		if exists(filepath.Join(path, filepath.FromSlash(name))) {
+			t.Errorf("%s was left behind", name)
+		}
+	}
+	if tip := mustFetch(t, s); tip != root {
+		t.Errorf("the head moved to %s", tip)
+	}
+	if err := os.Remove(filepath.Join(path, "hooks", "reference-transaction")); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, s, "a", "1")
 }
 
 func TestOnTipStopsTheAppend(t *testing.T) {
