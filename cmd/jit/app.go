@@ -30,7 +30,9 @@ type App struct {
 	stale    error     // why the store could not be asked, where it could not
 	kept     *keptHere // what was signed and could not be sent
 	progress *progress
-	cleared  map[string]bool // texts that look like secrets, and are none by the person's word
+	// unwritten says that not all that was printed could be written.
+	unwritten bool
+	cleared   map[string]bool // texts that look like secrets, and are none by the person's word
 }
 
 // globalFlags are the flags of all commands.

@@ -8,7 +8,7 @@ import (
 
 func newCompletionCmd(app *App) *cobra.Command {
 	shells := []string{"bash", "zsh", "fish", "powershell"}
-	return &cobra.Command{
+	return shows(&cobra.Command{
 		Use:   "completion SHELL",
 		Short: "Print the script that completes commands, ids and roles",
 		Long: `Prints the completion script for bash, zsh, fish or powershell. Request ids,
@@ -38,7 +38,7 @@ network.`,
 			}
 			return usageErr("one of: bash, zsh, fish, powershell", "%q is not a shell that jit knows", args[0])
 		},
-	}
+	})
 }
 
 // bashFallback stands in for the two functions of the package bash-completion

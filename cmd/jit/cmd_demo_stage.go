@@ -111,14 +111,14 @@ func (s *stage) write(name, text string, mode os.FileMode) error {
 // as shows a command as a person types it, and runs it for them.
 func (s *stage) as(ctx context.Context, who, line string) error {
 	s.prompt(who, line)
-	return s.shell(ctx, who, line, rawWriter(s.app.IO.Out), rawWriter(s.app.IO.Out))
+	return s.shell(ctx, who, line, streamOf(s.app.IO.Out), streamOf(s.app.IO.Out))
 }
 
 // captured is as, and gives what was printed too.
 func (s *stage) captured(ctx context.Context, who, line string) (string, error) {
 	s.prompt(who, line)
 	var out bytes.Buffer
-	err := s.shell(ctx, who, line, io.MultiWriter(rawWriter(s.app.IO.Out), &out), rawWriter(s.app.IO.Out))
+	err := s.shell(ctx, who, line, io.MultiWriter(streamOf(s.app.IO.Out), &out), streamOf(s.app.IO.Out))
 	return out.String(), err
 }
 
@@ -141,7 +141,7 @@ func (s *stage) prompt(who, line string) {
 // refused is as for a command that must fail.
 func (s *stage) refused(ctx context.Context, who, line string) error {
 	s.prompt(who, line)
-	err := s.shell(ctx, who, line, rawWriter(s.app.IO.Out), rawWriter(s.app.IO.Out))
+	err := s.shell(ctx, who, line, streamOf(s.app.IO.Out), streamOf(s.app.IO.Out))
 	if err == nil {
 		return fmt.Errorf("%s was not refused: %s", who, line)
 	}

@@ -58,7 +58,7 @@ The exit code is 2 where something is bad.`,
 	}
 	cmd.Flags().StringVar(&o.config, "config", "", "look at the reconciler with this configuration `FILE` (JIT_CONFIG)")
 	o.out.add(cmd, []string{"check", "state", "detail", "next"})
-	return cmd
+	return shows(cmd)
 }
 
 func (o *doctorOptions) run(ctx context.Context) error {

@@ -60,7 +60,7 @@ func newInboxCmd(app *App) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&o.watch, "watch", false, "look again every few seconds")
 	o.out.add(cmd, inboxFields)
-	return cmd
+	return shows(cmd)
 }
 
 func (o *inboxOptions) run(ctx context.Context) (err error) {

@@ -21,7 +21,7 @@ func newKeyCmd(app *App) *cobra.Command {
 		Use:     "key",
 		Short:   "Make, list, add and revoke your keys",
 		GroupID: groupAdmin,
-	}, newKeyGenerateCmd(app), newKeyListCmd(app), newKeyAddCmd(app), newKeyRevokeCmd(app))
+	}, newKeyGenerateCmd(app), shows(newKeyListCmd(app)), newKeyAddCmd(app), newKeyRevokeCmd(app))
 }
 
 // keyView is a key as it is listed. Uses say what it is for here.

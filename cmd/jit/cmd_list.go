@@ -47,7 +47,7 @@ func newListCmd(app *App) *cobra.Command {
 	_ = cmd.RegisterFlagCompletionFunc("by", app.completePeople)
 	_ = cmd.RegisterFlagCompletionFunc("resource", app.completeResourceNames)
 	o.out.add(cmd, requestFields)
-	return cmd
+	return shows(cmd)
 }
 
 func (o *listOptions) run(ctx context.Context) (err error) {

@@ -55,7 +55,7 @@ read with nothing but git and gpg:
 		},
 	}
 	o.out.add(cmd, logFields)
-	return cmd
+	return shows(cmd)
 }
 
 func (o *logOptions) run(ctx context.Context) (err error) {

@@ -20,8 +20,8 @@ func newPolicyCmd(app *App) *cobra.Command {
 		Use:     "policy",
 		Short:   "Show, check and change the policy",
 		GroupID: groupAdmin,
-	}, newPolicyShowCmd(app), newPolicyEditCmd(app), newPolicyProposeCmd(app), newPolicyLintCmd(app),
-		newPolicyTestCmd(app), newPolicyExplainCmd(app), newPolicyDiffCmd(app), newPolicySchemaCmd(app))
+	}, shows(newPolicyShowCmd(app)), newPolicyEditCmd(app), newPolicyProposeCmd(app), newPolicyLintCmd(app),
+		newPolicyTestCmd(app), newPolicyExplainCmd(app), newPolicyDiffCmd(app), shows(newPolicySchemaCmd(app)))
 }
 
 type policyShowOptions struct {

@@ -60,7 +60,7 @@ without a store. Where the store is asked, the requests that would end are named
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), args) },
 	}
 	o.out.add(cmd, diffFields)
-	return cmd
+	return shows(cmd)
 }
 
 func (o *policyDiffOptions) run(ctx context.Context, args []string) (err error) {

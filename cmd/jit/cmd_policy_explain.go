@@ -58,7 +58,7 @@ in FILE, for which nobody has anything open.`,
 	f.BoolVar(&o.emergency, "emergency", false, "as an emergency")
 	f.BoolVar(&o.all, "all", false, "show every rule that was considered, however many")
 	o.out.add(cmd, explainFields)
-	return cmd
+	return shows(cmd)
 }
 
 func (o *policyExplainOptions) run(ctx context.Context, args []string) (err error) {

@@ -37,7 +37,7 @@ jit policy schema prints a JSON Schema to complete from.`,
 	}
 	cmd.Flags().BoolVar(&o.strict, "strict", false, "fail for warnings too")
 	o.out.add(cmd, []string{"file", "line", "column", "endLine", "endColumn", "severity", "code", "path", "message", "hint"})
-	return cmd
+	return shows(cmd)
 }
 
 func (o *policyLintOptions) run(file string) error {

@@ -64,7 +64,7 @@ is a file; without "policy:" in the FILE it is the one in force. The exit code i
 	}
 	cmd.Flags().StringVar(&o.policy, "policy", "", "try this `FILE` instead of what the tables name")
 	o.out.add(cmd, caseFields)
-	return cmd
+	return shows(cmd)
 }
 
 func (o *policyTestOptions) run(ctx context.Context, files []string) error {

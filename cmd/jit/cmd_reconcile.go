@@ -147,6 +147,8 @@ func (o *reconcileOptions) run(ctx context.Context) error {
 		if err := o.told(res, err); err != nil {
 			a.printError(a.asExit(ctx, err), o.out.wantsData())
 		}
+		a.IO.renew()
+		a.tellMissed(nil, false)
 	}
 	reconcile.Daemon{Options: options, Every: every, Done: tell}.Loop(ctx)
 	return nil
@@ -175,10 +177,15 @@ func (o *reconcileOptions) told(res reconcile.Result, err error) error {
 	if err != nil {
 		return err
 	}
-	if err := o.app.Print(o.out, o.view(res), func(io.Writer) error { return nil }); err != nil {
+	unprinted := o.app.Print(o.out, o.view(res), func(io.Writer) error { return nil })
+	// What the run came to counts, also where it could not be printed.
+	if err := o.conclude(res); err != nil {
+		if unprinted != nil {
+			o.app.Warn("%v", unprinted)
+		}
 		return err
 	}
-	return o.conclude(res)
+	return unprinted
 }
 
 func (o *reconcileOptions) logger() (*slog.Logger, error) {

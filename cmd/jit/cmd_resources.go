@@ -83,7 +83,7 @@ func newResourcesCmd(app *App) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
 	}
 	o.out.add(cmd, resourceFields)
-	return cmd
+	return shows(cmd)
 }
 
 func (o *resourcesOptions) run(ctx context.Context) (err error) {

@@ -29,7 +29,7 @@ open. A policy version is shown with what it changes.`,
 	}
 	cmd.Flags().BoolVar(&o.watch, "watch", false, "look again every few seconds")
 	o.out.add(cmd, requestFields)
-	return cmd
+	return shows(cmd)
 }
 
 func (o *showOptions) run(ctx context.Context) (err error) {

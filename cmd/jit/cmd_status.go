@@ -87,7 +87,7 @@ is known is printed all the same.`,
 	}
 	o.out.add(cmd, []string{"store", "url", "transport", "head", "position", "digest", "policy", "reachable", "problem", "next",
 		"fetched", "age", "ageText", "spooled", "stuck", "refused", "setAside", "setAsideCount", "fresh", "join", "emergencies", "locks", "delegations"})
-	return cmd
+	return shows(cmd)
 }
 
 func (o *statusOptions) run(ctx context.Context) (err error) {

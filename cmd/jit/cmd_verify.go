@@ -63,7 +63,7 @@ it was looked into, --counted leaves it out of the exit code.`,
 	}
 	cmd.Flags().BoolVar(&o.counted, "counted", false, "exit with 0 when all that counts verifies, whatever is set aside")
 	o.out.add(cmd, []string{"store", "head", "digest", "records", "setAside"})
-	return cmd
+	return shows(cmd)
 }
 
 func (o *verifyOptions) run(ctx context.Context, args []string) (err error) {

@@ -60,5 +60,5 @@ func newVersionCmd(app *App) *cobra.Command {
 		},
 	}
 	out.add(cmd, []string{"version", "commit", "go", "os", "arch", "format"})
-	return cmd
+	return shows(cmd)
 }

@@ -53,7 +53,7 @@ func newWhoamiCmd(app *App) *cobra.Command {
 	}
 	o.out.add(cmd, []string{"name", "inPolicy", "admin", "fullName", "email", "teams", "groups", "accounts", "key", "keyIn",
 		"keyCounts", "keyExpires", "keys", "store", "locked", "actsFor", "delegatesTo"})
-	return cmd
+	return shows(cmd)
 }
 
 func (o *whoamiOptions) run(ctx context.Context) (err error) {

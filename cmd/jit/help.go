@@ -81,7 +81,8 @@ func helpTopics() []*cobra.Command {
 const topicExitCodes = `The exit codes of jit. They are never renumbered; more may be added.
 
     0  done, or already done before
-    1  unexpected: a fault of the machine or of jit
+    1  unexpected: a fault of the machine or of jit; or all was done, and not all
+       could be written of what was to be said
     2  usage: a mistake on the command line, in a file, or in the set-up
     3  refused by the policy, or by where a request stands
     4  verification failed: tampering, a rewritten history, a bad signature

@@ -287,7 +287,7 @@ func (a *App) paged(ctx context.Context, write func(w io.Writer) error) error {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, "sh", "-c", pager)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = &text, rawWriter(a.IO.Out), rawWriter(a.IO.Err)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = &text, streamOf(a.IO.Out), streamOf(a.IO.Err)
 	cmd.Env = os.Environ()
 	if a.Env("LESS") == "" {
 		cmd.Env = append(cmd.Env, "LESS=FRX") // short texts stay on the screen, colours show

@@ -28,8 +28,8 @@ func main() { os.Exit(mainCode(newApp())) }
 func mainCode(a *App) (code int) {
 	defer func() {
 		if r := recover(); r != nil {
-			fmt.Fprintf(os.Stderr, "jit: internal error: %v\n%s", r, debug.Stack())
-			code = exitUnexpected
+			fmt.Fprintf(rawWriter(a.IO.Err), "jit: internal error: %v\n%s", r, debug.Stack())
+			code = a.finished(exitUnexpected, nil)
 		}
 	}()
 	leaveNoCore()
@@ -54,10 +54,10 @@ func (a *App) run(ctx context.Context, args []string) int {
 		err = a.unsent()
 	}
 	if err == nil || errors.Is(err, errListed) {
-		return exitDone
+		return a.finished(exitDone, nil)
 	}
 	a.progress.done()
 	e := a.asExit(ctx, err)
 	a.printError(e, wantsJSON(cmd, args))
-	return e.Exit
+	return a.finished(e.Exit, err)
 }

@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"text/template"
+	"time"
 
 	"github.com/charmbracelet/lipgloss"
 	"github.com/charmbracelet/lipgloss/table"
@@ -264,6 +266,42 @@ func oneLine(row []string) []string {
 		out[i] = strings.Join(strings.FieldsFunc(c, func(r rune) bool { return r == '\n' || r == '\t' }), " ")
 	}
 	return out
+}
+
+// finished gives what was printed a last while to be taken, and gives the exit code of a
+// command that has ended with code and err: its own, and where all was done but not all
+// could be said, that of what went wrong unexpectedly.
+func (a *App) finished(code int, err error) int {
+	if a.IO.toErr == nil {
+		return code
+	}
+	until := time.Now().Add(lastPatience)
+	a.IO.toOut.settle(time.Until(until))
+	a.IO.toErr.settle(time.Until(until))
+	a.IO.renew()
+	a.tellMissed(err, true)
+	if code == exitDone && a.unwritten {
+		return exitUnexpected
+	}
+	return code
+}
+
+// tellMissed says what could not be written, but for what is in err, which is told
+// anyway.
+func (a *App) tellMissed(err error, atEnd bool) {
+	for _, s := range []struct {
+		name string
+		to   *outlet
+	}{{"output", a.IO.toOut}, {"error", a.IO.toErr}} {
+		if s.to == nil {
+			continue
+		}
+		missed := s.to.missed(atEnd)
+		a.unwritten = a.unwritten || missed != nil
+		if missed != nil && !errors.Is(err, missed) {
+			a.Warn("not all could be written to standard %s: %v", s.name, missed)
+		}
+	}
 }
 
 // Say writes a line of talk.

@@ -52,6 +52,7 @@ you.`,
 				return err
 			}
 			a.started = true
+			a.IO.unhinder(!onlyShows(cmd))
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return runHome(cmd.Context(), a) },
@@ -72,11 +73,27 @@ you.`,
 			root.AddCommand(command(a))
 		}
 	}
-	root.SetHelpCommand(newHelpCmd())
+	root.SetHelpCommand(shows(newHelpCmd()))
 	root.AddCommand(helpTopics()...)
 	root.SetUsageTemplate(usageTemplate)
-	return root
+	return shows(root)
 }
+
+// showsKey is the annotation of the commands that end with what they show: nothing is
+// left to do when it is written.
+const showsKey = "jit.shows"
+
+// shows marks a command, so that it does not go on where nobody reads what it shows, and
+// waits for who reads slowly.
+func shows(cmd *cobra.Command) *cobra.Command {
+	if cmd.Annotations == nil {
+		cmd.Annotations = map[string]string{}
+	}
+	cmd.Annotations[showsKey] = "yes"
+	return cmd
+}
+
+func onlyShows(cmd *cobra.Command) bool { return cmd.Annotations[showsKey] != "" }
 
 // noSuchCommand refuses what is neither a command nor a flag, and names what
 // comes nearest.

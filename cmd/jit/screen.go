@@ -42,11 +42,19 @@ type screen struct {
 	blanks int             // seen, and not yet written
 }
 
-// rawWriter gives what w writes to, for programs that jit starts and for data, which
-// is not broken.
+// rawWriter gives what w writes to, for data, which is not broken.
 func rawWriter(w io.Writer) io.Writer {
 	if s, ok := w.(*screen); ok {
 		return s.w
+	}
+	return w
+}
+
+// streamOf gives the stream that w leads to, for a program that jit starts.
+func streamOf(w io.Writer) io.Writer {
+	w = rawWriter(w)
+	if o, ok := w.(*outlet); ok {
+		return o.to
 	}
 	return w
 }

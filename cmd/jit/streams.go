@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/signal"
 	"strconv"
+	"syscall"
 
 	"golang.org/x/term"
 )
@@ -29,12 +31,15 @@ type Streams struct {
 
 	lines    *bufio.Reader // over In, shared by all prompts
 	out, err *Style
+	// toOut and toErr are what Out and Err write through; nil where tests made them.
+	toOut, toErr *outlet
 }
 
 // osStreams are those of this process.
 func osStreams() *Streams {
+	out, err := newOutlet(os.Stdout), newOutlet(os.Stderr)
 	s := &Streams{
-		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
+		In: os.Stdin, Out: out, Err: err, toOut: out, toErr: err,
 		InTTY: isTerminal(os.Stdin), OutTTY: isTerminal(os.Stdout), ErrTTY: isTerminal(os.Stderr),
 		Width: defaultColumns,
 		// https://no-color.org: present and not empty.
@@ -42,14 +47,37 @@ func osStreams() *Streams {
 	}
 	if s.OutTTY {
 		s.Width = columnsOf(os.Stdout)
-		s.Out = &screen{w: os.Stdout, columns: func() int { return columnsOf(os.Stdout) }}
+		s.Out = &screen{w: out, columns: func() int { return columnsOf(os.Stdout) }}
 	} else if n, ok := columnsSet(); ok {
 		s.Width = n
 	}
 	if s.ErrTTY {
-		s.Err = &screen{w: os.Stderr, columns: func() int { return columnsOf(os.Stderr) }}
+		s.Err = &screen{w: err, columns: func() int { return columnsOf(os.Stderr) }}
 	}
 	return s
+}
+
+// unhinder makes both streams ones that neither end nor hold up who writes to them, Out
+// only where something is done besides showing what it is given.
+func (s *Streams) unhinder(out bool) {
+	if s.toErr == nil {
+		return
+	}
+	// The runtime ends a program that writes to a closed standard stream unless somebody
+	// asks for the signal. Ignored, it would stay so in the programs that jit starts.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	s.toErr.unhinder()
+	if out {
+		s.toOut.unhinder()
+	}
+}
+
+// renew is told that the command begins something new: its writes may wait again.
+func (s *Streams) renew() {
+	if s.toErr != nil {
+		s.toOut.renew()
+		s.toErr.renew()
+	}
 }
 
 // defaultColumns is the width of a terminal that does not say its own.
@@ -104,6 +132,7 @@ func (s *Streams) orStopped(read func() (string, error)) (string, error) {
 	case <-s.Stop:
 		return "", errStopped
 	case r := <-got:
+		s.renew() // somebody is there
 		return r.text, r.err
 	}
 }

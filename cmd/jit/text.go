@@ -128,7 +128,7 @@ func (a *App) edit(text, name string) (string, error) {
 // setting is a shell command, as for git.
 func (a *App) runEditor(file string) error {
 	cmd := exec.Command("sh", "-c", a.editor()+` "$@"`, a.editor(), file)
-	terminal := rawWriter(a.IO.Err)
+	terminal := streamOf(a.IO.Err)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.IO.In, terminal, terminal
 	if err := cmd.Run(); err != nil {
 		return usageErr("set VISUAL or EDITOR to a program that waits until you are done", "the editor %q failed: %v", a.editor(), err)
