@@ -66,7 +66,9 @@ before anything is signed. The time runs from the moment of the last approval,
 or from --start.
 
 With --wait it ends when the access can be used. With a command it waits, runs
-the command, and drops the access when the command ends, however it ends.
+the command, and drops the access when the command ends, however it ends, and on
+each signal that a program can catch. After SIGKILL, or where the machine goes down,
+nobody drops it: it ends with its time, or by "jit cancel".
 
 Asking again for what is open or pending changes nothing; --new insists on another
 one. To keep what is open for longer, see: jit extend.
@@ -171,15 +173,17 @@ func (o *requestOptions) public() error {
 // for.
 func (o *requestOptions) finish(ctx context.Context, d *desk, r request.Request) error {
 	a := o.app
-	e, err := o.submit(ctx, d, r)
-	if err != nil {
-		return err
-	}
-	if !o.wait && len(o.command) == 0 {
-		return a.printEntry(o.out, d.rep.Ledger().Policies(), e, o.answer(e))
-	}
-	a.Say("%s", cleanLines(o.answer(e)))
-	return o.follow(ctx, d, e)
+	return o.held(ctx, func(ctx context.Context, h *hold) error {
+		e, err := o.submit(ctx, d, r)
+		if err != nil {
+			return err
+		}
+		if !o.wait && len(o.command) == 0 {
+			return a.printEntry(o.out, d.rep.Ledger().Policies(), e, o.answer(e))
+		}
+		a.Say("%s", cleanLines(o.answer(e)))
+		return o.follow(ctx, d, e, h)
+	})
 }
 
 // read judges the command line, before anything is opened. Without a terminal
@@ -353,7 +357,9 @@ func (o *requestOptions) again(ctx context.Context, rep *replica.Replica, e ledg
 	}
 	a.Say("%s", cleanLines(answer))
 	// No signer: what another command asked for is not this one's to drop.
-	return o.follow(ctx, &desk{app: a, rep: rep, me: e.Request.Record.By}, e)
+	return o.held(ctx, func(ctx context.Context, h *hold) error {
+		return o.follow(ctx, &desk{app: a, rep: rep, me: e.Request.Record.By}, e, h)
+	})
 }
 
 // preview shows what would be signed.

@@ -31,32 +31,79 @@ const (
 // has ended. It may hold a passphrase prompt.
 const dropWithin = 2 * time.Minute
 
+// endings are the signals that would end this program before it has given access back:
+// all that are sent to end one, and can be caught.
+var endings = []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGABRT}
+
+// hold keeps signals from ending this program: they end its waiting, or its command.
+type hold struct {
+	signals chan os.Signal
+	// waiting is done at the first signal, until handOver.
+	waiting context.Context
+	ended   context.CancelFunc
+	over    chan struct{} // closed by handOver
+	watched chan struct{} // closed when nobody waits for a signal in here any more
+}
+
+func newHold(ctx context.Context) *hold {
+	h := &hold{signals: make(chan os.Signal, 8), over: make(chan struct{}), watched: make(chan struct{})}
+	h.waiting, h.ended = context.WithCancel(ctx)
+	signal.Notify(h.signals, endings...)
+	go func() {
+		defer close(h.watched)
+		select {
+		case <-h.signals:
+			h.ended()
+		case <-h.over:
+		case <-h.waiting.Done():
+		}
+	}()
+	return h
+}
+
+// handOver leaves the signals to who reads them next. One that came before has ended the
+// waiting.
+func (h *hold) handOver() {
+	close(h.over)
+	<-h.watched
+}
+
+// release lets signals end this program again.
+func (h *hold) release() {
+	signal.Stop(h.signals)
+	h.ended()
+}
+
+// held runs do, which asks for access and, where there is a command, gives it back when
+// that has ended: from before the request is on its way no signal may end the program.
+func (o *requestOptions) held(ctx context.Context, do func(context.Context, *hold) error) error {
+	if len(o.command) == 0 {
+		return do(ctx, nil)
+	}
+	h := newHold(ctx)
+	defer h.release()
+	o.app.IO.Stop = h.waiting.Done()
+	err := do(h.waiting, h)
+	if _, said := errors.AsType[*exitError](err); !said && h.waiting.Err() != nil && errors.Is(err, context.Canceled) {
+		return failure(exitInterrupted, "interrupted", "", "interrupted")
+	}
+	return err
+}
+
 // follow waits until e can be used, and runs the command where there is one.
 // Only what this command itself asked for, and so has a signer for, is dropped.
-func (o *requestOptions) follow(ctx context.Context, d *desk, e ledger.Entry) error {
+func (o *requestOptions) follow(ctx context.Context, d *desk, e ledger.Entry, h *hold) error {
 	a := o.app
 	id := e.Request.Record.ID
-	if len(o.command) > 0 {
-		// From here on a signal ends the waiting or the command, never this
-		// program before it has dropped the access.
-		signals := make(chan os.Signal, 8)
-		signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-		defer signal.Stop(signals)
-		waiting, ended := context.WithCancel(ctx)
-		defer ended()
-		hung := make(chan struct{})
-		go func() {
-			select {
-			case <-signals:
-				ended()
-			case <-hung:
-			}
-		}()
-		e, err := o.await(waiting, d, e)
-		close(hung)
+	if h != nil {
+		e, err := o.await(ctx, d, e)
+		h.handOver()
+		if err == nil && ctx.Err() != nil {
+			err = o.gaveUp(ctx, e)
+		}
 		if err == nil {
 			a.Say("%s", clean(a.standingLine(e, a.Now())))
-			err = runCommand(o.command, id, signals)
+			err = runCommand(o.command, id, h.signals)
 		}
 		return errors.Join(o.drop(ctx, d, id, err), err)
 	}
@@ -64,10 +111,10 @@ func (o *requestOptions) follow(ctx context.Context, d *desk, e ledger.Entry) er
 	if err != nil {
 		return err
 	}
-	h := d.rep.Ledger().Policies()
-	return a.Print(o.out, viewRequest(h, e, a.Now()), func(w io.Writer) error {
+	policies := d.rep.Ledger().Policies()
+	return a.Print(o.out, viewRequest(policies, e, a.Now()), func(w io.Writer) error {
 		fmt.Fprintf(w, "%s\n", clean("request "+id.Short()+" is "+a.standingLine(e, a.Now())))
-		if p := judging(h, e); p != nil {
+		if p := judging(policies, e); p != nil {
 			for _, line := range usageOf(p, openGrants(e)) {
 				fields{w, a.styleOf(w)}.add("", line)
 			}
@@ -192,8 +239,8 @@ func runCommand(command []string, id record.ID, signals <-chan os.Signal) error 
 	for {
 		select {
 		case s := <-signals:
-			// A terminal sends its interrupt to the command by itself.
-			if s != os.Interrupt || !isTerminal(os.Stdin) {
+			// A terminal sends what its keys stand for to the command by itself.
+			if typed := s == os.Interrupt || s == syscall.SIGQUIT; !typed || !isTerminal(os.Stdin) {
 				_ = cmd.Process.Signal(s)
 			}
 		case err := <-done:
