@@ -38,6 +38,8 @@ var aside = map[string][]string{
 	"pkg/target":   {"pkg/reconcile", "cmd/jit"},
 	// Who may change a file.
 	"internal/owned": {"pkg/gitstore", "pkg/target", "pkg/reconcile", "cmd/jit"},
+	// Whether there is no room.
+	"internal/full": {"pkg/target", "pkg/reconcile"},
 	// Files that a program carries with it, and nothing else.
 	"testdata/policies": {"cmd/jit"},
 }

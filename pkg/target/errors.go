@@ -31,7 +31,7 @@ const (
 	// Held: somebody else on the target holds what the driver must change, or
 	// what it needs for that, and could not be put off.
 	Held Reason = "held"
-	// Full: the target takes no more connections.
+	// Full: the target takes no more: connections, or bytes on its file system.
 	Full Reason = "full"
 	// Failed: the target answered with an error of its own.
 	Failed Reason = "failed"

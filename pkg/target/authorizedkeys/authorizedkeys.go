@@ -121,7 +121,7 @@ func (d *driver) Grant(ctx context.Context, g target.Grant) error {
 		if strings.Join(of(lines, g.ID), "") == strings.Join(mine, "") {
 			return lines
 		}
-		return with(lines, g.ID, mine)
+		return with(lines, g, pl.keys, mine)
 	})
 }
 
@@ -135,7 +135,7 @@ func (d *driver) Revoke(ctx context.Context, g target.Grant, remaining []target.
 	}
 	var after []string
 	err = pl.file.edit(ctx, func(lines []string) []string {
-		after = without(lines, g.ID)
+		after = without(lines, g, pl.keys)
 		return after
 	})
 	if err != nil {
@@ -143,7 +143,7 @@ func (d *driver) Revoke(ctx context.Context, g target.Grant, remaining []target.
 	}
 	var gone []string
 	for _, key := range pl.keys {
-		foreign, shared, stray := d.others(after, g.ID, key, remaining)
+		foreign, shared, stray := d.others(after, g, key, remaining)
 		for _, id := range stray {
 			if !slices.Contains(ending.Others, id) {
 				ending.Others = append(ending.Others, id)
@@ -165,17 +165,20 @@ func (d *driver) Revoke(ctx context.Context, g target.Grant, remaining []target.
 // others says whether other lines let key in: ones that are not jit's, and ones of the
 // open grants in remaining; stray are grants that are not open and have a line all the
 // same. It was not there before jit, and is no reason to leave a session.
-func (d *driver) others(lines []string, id, key string, remaining []target.Grant) (foreign, shared bool, stray []string) {
+func (d *driver) others(lines []string, g target.Grant, key string, remaining []target.Grant) (foreign, shared bool, stray []string) {
 	open := map[string]bool{}
 	for _, r := range remaining {
 		open[r.ID] = true
 	}
+	isUnmarked := func(line string) bool {
+		return slices.ContainsFunc(remaining, func(r target.Grant) bool { return unmarked(line, r, []string{key}) })
+	}
 	for _, line := range lines {
 		other := idOf(line)
 		switch {
-		case other == id || !holds(line, key):
+		case other == g.ID || !holds(line, key) || unmarked(line, g, []string{key}):
 		case other != "" && !expiryOf(line).After(d.now()):
-		case open[other]:
+		case open[other], isUnmarked(line):
 			shared = true
 		case other == "":
 			foreign = true
@@ -207,7 +210,7 @@ func (d *driver) Check(_ context.Context, g target.Grant, remaining []target.Gra
 		seen.Detail = "the grant's lines have expired"
 	}
 	for _, key := range pl.keys {
-		if foreign, _, _ := d.others(lines, g.ID, key, remaining); foreign {
+		if foreign, _, _ := d.others(lines, g, key, remaining); foreign {
 			seen.Foreign = true
 			seen.Detail = strings.TrimPrefix(seen.Detail+"; the key stands in a line that is not this grant's", "; ")
 		}

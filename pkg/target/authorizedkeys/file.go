@@ -8,12 +8,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
 
+	"github.com/jitaccess/jit/internal/full"
 	"github.com/jitaccess/jit/internal/owned"
 	"github.com/jitaccess/jit/pkg/target"
 )
@@ -50,19 +52,22 @@ func openFolder(path string) (file, error) {
 }
 
 func failed(what string, err error) error {
-	reason := target.Failed
-	if errors.Is(err, fs.ErrPermission) {
+	reason, hint := target.Failed, ""
+	switch {
+	case errors.Is(err, fs.ErrPermission):
 		reason = target.Privilege
+	case full.Is(err):
+		reason, hint = target.Full, "make room on its file system"
 	}
-	return &target.Error{Reason: reason, Detail: what, Err: err}
+	return &target.Error{Reason: reason, Detail: what, Hint: hint, Err: err}
 }
 
 func (f file) path() string { return filepath.Join(f.dir, f.name) }
 
-// read gives the lines and what describes the file; both nil where there is
-// none.
-func (f file) read() ([]string, fs.FileInfo, error) {
-	h, err := owned.Open(f.path(), os.O_RDONLY, 0)
+// open opens the file and looks at what was opened: others could not have written it, and
+// it has no other name. The file is nil where there is none.
+func (f file) open(flag int) (*os.File, fs.FileInfo, error) {
+	h, err := owned.Open(f.path(), flag, 0)
 	others, bad := errors.AsType[*owned.Error](err)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -72,52 +77,153 @@ func (f file) read() ([]string, fs.FileInfo, error) {
 	case err != nil:
 		return nil, nil, failed("the managed file", err)
 	}
-	defer h.Close()
+	info, err := f.look(h)
+	if err != nil {
+		_ = h.Close() // the cause is more worth telling than this
+		return nil, nil, err
+	}
+	return h, info, nil
+}
+
+func (f file) look(h *os.File) (fs.FileInfo, error) {
 	info, err := h.Stat()
 	if err != nil {
-		return nil, nil, failed("the managed file", err)
+		return nil, failed("the managed file", err)
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
 	switch {
 	case !ok || !owned.Ours(info):
-		return nil, nil, unsafe("chown root "+f.path(), "%q belongs to somebody else than root, who could add keys", f.path())
+		return nil, unsafe("chown root "+f.path(), "%q belongs to somebody else than root, who could add keys", f.path())
 	case info.Mode().Perm()&0o022 != 0:
-		return nil, nil, unsafe("chmod go-w "+f.path(), "%q can be written by others (mode %s)", f.path(), info.Mode())
+		return nil, unsafe("chmod go-w "+f.path(), "%q can be written by others (mode %s)", f.path(), info.Mode())
 	case st.Nlink != 1:
-		return nil, nil, unsafe("make it a file of its own", "%q has another name elsewhere", f.path())
+		return nil, unsafe("make it a file of its own", "%q has another name elsewhere", f.path())
 	}
+	return info, nil
+}
+
+// read gives the lines and what describes the file; both nil where there is
+// none.
+func (f file) read() ([]string, fs.FileInfo, error) {
+	h, info, err := f.open(os.O_RDONLY)
+	if h == nil {
+		return nil, nil, err
+	}
+	defer h.Close()
+	lines, err := f.lines(h)
+	if err != nil {
+		return nil, nil, err
+	}
+	return lines, info, nil
+}
+
+func (f file) lines(h *os.File) ([]string, error) {
 	data, err := io.ReadAll(io.LimitReader(h, maxFile+1))
 	if err != nil {
-		return nil, nil, failed("the managed file", err)
+		return nil, failed("the managed file", err)
 	}
 	if len(data) > maxFile {
-		return nil, nil, unsafe("", "%q is larger than %d bytes", f.path(), maxFile)
+		return nil, unsafe("", "%q is larger than %d bytes", f.path(), maxFile)
 	}
-	return split(data), info, nil
+	return split(data), nil
 }
 
 // lockPatience bounds the waiting for another run of jit.
 const lockPatience = 20 * time.Second
 
-// edit replaces the lines by what change gives, whole or not at all. Another
-// run of jit waits meanwhile. Equal lines leave the file as it is.
-func (f file) edit(ctx context.Context, change func([]string) []string) error {
+// lock keeps other runs of jit away from the file, which wait meanwhile.
+func (f file) lock(ctx context.Context) (*flock.Flock, error) {
 	ctx, cancel := context.WithTimeout(ctx, lockPatience)
 	defer cancel()
 	lock := flock.New(filepath.Join(f.dir, "."+f.name+".jit-lock"), flock.SetPermissions(0o600))
 	if ok, err := lock.TryLockContext(ctx, 20*time.Millisecond); !ok || err != nil {
-		return failed("locking the managed file", err)
+		return nil, failed("locking the managed file", err)
 	}
-	defer lock.Close()
+	return lock, nil
+}
+
+// edit replaces the lines by what change gives, whole or not at all. Equal lines leave the
+// file as it is, but for lines that were struck out earlier. Where there is no room for a
+// new file, lines that are only taken out are struck out in the one that there is: that
+// takes none, and whoever can fill the disk shall not keep access by it.
+func (f file) edit(ctx context.Context, change func([]string) []string) error {
+	lock, err := f.lock(ctx)
+	switch {
+	case err == nil:
+		defer lock.Close()
+	case !full.Is(err):
+		return err
+	}
+	// Where there is no room for the file of the lock nobody holds it. A new file is not
+	// written then, for another could be made meanwhile.
+	noRoom := err
 	old, info, err := f.read()
 	if err != nil {
 		return err
 	}
-	lines := change(old)
-	if text := strings.Join(lines, ""); text != strings.Join(old, "") {
-		return f.replace(text, info)
+	kept := unstruck(old)
+	lines := change(kept)
+	text := strings.Join(lines, "")
+	if text == strings.Join(old, "") {
+		return nil
 	}
+	if noRoom == nil {
+		if noRoom = f.replace(text, info); !full.Is(noRoom) {
+			return noRoom
+		}
+	}
+	gone, only := takenOut(kept, lines)
+	switch {
+	case !only:
+		return noRoom
+	case len(gone) == 0:
+		return nil // nothing but lines that are struck out already
+	}
+	return f.strike(gone, noRoom)
+}
+
+// strike makes comments of lines, in place. noRoom is why they could not be taken out.
+func (f file) strike(gone []string, noRoom error) error {
+	h, _, err := f.open(os.O_RDWR)
+	if h == nil {
+		return err
+	}
+	defer h.Close()
+	lines, err := f.lines(h)
+	if err != nil {
+		return err
+	}
+	var places []int64
+	at := int64(0)
+	for _, line := range lines {
+		if slices.Contains(gone, line) {
+			places = append(places, at)
+		}
+		at += int64(len(line))
+	}
+	if len(places) == 0 {
+		return noRoom // it was replaced meanwhile
+	}
+	// One byte is there or not, whenever sshd reads the file and wherever a crash comes.
+	if err := overwrite(h, places, struckMark[:1]); err != nil {
+		return &target.Error{
+			Reason: target.Full, Detail: fmt.Sprintf("there is no room for %q without the lines that are to go, and they could not be made comments in place", f.path()),
+			Hint: "make room on its file system; the next run takes them out", Err: errors.Join(noRoom, err),
+		}
+	}
+	// The rest only says that the line is jit's to take out later. Without it a comment stays.
+	_ = overwrite(h, places, struckMark)
 	return nil
+}
+
+// overwrite puts text over what stands at some places of a file, and waits for the disk.
+func overwrite(h *os.File, places []int64, text string) error {
+	for _, at := range places {
+		if _, err := h.WriteAt([]byte(text), at); err != nil {
+			return err
+		}
+	}
+	return h.Sync()
 }
 
 // replace writes a new file beside the old one and renames it over it. The

@@ -91,7 +91,8 @@ func FuzzLines(f *testing.F) {
 	const id = "01JDZZZZZZZZZZZZZZZZZZZZZA-0"
 	g := target.Grant{ID: id, Person: "ann", Ends: time.Date(2026, 11, 24, 10, 0, 0, 0, time.UTC)}
 	mine := wanted(g, params{account: "x", options: "restrict"}, []string{key})
-	for _, s := range []string{"", key + " other\n", mine[0], mine[0] + "# end", "\r\n\n" + mine[0] + key, strings.ReplaceAll(mine[0], "A-0", "B-0"), "x jit:" + id + ":"} {
+	bare, _, _ := strings.Cut(mine[0], " jit:")
+	for _, s := range []string{"", key + " other\n", mine[0], mine[0] + "# end", struckMark + mine[0] + mine[0], bare, bare + " mine\n" + mine[0], "\r\n\n" + mine[0] + key, strings.ReplaceAll(mine[0], "A-0", "B-0"), "x jit:" + id + ":"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -99,16 +100,29 @@ func FuzzLines(f *testing.F) {
 		if strings.Join(lines, "") != string(data) {
 			t.Fatalf("%q", lines)
 		}
-		others := without(lines, id)
-		if len(others)+len(of(lines, id)) != len(lines) || len(of(others, id)) != 0 {
+		keys := []string{key}
+		others := without(lines, g, keys)
+		bare := len(slices.DeleteFunc(slices.Clone(lines), func(l string) bool { return !unmarked(l, g, keys) }))
+		if len(others)+len(of(lines, id))+bare != len(lines) || len(of(others, id)) != 0 {
 			t.Errorf("%q without the grant's: %q", lines, others)
 		}
-		added := with(lines, id, mine)
-		if again := with(split([]byte(strings.Join(added, ""))), id, mine); !slices.Equal(again, added) {
+		if gone, only := takenOut(lines, others); !only || len(gone) != len(lines)-len(others) {
+			t.Errorf("of %q, %q are taken out: %v", lines, gone, only)
+		}
+		added := with(lines, g, keys, mine)
+		if _, only := takenOut(others, added); only {
+			t.Errorf("from %q to %q nothing is added", others, added)
+		}
+		if again := with(split([]byte(strings.Join(added, ""))), g, keys, mine); !slices.Equal(again, added) {
 			t.Errorf("%q, then %q", added, again)
 		}
-		if back := without(split([]byte(strings.Join(added, ""))), id); !slices.Equal(back, others) {
+		if back := without(split([]byte(strings.Join(added, ""))), g, keys); !slices.Equal(back, others) {
 			t.Errorf("other lines changed: %q, then %q", others, back)
+		}
+		for _, l := range unstruck(lines) {
+			if !slices.Contains(lines, l) || strings.HasPrefix(l, "#jit:") && strings.HasPrefix(l, struckMark) {
+				t.Errorf("%q is struck out in %q", l, lines)
+			}
 		}
 		for _, l := range lines {
 			if at := expiryOf(l); !at.IsZero() && !strings.Contains(l, at.Format(expiryForm)) {

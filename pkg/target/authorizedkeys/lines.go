@@ -61,6 +61,35 @@ func idOf(line string) string {
 	return id
 }
 
+// struckMark stands at the beginning of a line of jit's that was made a comment, for want
+// of room to take it out. The bytes under it are lost; those after it are as they were.
+const struckMark = "#jit:ended "
+
+// unstruck leaves out the lines that jit has made comments.
+func unstruck(lines []string) []string {
+	return slices.DeleteFunc(slices.Clone(lines), func(l string) bool { return strings.HasPrefix(l, struckMark) })
+}
+
+// takenOut gives the lines of old that are not among lines, where nothing else has changed.
+func takenOut(old, lines []string) (gone []string, only bool) {
+	for _, l := range old {
+		if len(lines) > 0 && lines[0] == l {
+			lines = lines[1:]
+			continue
+		}
+		gone = append(gone, l)
+	}
+	return gone, len(lines) == 0
+}
+
+// unmarked reports whether a line is the grant's own though its mark is gone: it lets one
+// of the grant's keys in, until exactly the grant's end. Nobody loses by it what lasts
+// longer.
+func unmarked(line string, g target.Grant, keys []string) bool {
+	return idOf(line) == "" && expiryOf(line).Equal(g.Ends.Truncate(time.Second)) &&
+		slices.ContainsFunc(keys, func(key string) bool { return holds(line, key) })
+}
+
 // expiryOf is when a line of jit's ends; zero when it does not say.
 func expiryOf(line string) time.Time {
 	_, after, _ := strings.Cut(line, `expiry-time="`)
@@ -87,12 +116,13 @@ func split(data []byte) []string { return slices.Collect(strings.Lines(string(da
 
 // with puts a grant's lines before all others: so no byte of the others has to
 // change, not even where the last one has no line end.
-func with(lines []string, id string, mine []string) []string {
-	return append(slices.Clone(mine), without(lines, id)...)
+func with(lines []string, g target.Grant, keys, mine []string) []string {
+	return append(slices.Clone(mine), without(lines, g, keys)...)
 }
 
-func without(lines []string, id string) []string {
-	return slices.DeleteFunc(slices.Clone(lines), func(l string) bool { return idOf(l) == id })
+// without leaves out a grant's lines, those that have lost their mark too.
+func without(lines []string, g target.Grant, keys []string) []string {
+	return slices.DeleteFunc(slices.Clone(lines), func(l string) bool { return idOf(l) == g.ID || unmarked(l, g, keys) })
 }
 
 // of gives the lines that carry id.
