@@ -273,6 +273,29 @@ func TestMadeLogin(t *testing.T) {
 	}
 }
 
+// TestOwnBesideStanding: what jit gives to one who had the access already goes with the
+// grant, so that nothing is left when what was there before is taken away.
+func TestOwnBesideStanding(t *testing.T) {
+	s := testenv.StartPostgres(t)
+	s.Exec(setup + `; GRANT orders_readonly TO team; GRANT team TO alice`)
+	d := open(t, s, "jit")
+	g := grantOf("alice", readonly)
+	g.Standing = true
+	if err := d.Grant(t.Context(), g); err != nil {
+		t.Fatal(err)
+	}
+	if e, err := d.Revoke(t.Context(), g, nil); err != nil || !e.Standing || len(e.Left) > 0 {
+		t.Fatalf("%+v, %v", e, err)
+	}
+	if err := read(s, "alice"); err != nil {
+		t.Errorf("what was there before: %v", err)
+	}
+	s.Exec("REVOKE team FROM alice")
+	if err := read(s, "alice"); err == nil {
+		t.Error("a membership of jit's own was left")
+	}
+}
+
 func TestIndirectMembershipStands(t *testing.T) {
 	s := testenv.StartPostgres(t)
 	s.Exec(setup + `; GRANT orders_readonly TO team; GRANT team TO alice`)

@@ -90,7 +90,7 @@ func (d *driver) take(ctx context.Context, tx pgx.Tx, g target.Grant, p params, 
 	if err != nil {
 		return r, err
 	}
-	if m.ours && !shared && !g.Standing {
+	if m.ours && !shared {
 		if _, err := tx.Exec(ctx, fmt.Sprintf("REVOKE %s FROM %s", ident(r.granted.name), ident(r.account.name))); err != nil {
 			return r, err
 		}
