@@ -160,7 +160,8 @@ func (r *run) open(ctx context.Context, s *site, t task, ending map[string]bool,
 		return true, nil // it ended while others were worked on
 	}
 	if k.stage == untouched || k.stage == over {
-		g.Standing = seen.Present && seen.Foreign
+		// What came up while it was suspended was not there before.
+		g.Standing = seen.Foreign && (k.stage == untouched || k.standing)
 		w := t.wish
 		if err := r.record(event{Kind: intended, Grant: g.ID, Wish: &w, Standing: g.Standing}); err != nil {
 			return false, err
@@ -213,6 +214,12 @@ func (r *run) end(ctx context.Context, s *site, t task, ending map[string]bool) 
 		}
 	}
 	e.Others = nil
+	if e.Standing && !g.Standing {
+		// jit may only leave what was there before it, and this was not. It may be somebody's
+		// own all the same: that is for people to judge.
+		e.Standing = false
+		e.Left = append(e.Left, "the same access is there by other means, and jit knows of none from before it opened it: another hand has given it since, or changed what jit had made")
+	}
 	for i := range e.Left {
 		e.Left[i] = plain(e.Left[i], maxDetail)
 	}

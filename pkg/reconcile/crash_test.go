@@ -55,6 +55,7 @@ type host struct {
 	t     *testing.T
 	store *storetest.Store
 	file  string
+	key   string // bob's
 	o     Options
 }
 
@@ -77,11 +78,11 @@ func newHost(t *testing.T, now time.Time, change ...func(*policy.Body)) *host {
 	if me.Uid != "0" {
 		params["account"] = me.Username
 	}
-	h := &host{t: t, file: filepath.Join(t.TempDir(), "managed")}
+	h := &host{t: t, file: filepath.Join(t.TempDir(), "managed"), key: strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))}
 	h.store = storetest.New(t, now, func(b *policy.Body) {
 		b.Resources["host"] = policy.Resource{Driver: "authorized-keys", Roles: map[string]policy.Role{"shell": {Parameters: params}}}
 		bob := b.People["bob"]
-		bob.Accounts = map[string]string{"authorized-keys": strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))}
+		bob.Accounts = map[string]string{"authorized-keys": h.key}
 		b.People["bob"] = bob
 		r := b.Reconcilers[storetest.Reconciler]
 		r.Resources = []string{"host"}
