@@ -45,6 +45,8 @@ type Result struct {
 	Commit Hash // the new head; "" when every file was there already
 	Parent Hash // the head that it was built on
 	Tries  int  // pushes sent, 1 without contention
+	// Lag is why the mirror does not hold Commit; the next fetch brings it. Nil where it does.
+	Lag error
 }
 
 // Tip is the remote's branch as it is now.
@@ -130,6 +132,9 @@ func (s *Store) AppendFunc(ctx context.Context, make func(tip Hash) (Append, err
 // appendLocked appends under the lock. behind says that others have most likely
 // appended since the remote was last asked.
 func (s *Store) appendLocked(ctx context.Context, make func(tip Hash) (Append, error), onTip OnTip, c *contest, behind bool) (Result, error) {
+	if s.o.InMemory {
+		return Result{}, ErrInMemory
+	}
 	unlock, err := s.lock(ctx)
 	if err != nil {
 		return Result{}, err
@@ -190,6 +195,7 @@ func (s *Store) appendLocked(ctx context.Context, make func(tip Hash) (Append, e
 			if err := s.adopt(head, objects); err != nil {
 				// It is on the remote; the next fetch brings it here.
 				s.log.Warn("the mirror lags behind the remote", "error", err)
+				result.Lag = err
 			}
 			result.Commit = head
 			return result, nil

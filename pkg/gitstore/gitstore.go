@@ -87,6 +87,10 @@ type Options struct {
 	// user, runs no hook or credential helper of theirs and never asks. A remote in a
 	// folder that others may change is not asked either.
 	Isolated bool
+	// InMemory means that nothing is written to Dir: what is there is read, and what is
+	// new is held in memory until the store is closed, a checkpoint too. Nothing can be
+	// appended. Builtin speaks to the remote, for the git program writes what it fetches.
+	InMemory bool
 	// Timeout is how long a remote may be silent. 0 means DefaultTimeout.
 	Timeout time.Duration
 	// Progress, where set, is told what a long fetch is at: what it does, how
@@ -114,6 +118,8 @@ type Store struct {
 
 	// moved says that the mirror was made from another address; see [Store.settle].
 	moved bool
+
+	memory overlay
 }
 
 // Refs of the mirror. The second keeps the checkpoint's objects alive whatever
@@ -173,6 +179,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
 		return nil, fmt.Errorf("the store's folder: %w", err)
+	}
+	if o.InMemory {
+		o.Transport = Builtin
 	}
 	s := &Store{
 		o: o, url: u, ref: "refs/heads/" + o.Branch,
@@ -240,13 +249,18 @@ func (s *Store) noGit() error {
 
 // openMirror opens the bare repository, under the lock where it must be made.
 func (s *Store) openMirror(ctx context.Context) error {
-	if err := os.MkdirAll(s.o.Dir, 0o700); err != nil {
-		return fmt.Errorf("the store's folder: %w", err)
+	if !s.o.InMemory {
+		if err := os.MkdirAll(s.o.Dir, 0o700); err != nil {
+			return fmt.Errorf("the store's folder: %w", err)
+		}
 	}
 	config := filepath.Join(s.mirror, "config")
 	want := s.mirrorConfigOf(quoteConfig(s.url.identity()))
 	have, err := os.ReadFile(config)
-	if errors.Is(err, os.ErrNotExist) {
+	switch {
+	case errors.Is(err, os.ErrNotExist) && s.o.InMemory:
+		have, err = []byte(want), nil // there is nothing to read
+	case errors.Is(err, os.ErrNotExist):
 		unlock, lockErr := s.lock(ctx)
 		if lockErr != nil {
 			return lockErr
@@ -270,7 +284,9 @@ func (s *Store) openMirror(ctx context.Context) error {
 			return fmt.Errorf("%w: the mirror %q has a file %q, which would change what its history is: delete the mirror", ErrCorrupt, s.mirror, name)
 		}
 	}
-	s.objects = filesystem.NewStorageWithOptions(osfs.New(s.mirror), cache.NewObjectLRU(cacheBytes), filesystem.Options{})
+	if !s.o.InMemory {
+		s.objects = filesystem.NewStorageWithOptions(osfs.New(s.mirror), cache.NewObjectLRU(cacheBytes), filesystem.Options{})
+	}
 	s.db = odb.Open(filepath.Join(s.mirror, "objects"))
 	return nil
 }
@@ -300,7 +316,7 @@ func (s *Store) onlyMoved(have string) bool {
 // same: what the mirror's configuration says protects from a mistake and from nothing
 // else.
 func (s *Store) settle(head Hash) error {
-	if !s.moved {
+	if !s.moved || s.o.InMemory {
 		return nil
 	}
 	checkpoint, err := s.Checkpoint()
@@ -344,6 +360,9 @@ func quoteConfig(value string) string {
 func (s *Store) Close() error {
 	s.objMu.Lock()
 	defer s.objMu.Unlock()
+	if s.objects == nil {
+		return s.db.Close()
+	}
 	return errors.Join(s.objects.Close(), s.db.Close())
 }
 
@@ -366,6 +385,9 @@ func (s *Store) Tip() Hash {
 
 // readRef gives what a ref of the mirror points to; "" where it does not exist.
 func (s *Store) readRef(name string) (Hash, error) {
+	if h, ok := s.memory.ref(name); ok {
+		return h, nil
+	}
 	data, err := os.ReadFile(filepath.Join(s.mirror, filepath.FromSlash(name)))
 	if errors.Is(err, os.ErrNotExist) {
 		return "", nil
@@ -383,6 +405,10 @@ func (s *Store) readRef(name string) (Hash, error) {
 // writeRef moves a ref of the mirror. Refs are loose files always: nothing here
 // packs them.
 func (s *Store) writeRef(name string, h Hash) error {
+	if s.o.InMemory {
+		s.memory.setRef(name, h)
+		return nil
+	}
 	path := filepath.Join(s.mirror, filepath.FromSlash(name))
 	if h == "" {
 		err := os.Remove(path)

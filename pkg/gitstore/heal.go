@@ -324,6 +324,9 @@ func (s *Store) PushBack(ctx context.Context, old, head Hash) error {
 // pushFrom moves the branch from old to head in one try. The mirror takes what
 // was pushed.
 func (s *Store) pushFrom(ctx context.Context, old, head Hash, objects *newObjects) error {
+	if s.o.InMemory {
+		return ErrInMemory
+	}
 	unlock, err := s.lock(ctx)
 	if err != nil {
 		return err

@@ -90,6 +90,9 @@ func shellQuote(word string) string { return "'" + strings.ReplaceAll(word, "'",
 func (s *Store) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, s.git, args...)
 	cmd.Dir = s.o.Dir
+	if s.o.InMemory {
+		cmd.Dir = "/" // the other need not be there
+	}
 	cmd.Env = s.environment()
 	cmd.WaitDelay = killDelay
 	// A git that is killed leaves its lock files behind, in the remote's folder too, and

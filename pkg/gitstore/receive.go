@@ -36,6 +36,9 @@ const (
 // looked through with little memory before anything unpacks it. want is what
 // was asked for; it becomes visible last.
 func (s *Store) receive(wait *patience, r io.Reader, want Hash) error {
+	if s.o.InMemory {
+		return s.hold(r, want)
+	}
 	b := bufio.NewReaderSize(r, 1<<16)
 	head, err := b.Peek(packHeader)
 	if err == nil && binary.BigEndian.Uint32(head[8:]) > maxObjects {
@@ -224,7 +227,7 @@ func (s *Store) indexByProgram(wait *patience, r io.Reader) error {
 	talk := &ticker{heard: wait.heard, report: s.o.Progress}
 	cmd.Stdin, cmd.Stderr = r, talk
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("git index-pack: %w: %s", err, plain(talk.String()))
+		return fmt.Errorf("git index-pack: %w: %s", errors.Join(err, noRoom(talk.String())), plain(talk.String()))
 	}
 	return s.db.Refresh()
 }
@@ -241,7 +244,7 @@ const (
 // beside the rest is packed again, so that it costs what is new. All objects
 // stay, those of histories that the remote dropped included.
 func (s *Store) Maintain(ctx context.Context) error {
-	if s.git == "" {
+	if s.git == "" || s.o.InMemory {
 		return nil
 	}
 	// Names are spread evenly: one folder of 256 tells, as in git itself.

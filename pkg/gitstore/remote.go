@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
@@ -140,6 +141,9 @@ func (s *Store) fail(ctx context.Context, op string, err error, said string, kin
 			kind = append(kind, k)
 		}
 	}
+	if k := noRoom(said); k != nil {
+		kind = append(kind, k)
+	}
 	return &RemoteError{Op: op, URL: s.url.identity(), Kind: kind, Err: err, Said: said}
 }
 
@@ -155,6 +159,18 @@ func kindOfWords(said string) error {
 	for _, w := range []string{"permission denied", "authentication failed", "could not read username", "could not read password", "terminal prompts disabled", "unable to authenticate", "returned error: 401", "returned error: 403"} {
 		if strings.Contains(said, w) {
 			return ErrAuth
+		}
+	}
+	return nil
+}
+
+// noRoom tells by what git prints that it had no room for what it writes, and gives what the
+// system said; nil where it had. A remote that only says so gains nothing but that it is
+// taken for one whose answer could not be kept.
+func noRoom(said string) error {
+	for _, cause := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
+		if strings.Contains(strings.ToLower(said), strings.ToLower(cause.Error())) {
+			return cause
 		}
 	}
 	return nil

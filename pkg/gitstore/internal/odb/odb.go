@@ -4,7 +4,7 @@
 // object costs what it is.
 //
 // It exists since go-git reads a pack's whole index into memory before the first
-// object, a hundred megabytes for a large store. It only reads, knows nothing of
+// object, a hundred megabytes for a large store. It writes no file, knows nothing of
 // refs or history, and imports no other package of jit.
 package odb
 
@@ -68,6 +68,15 @@ type DB struct {
 	mu    sync.RWMutex // held for writing when packs are opened and closed
 	packs []*pack      // none before the first object is looked for
 	bases bases
+
+	holding sync.RWMutex
+	held    map[Name]object
+}
+
+// object is one that is held in memory.
+type object struct {
+	typ  Type
+	data []byte
 }
 
 // Open gives the objects in dirs, a repository's folder "objects" and others of
@@ -134,6 +143,24 @@ func (db *DB) load() error {
 	return errors.Join(errs...)
 }
 
+// Hold adds an object that is in memory alone, and that nobody changes any more.
+func (db *DB) Hold(typ Type, data []byte) {
+	db.holding.Lock()
+	defer db.holding.Unlock()
+	if db.held == nil {
+		db.held = map[Name]object{}
+	}
+	db.held[nameOf(typ, data)] = object{typ, data}
+}
+
+// holds gives an object that is in memory.
+func (db *DB) holds(n Name) (object, bool) {
+	db.holding.RLock()
+	defer db.holding.RUnlock()
+	o, ok := db.held[n]
+	return o, ok
+}
+
 // find gives the pack that holds an object, and where. The caller holds mu.
 func (db *DB) find(n Name) (*pack, int64) {
 	for _, p := range db.packs {
@@ -159,6 +186,12 @@ func (db *DB) inPack(n Name, f func(p *pack, at int64) error) (found bool, err e
 // Read gives an object of at most limit bytes. Its bytes are checked against its
 // name.
 func (db *DB) Read(n Name, limit int64) (typ Type, data []byte, err error) {
+	if o, ok := db.holds(n); ok {
+		if size := int64(len(o.data)); size > limit {
+			return 0, nil, fmt.Errorf("%s: %w: %d bytes, %d are allowed", n, ErrTooLarge, size, limit)
+		}
+		return o.typ, o.data, nil
+	}
 	read := func(p *pack, at int64) (err error) {
 		typ, data, err = db.unpack(p, at, limit)
 		return err
@@ -180,6 +213,9 @@ func (db *DB) Read(n Name, limit int64) (typ Type, data []byte, err error) {
 
 // Size gives an object's size in bytes without reading all of it.
 func (db *DB) Size(n Name) (size int64, err error) {
+	if o, ok := db.holds(n); ok {
+		return int64(len(o.data)), nil
+	}
 	found, err := db.look(n, func(p *pack, at int64) (err error) {
 		size, err = p.size(at)
 		return err
