@@ -26,6 +26,10 @@ func (l *Ledger) Ahead(ctx context.Context, path string, commits [][]NewFile) (*
 	return next, nil
 }
 
+// Include makes this ledger the one that Ahead would give. It is for one that is thrown
+// away, for it is no longer that of a store.
+func (l *Ledger) Include(ctx context.Context, commits [][]NewFile) error { return l.take(ctx, commits) }
+
 // take folds commits that are in no store.
 func (l *Ledger) take(ctx context.Context, commits [][]NewFile) error {
 	src := memory{}

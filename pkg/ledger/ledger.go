@@ -35,6 +35,8 @@ var (
 	// ErrDamaged means that the index cannot be read, or is of another version. It can
 	// be removed and made again from the store.
 	ErrDamaged = errors.New("the local index is damaged")
+	// ErrUnwritable means that the index is whole, and the disk takes nothing.
+	ErrUnwritable = errors.New("the local index could not be written")
 	// ErrIdentity means that the first policy of the history is not the one that the
 	// store's identity names.
 	ErrIdentity = errors.New("this is another store")
@@ -71,6 +73,10 @@ type state struct {
 	// locks are all locks, in the order of the history.
 	locks revoke.Locks
 }
+
+// InMemory is the path of an index that is on no disk: it is empty when it is opened, and
+// gone when it is closed.
+const InMemory = ":memory:"
 
 // Open opens or makes the index at path. With identity not empty, only the
 // store of that identity is folded; an index of another one is ErrIdentity.
@@ -270,19 +276,31 @@ func (l *Ledger) begin(ctx context.Context) (*sql.Tx, error) {
 // unreadable marks an error of an index that cannot be used, which is damaged
 // unless the disk takes nothing: then it is kept.
 func unreadable(err error) error {
-	var e *sqlite.Error
-	if errors.As(err, &e) {
-		switch e.Code() {
-		case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_TRUNCATE,
-			sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_DIR_FSYNC:
-			return fmt.Errorf("the local index could not be written: %w", err)
-		}
+	if unwritable(err) {
+		return fmt.Errorf("%w: %w", ErrUnwritable, err)
 	}
 	return fmt.Errorf("%w: %w", ErrDamaged, err)
 }
 
-// damage marks an error of SQLite's that says the file is broken.
+func unwritable(err error) bool {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Code() {
+	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_TRUNCATE,
+		sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_DIR_FSYNC:
+		return true
+	}
+	return false
+}
+
+// damage marks an error of SQLite's that says the file is broken, or that the disk takes
+// nothing.
 func damage(err error) error {
+	if unwritable(err) {
+		return fmt.Errorf("%w: %w", ErrUnwritable, err)
+	}
 	var e *sqlite.Error
 	if errors.As(err, &e) {
 		switch e.Code() & 0xff {

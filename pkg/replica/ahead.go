@@ -13,7 +13,7 @@ import (
 
 // Ahead gives the ledger as it will be when what waits in the spool is sent, where
 // something that people signed is among it, and nil where not. It is a copy, which done
-// removes.
+// removes. A ledger in memory becomes that itself.
 func (r *Replica) Ahead(ctx context.Context) (ahead *ledger.Ledger, done func() error, err error) {
 	unlock, err := r.exclusive(ctx)
 	if err != nil {
@@ -24,13 +24,16 @@ func (r *Replica) Ahead(ctx context.Context) (ahead *ledger.Ledger, done func() 
 	if err != nil || !slices.ContainsFunc(waiting, submission.ofPeople) {
 		return nil, nil, err
 	}
-	dir, err := os.MkdirTemp(r.config.Dir, "ahead-")
-	if err != nil {
-		return nil, nil, err
-	}
 	var commits [][]ledger.NewFile
 	for _, s := range waiting {
 		commits = append(commits, s.Files)
+	}
+	if r.config.InMemory {
+		return nil, nil, r.ledger.Include(ctx, commits)
+	}
+	dir, err := os.MkdirTemp(r.config.Dir, "ahead-")
+	if err != nil {
+		return nil, nil, err
 	}
 	ahead, err = r.ledger.Ahead(ctx, filepath.Join(dir, "ledger.db"), commits)
 	if err != nil {

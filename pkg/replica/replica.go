@@ -54,6 +54,11 @@ type Config struct {
 	SSH       gitstore.SSHOptions
 	// Isolated keeps git from reading any configuration but this.
 	Isolated bool
+	// InMemory is for a folder that takes nothing: what is in Dir is read, the ledger is
+	// made again from the mirror, and what is new is held in memory; see
+	// [gitstore.Options]. Nothing is written, and nothing sent: what is submitted waits
+	// with what is in the spool, until the copy is closed.
+	InMemory bool
 	Env      []string
 	// Timeout bounds each network operation; 0 is gitstore's default.
 	Timeout time.Duration
@@ -77,6 +82,8 @@ type Replica struct {
 	// healed is the newest heal that this process made or followed, until a Sync
 	// has reported it.
 	healed *Healed
+	// waiting is what was submitted to a copy in memory.
+	waiting []submission
 }
 
 // Open opens or makes the copy in c.Dir, without asking the remote. An index
@@ -88,12 +95,14 @@ func Open(ctx context.Context, c Config) (*Replica, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("the state folder: %w", err)
+	if !c.InMemory {
+		if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+			return nil, fmt.Errorf("the state folder: %w", err)
+		}
 	}
 	store, err := gitstore.Open(ctx, gitstore.Options{
 		Dir: c.Dir, URL: c.URL, Branch: c.Branch, Transport: c.Transport, SSH: c.SSH,
-		Isolated: c.Isolated, Env: c.Env, Timeout: c.Timeout, Logger: c.Log,
+		Isolated: c.Isolated, InMemory: c.InMemory, Env: c.Env, Timeout: c.Timeout, Logger: c.Log,
 		Progress: c.Progress,
 	})
 	if err != nil {
@@ -142,7 +151,12 @@ func (r *Replica) restore(ctx context.Context) error {
 	return nil
 }
 
-func (r *Replica) indexPath() string { return filepath.Join(r.config.Dir, "ledger.db") }
+func (r *Replica) indexPath() string {
+	if r.config.InMemory {
+		return ledger.InMemory
+	}
+	return filepath.Join(r.config.Dir, "ledger.db")
+}
 
 func (r *Replica) openLedger() (err error) {
 	r.ledger, err = ledger.Open(r.indexPath(), r.config.Identity)
@@ -160,6 +174,9 @@ func (r *Replica) openLedger() (err error) {
 }
 
 func (r *Replica) removeIndex() error {
+	if r.config.InMemory {
+		return nil
+	}
 	for _, end := range []string{"", "-wal", "-shm"} {
 		if err := os.Remove(r.indexPath() + end); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
@@ -185,6 +202,9 @@ func (r *Replica) Checkpoint() (gitstore.Hash, error) { return r.store.Checkpoin
 
 // exclusive takes the lock between processes of this machine.
 func (r *Replica) exclusive(ctx context.Context) (unlock func(), err error) {
+	if r.config.InMemory {
+		return func() {}, nil // there is nothing that two would write
+	}
 	ok, err := r.lock.TryLockContext(ctx, 20*time.Millisecond)
 	if err != nil {
 		return nil, fmt.Errorf("waiting for another jit on %s: %w", r.config.Dir, err)
@@ -255,9 +275,7 @@ func (r *Replica) sync(ctx context.Context, h *Healer) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	if err := r.noteFetch(); err != nil {
-		return Report{}, err
-	}
+	r.noteFetch()
 	if folded.Commits > 0 {
 		if err := r.store.Maintain(ctx); err != nil {
 			r.config.Log.Warn("the mirror was not packed", "error", err) // it works all the same
@@ -269,6 +287,10 @@ func (r *Replica) sync(ctx context.Context, h *Healer) (Report, error) {
 	waiting, err := r.spooled()
 	if err != nil || len(waiting) == 0 {
 		return report, err
+	}
+	if r.config.InMemory {
+		report.Waiting, report.Cause = len(waiting), gitstore.ErrInMemory
+		return report, nil
 	}
 	d, err := r.flush(ctx, waiting)
 	left, readErr := r.spooled()
@@ -420,13 +442,15 @@ func (r *Replica) Rebuild(ctx context.Context) error {
 }
 
 // noteFetch keeps when the remote last answered. People are told of it, and nothing
-// rests on it: after a crash an older time, or none, does no harm, so no run waits for
-// the disk.
-func (r *Replica) noteFetch() error {
-	if err := writeSoon(filepath.Join(r.config.Dir, "fetched"), []byte(strconv.FormatInt(r.config.Now().Unix(), 10)+"\n")); err != nil {
-		return fmt.Errorf("noting that the store has answered: %w", err)
+// rests on it: after a crash, or on a disk without room, an older time, or none, does no
+// harm, so no run waits for the disk, or fails by it.
+func (r *Replica) noteFetch() {
+	if r.config.InMemory {
+		return
 	}
-	return nil
+	if err := writeSoon(filepath.Join(r.config.Dir, "fetched"), []byte(strconv.FormatInt(r.config.Now().Unix(), 10)+"\n")); err != nil {
+		r.config.Log.Warn("that the store has answered is not noted", "error", err)
+	}
 }
 
 // Freshness gives when the remote last answered; zero when it never did.

@@ -134,6 +134,10 @@ func (r *Replica) submit(ctx context.Context, s submission) (Result, error) {
 	for _, w := range waiting {
 		s.N = max(s.N, w.N+1)
 	}
+	if r.config.InMemory {
+		r.waiting = append(r.waiting, s)
+		return Result{Spooled: true, Cause: gitstore.ErrInMemory}, nil
+	}
 	if err := r.spool(&s); err != nil {
 		return Result{}, fmt.Errorf("nothing was sent, for what is signed could not be kept on this machine first: %w", err)
 	}
@@ -205,10 +209,10 @@ func (r *Replica) push(ctx context.Context, waiting []submission) (gitstore.Hash
 	if result.Commit == "" {
 		return result.Parent, nil // all of it was there already
 	}
-	if err := r.noteFetch(); err != nil {
-		return "", err
+	r.noteFetch()
+	if _, err = r.advance(ctx, result.Commit); err != nil && result.Lag != nil {
+		err = fmt.Errorf("it is in the store, and the copy of the store could not be written: %w", result.Lag)
 	}
-	_, err = r.advance(ctx, result.Commit)
 	return result.Commit, err
 }
 
@@ -323,6 +327,7 @@ func (r *Replica) spooled() ([]submission, error) {
 		}
 		all = append(all, s)
 	}
+	all = append(all, r.waiting...)
 	slices.SortStableFunc(all, func(a, b submission) int { return cmp.Compare(a.N, b.N) })
 	return all, nil
 }
