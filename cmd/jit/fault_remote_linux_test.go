@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/jitaccess/jit/internal/testenv"
 )
@@ -129,7 +130,58 @@ func TestDiskFull(t *testing.T) {
 	m.print(t)
 }
 
-// smallDisk puts a folder on a disk of 2 MiB and gives what leaves so many KiB of
+// TestReconcilerDiskFull: the disk of a reconciler's state has room for less and less. What
+// is revoked, and what is over, ends all the same, it is said what is full, and the first run
+// with room again is clean.
+func TestReconcilerDiskFull(t *testing.T) {
+	j := machine(t, "1h")
+	j.t, j.name = t, "reconciler's disk full"
+	j.clean("web", j.args...)
+	limit := smallDisk(t, filepath.Join(j.dir, "machine"))
+	small := func(room int, args []string) []string {
+		return append([]string{"sh", "-c", fmt.Sprintf(`ulimit -f %d; exec "$@"`, room), "sh"}, args...)
+	}
+	m := &matrix{}
+	try := func(kind string, room int, limit func(int, []string) []string, duration string) {
+		t.Helper()
+		if j.open() == 0 {
+			j.jit("bob", "request", "web:login", "--for", duration, "-r", "again")
+			j.jit("alice", "approve", strings.TrimSpace(j.jit("alice", "list", "--state", "pending", "--template", "{{(index . 0).id}}")), "--yes")
+			j.clean("web", j.args...)
+		}
+		if j.open() != 1 {
+			t.Fatal("it did not open: the machine is too slow for this test")
+		}
+		if duration == "1h" {
+			j.jit("alice", "revoke", strings.TrimSpace(j.jit("alice", "list", "--state", "active", "--template", "{{(index . 0).id}}")), "-r", "enough", "--yes")
+		} else {
+			time.Sleep(5 * time.Second)
+		}
+		args := limit(room, append([]string{j.bin}, j.args...))
+		out, said, code := j.run("web", args[0], args[1:]...)
+		where := fmt.Sprintf("%s, %s, %d", kind, duration, room)
+		j.words(where, code, out+said, false)
+		if j.open() != 0 {
+			t.Errorf("%s: exit %d, and it is open:\n%s%s", where, code, out, said)
+		}
+		if code != 0 && code != 6 || room == 0 && code == 0 {
+			t.Errorf("%s: exit %d:\n%s%s", where, code, out, said)
+		}
+		limit(-1, nil)
+		j.quiet(0)
+		m.add("reconcile: "+where, "", fmt.Sprintf("exit %d; the next is clean", code))
+	}
+	for _, room := range []int{0, 1, 4, 16, 64, 160, 320} {
+		try("KiB left", room, limit, "1h")
+	}
+	try("KiB left", 0, limit, "5s")
+	for _, blocks := range []int{0, 1, 4, 64} {
+		try("ulimit -f", blocks, small, "1h")
+	}
+	m.print(t)
+}
+
+// smallDisk puts a folder on a disk of 8 MiB and gives what leaves so many KiB of
 // it free, -1 for all, and how to run a program then. Where nobody may mount, the
 // size of each file is limited instead, which breaks writing as well.
 func smallDisk(t *testing.T, dir string) func(room int, args []string) []string {
@@ -141,7 +193,7 @@ func smallDisk(t *testing.T, dir string) func(room int, args []string) []string 
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=2m,mode=0700")
+	err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=8m,mode=0700")
 	if errors.Is(err, syscall.EPERM) {
 		if err := errors.Join(os.Remove(dir), os.Rename(moved, dir)); err != nil {
 			t.Fatal(err)

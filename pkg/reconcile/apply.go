@@ -225,6 +225,9 @@ func (r *run) end(ctx context.Context, s *site, t task, ending map[string]bool) 
 	}
 	reach("revoked")
 	if err := r.record(event{Kind: ended, Grant: g.ID, Cause: t.cause, Ending: &e}); err != nil {
+		r.mu.Lock()
+		r.untoldEnds[g.ID] = true
+		r.mu.Unlock()
 		r.note(fmt.Errorf("the ending of grant %s is not in the journal, and the next run does it again: %w", g.ID, err))
 	}
 	reach("ended")

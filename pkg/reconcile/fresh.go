@@ -183,8 +183,8 @@ func (r *run) noteWake() {
 			}
 		}
 		for _, k := range s.grants {
-			if !k.mayBeOpen() {
-				continue
+			if !k.mayBeOpen() || r.untoldEnds[k.Grant.ID] {
+				continue // to end it once more there is time until the next run comes anyway
 			}
 			soonest(k.Grant.Ends)
 			if l, ok := s.leases[k.Grant.Resource]; ok && !l.Since.IsZero() {

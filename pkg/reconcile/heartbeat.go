@@ -14,9 +14,9 @@ import (
 // beat signs a heartbeat where this machine needs an answer, or another reconciler
 // needs one from it. It comes after the receipts, for each of them asks and answers
 // as well. A run makes at most one, and none while something waits to be sent: it
-// would only be one more; and none where the state folder is that of others.
+// would only be one more; and none where the state folder is that of others, or takes nothing.
 func (r *run) beat(ctx context.Context) error {
-	if r.o.DryRun || !r.synced || r.signer == nil || r.policy == nil || r.barred != nil || r.theirs || r.waiting || r.result.ReceiptsSpooled > 0 {
+	if r.o.DryRun || !r.synced || r.signer == nil || r.policy == nil || r.barred != nil || r.theirs || r.inMemory || r.waiting || r.result.ReceiptsSpooled > 0 {
 		return nil //nolint:nilerr // why nothing counts that is signed is noted already
 	}
 	name, key := r.o.Config.Name, r.signer.Fingerprint()

@@ -22,9 +22,10 @@ type due struct {
 // is signed once: the signed bytes are in the journal before they leave, so
 // that a run that is stopped hands over the same ones again, which changes
 // nothing, and none is lost. None is signed or sent while a lock holds the reconciler
-// back, its key is not good any more, or the journal is in a folder of others: they are kept.
+// back, its key is not good any more, or the state folder is that of others or takes nothing:
+// they are kept.
 func (r *run) writeReceipts(ctx context.Context) error {
-	if r.o.DryRun || r.book == nil || r.barred != nil || r.theirs {
+	if r.o.DryRun || r.book == nil || r.barred != nil || r.theirs || r.inMemory {
 		r.result.ReceiptsOwed = len(r.due())
 		return nil //nolint:nilerr // why nothing counts that is signed is noted already
 	}
@@ -95,7 +96,10 @@ func (r *run) handOver(ctx context.Context, batch []due) error {
 	if waiting != nil {
 		r.result.ReceiptsSpooled += len(out)
 		r.log.Warn("the receipts wait for the store", "count", len(out), "error", waiting)
-		if r.result.SyncErr == nil {
+		switch {
+		case takesNothing(waiting):
+			r.note(fmt.Errorf("the receipts: %w", waiting))
+		case r.result.SyncErr == nil:
 			r.result.SyncErr = waiting
 		}
 	}

@@ -13,8 +13,10 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
+	"github.com/jitaccess/jit/internal/full"
 	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/policy"
@@ -50,7 +52,7 @@ type Options struct {
 	// metrics is nil but in a daemon and in tests.
 	metrics *metricsWriter
 	// openBook is nil but in tests.
-	openBook func(context.Context, Config, func() time.Time, *slog.Logger) (book, error)
+	openBook opener
 }
 
 // Result is what a run came to.
@@ -136,8 +138,10 @@ type run struct {
 	// recovered that the ledger was asked for what it does not tell, and blind that a
 	// target could not be. recalled is what could not be written down.
 	fresh, damaged, lost, recovered, blind bool
-	// theirs says that the state folder is, or may be, that of others.
+	// theirs says that the state folder is, or may be, that of others; inMemory that the
+	// copy of the store could not be written, and is held in memory.
 	theirs   bool
+	inMemory bool
 	recalled []*kept
 	sites    map[string]*site
 	signer   record.Signer
@@ -162,10 +166,12 @@ type run struct {
 	began, newest time.Time
 	cleanup       []func() error
 
-	mu     sync.Mutex
-	tried  map[string]Action
-	drifts map[string]int
-	result Result
+	mu    sync.Mutex
+	tried map[string]Action
+	// untoldEnds are the grants that the run has ended and the journal could not be told of.
+	untoldEnds map[string]bool
+	drifts     map[string]int
+	result     Result
 }
 
 // step is a part of a run. It notes what goes wrong and leaves the rest of the
@@ -207,7 +213,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	if o.openBook == nil {
 		o.openBook = openReplica
 	}
-	r := &run{o: o, log: o.Log, began: o.Now(), sites: map[string]*site{}, tried: map[string]Action{}, drifts: map[string]int{}}
+	r := &run{o: o, log: o.Log, began: o.Now(), sites: map[string]*site{}, tried: map[string]Action{}, untoldEnds: map[string]bool{}, drifts: map[string]int{}}
 	defer r.cleanUp()
 	for _, s := range steps {
 		if err := s(r, ctx); err != nil {
@@ -280,18 +286,19 @@ func (r *run) readKey(context.Context) error {
 // push has displaced is healed first, so that the run plans from what is right.
 func (r *run) sync(ctx context.Context) error {
 	config, err := r.copyOfStore()
-	var b book
-	if err == nil {
-		r.meanwhile(ctx, func() { b, err = r.o.openBook(ctx, config, r.o.Now, r.log) })
-	}
 	if err != nil {
 		r.result.SyncErr = err
 		return nil //nolint:nilerr // kept in the result; the run goes on to its endings
 	}
-	b = attended{b, r}
-	r.book = b
-	r.cleanup = append(r.cleanup, b.Close)
-	report, err := b.Sync(ctx, r.healer())
+	report, err := r.read(ctx, config, r.o.openBook)
+	if takesNothing(err) && !r.theirs && ctx.Err() == nil {
+		report, err = r.readIntoMemory(ctx, config, err)
+	}
+	b := r.book
+	if b == nil {
+		r.result.SyncErr = err
+		return nil
+	}
 	healed := report.Healed
 	r.shown, r.waiting = report.Shown, report.Waiting > 0
 	if r.result.Healed = healed; healed != nil {
@@ -307,6 +314,38 @@ func (r *run) sync(ctx context.Context) error {
 	}
 	r.policy = b.Policy()
 	return nil
+}
+
+// opener opens a copy of the store.
+type opener func(context.Context, Config, func() time.Time, *slog.Logger) (book, error)
+
+// read opens a copy of the store and brings it up to date. It is the run's from then on,
+// up to date or not.
+func (r *run) read(ctx context.Context, config Config, open opener) (report replica.Report, err error) {
+	var b book
+	r.meanwhile(ctx, func() { b, err = open(ctx, config, r.o.Now, r.log) })
+	if err != nil {
+		return report, err
+	}
+	r.book = attended{b, r}
+	r.cleanup = append(r.cleanup, b.Close)
+	return r.book.Sync(ctx, r.healer())
+}
+
+// readIntoMemory reads the store without writing it down: whoever can fill the disk shall
+// not keep what is revoked. What is held to the checkpoint is so all the same. Nothing opens,
+// for what the run learns the next one does not know, and nothing is signed or sent.
+func (r *run) readIntoMemory(ctx context.Context, config Config, cause error) (replica.Report, error) {
+	r.inMemory = true
+	r.closeOpenings(fmt.Errorf("the copy of the store in %q cannot be written, so this run reads the store into memory, and signs and sends nothing: %w; make room there", config.State, cause))
+	return r.read(ctx, config, openInMemory)
+}
+
+// takesNothing reports whether an error says that the state folder takes nothing: it has no
+// room, or the disk below it is broken or may only be read.
+func takesNothing(err error) bool {
+	return full.Is(err) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EIO) ||
+		errors.Is(err, ledger.ErrUnwritable) || errors.Is(err, ledger.ErrDamaged)
 }
 
 // change plans from the ledger and works the plan off.
