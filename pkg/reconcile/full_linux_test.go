@@ -167,6 +167,25 @@ func TestCarriedInOnAFullDisk(t *testing.T) {
 	}
 }
 
+// TestOthersFolderOnAFullDisk: nor where the copy that is thrown away has no room.
+func TestOthersFolderOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	fill, _ := errorsOf(syscall.ENOSPC)(t, w)
+	r := w.store.Granted("bob", 8*time.Hour, "db:read")
+	w.run(0)
+	state := w.o.Config.State
+	journal, err := os.ReadFile(filepath.Join(state, journalName))
+	givenAway(t, state)
+	if err := errors.Join(err, os.WriteFile(filepath.Join(state, journalName), journal, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	w.store.Revoke("alice", r.ID)
+	fill()
+	w.run(6)
+	w.wantAccess("bob", "readers", false)
+}
+
 // TestNoCopyYetOnAFullDisk: where there is no copy at all the whole store is read.
 func TestNoCopyYetOnAFullDisk(t *testing.T) {
 	t.Parallel()

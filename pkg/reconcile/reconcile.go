@@ -291,7 +291,7 @@ func (r *run) sync(ctx context.Context) error {
 		return nil //nolint:nilerr // kept in the result; the run goes on to its endings
 	}
 	report, err := r.read(ctx, config, r.o.openBook)
-	if takesNothing(err) && !r.theirs && ctx.Err() == nil {
+	if takesNothing(err) && ctx.Err() == nil {
 		report, err = r.readIntoMemory(ctx, config, err)
 	}
 	b := r.book
