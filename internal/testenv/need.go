@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sort"
+	"sync"
 	"syscall"
 	"testing"
 )
@@ -25,13 +26,32 @@ var extraDirs = []string{"/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/lib/post
 // processes of this user on this machine, until the test ends.
 func Alone(t testing.TB, thing string) {
 	t.Helper()
+	share(t, thing, syscall.LOCK_EX)
+	alone.Store(t, thing)
+	t.Cleanup(func() { alone.Delete(t) })
+}
+
+// Among keeps this test apart from those that are [Alone] with a thing, and not from each
+// other. A test that is alone with it already stays so.
+func Among(t testing.TB, thing string) {
+	t.Helper()
+	if held, _ := alone.Load(t); held != thing {
+		share(t, thing, syscall.LOCK_SH)
+	}
+}
+
+// alone are the tests that are, with what.
+var alone sync.Map
+
+func share(t testing.TB, thing string, how int) {
+	t.Helper()
 	path := filepath.Join(os.TempDir(), fmt.Sprintf("jit-test-%d-%s.lock", os.Getuid(), thing))
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		t.Fatalf("a lock between tests: %v", err)
 	}
 	// The kernel drops it with the file, however the test ends.
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+	if err := syscall.Flock(int(f.Fd()), how); err != nil {
 		t.Fatalf("a lock between tests: %v", err)
 	}
 	t.Cleanup(func() { _ = f.Close() })

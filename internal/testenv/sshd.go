@@ -32,7 +32,8 @@ type SSHDOptions struct {
 	// TrustedUserCAKeys is a file of certificate authorities. "" means none.
 	TrustedUserCAKeys string
 	// HideAuthInfo keeps sessions from telling the key that opened them. Such a
-	// session disturbs every test that ends this user's sessions: see [Alone].
+	// session disturbs every test that ends this user's sessions, which is [Alone]
+	// with "ssh-sessions"; this server is [Among] them.
 	HideAuthInfo bool
 	// Config holds further lines for sshd_config.
 	Config []string
@@ -86,6 +87,9 @@ func StartSSHD(t testing.TB, o SSHDOptions) *SSHD {
 		if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
 			t.Fatalf("sshd's empty folder: %v", err)
 		}
+	}
+	if o.HideAuthInfo {
+		Among(t, "ssh-sessions")
 	}
 	dir := t.TempDir()
 	s := &SSHD{Host: "127.0.0.1", User: me.Username, Dir: dir, log: &logBuffer{}}

@@ -155,8 +155,6 @@ func (w *world) serveHTTP() (string, gitstore.SSHOptions) {
 
 func (w *world) serveSSH() (string, gitstore.SSHOptions) {
 	w.t.Helper()
-	// Hundreds of sessions of this user would disturb the tests that end some.
-	testenv.Alone(w.t, "ssh-sessions")
 	s := testenv.StartSSHD(w.t, testenv.SSHDOptions{HideAuthInfo: true})
 	return "ssh://" + s.User + "@" + s.Addr + w.url, gitstore.SSHOptions{KnownHosts: []string{s.KnownHosts}, IdentityFile: s.ClientKey}
 }
