@@ -149,6 +149,7 @@ func (o *doctorOptions) person(ctx context.Context) {
 	}
 	defer rep.Close()
 	o.store(ctx, rep, s.Store.URL)
+	o.mirror(ctx, rep)
 	o.clock(rep, s.Name)
 	o.standing(rep, s)
 }
@@ -254,6 +255,22 @@ func (o *doctorOptions) store(ctx context.Context, rep *replica.Replica, url str
 		o.warn("waiting", "run: jit sync", "%s here to be sent", count(len(waiting), "submission")+" "+waits(len(waiting)))
 	}
 	o.protection(ctx, url)
+}
+
+// mirror looks whether this machine's copy of the history is whole, and fetches it again
+// where it is not. Nothing else reads all of it: a hole may lie there for long.
+func (o *doctorOptions) mirror(ctx context.Context, rep *replica.Replica) {
+	mended, err := rep.Mend(ctx, o.app.flags.offline)
+	switch {
+	case mended && err == nil:
+		o.warn("mirror", "look at the disk, if that happens again", "it lacked a part of the history; the store was fetched again, and it is whole")
+	case o.app.flags.offline && errors.Is(err, gitstore.ErrIncomplete):
+		o.bad("mirror", "run it without --offline: it fetches the store again", "%v", err)
+	case err != nil:
+		o.failed("mirror", err)
+	default:
+		o.good("mirror", "all of the history is there")
+	}
 }
 
 // protection says whether the remote refuses forced pushes, where that can be

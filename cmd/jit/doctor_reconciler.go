@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/reconcile"
 	"github.com/jitaccess/jit/pkg/record"
@@ -28,6 +29,7 @@ func (o *doctorOptions) reconciler(ctx context.Context) {
 	}
 	o.good("settings", "%s: reconciler %s", o.config, c.Name)
 	o.stateFolder(c.State)
+	o.stateMirror(ctx, filepath.Join(c.State, "store"))
 	o.metrics(c.Metrics)
 	signer, err := record.OpenKeyFile(c.Key, nil, o.app.Now)
 	if err != nil {
@@ -74,6 +76,20 @@ func (o *doctorOptions) stateFolder(dir string) {
 		o.failed("state", err)
 	default:
 		o.good("state", "%s", dir)
+	}
+}
+
+// stateMirror looks whether the reconciler's own copy of the history is whole. A run
+// fetches the store again when it meets a hole; until then there may be one.
+func (o *doctorOptions) stateMirror(ctx context.Context, dir string) {
+	switch err := gitstore.CheckMirror(ctx, dir); {
+	case errors.Is(err, gitstore.ErrIncomplete):
+		path := filepath.Join(dir, "mirror.git")
+		o.bad("mirror", "rm -r "+shellWord(path)+": the next run fetches it again, and holds it to the checkpoint beside it", "%s: %v", path, err)
+	case err != nil:
+		o.failed("mirror", err)
+	default:
+		o.good("mirror", "all of the history is there")
 	}
 }
 

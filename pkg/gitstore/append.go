@@ -67,7 +67,9 @@ const maxUnmoved = 10
 // Fetch asks the remote for its head and brings what the mirror lacks. A
 // remote whose head is the known tip costs no object. The new tip is recorded
 // whatever its relation to the checkpoint is: that is the caller's to judge.
-// A branch that does not exist is no error.
+// A branch that does not exist is no error. A head that the remote sends without all
+// that it needs is ErrIncomplete and ErrBadRemote: the tip does not move, and nothing of
+// it is kept.
 func (s *Store) Fetch(ctx context.Context) (Tip, error) {
 	// Most often there is nothing new, which needs no lock.
 	unlock, err := s.lock(ctx)
@@ -79,21 +81,31 @@ func (s *Store) Fetch(ctx context.Context) (Tip, error) {
 }
 
 func (s *Store) fetchLocked(ctx context.Context) (Tip, error) {
-	head, err := s.remote.fetch(ctx)
+	whole, err := s.trusted()
 	if err != nil {
 		return Tip{}, err
 	}
+	head, err := s.remote.fetch(ctx, whole)
+	if errors.Is(err, ErrIncomplete) && len(whole) > 0 {
+		// The remote left out what it believes to be here. Where that is lost it is no
+		// fault of the remote's, and will be missing for ever unless all is asked for.
+		if hole := s.Complete(ctx); errors.Is(hole, ErrIncomplete) {
+			s.log.Warn("the mirror is fetched again", "cause", hole)
+			head, err = s.remote.fetch(ctx, nil)
+		}
+	}
+	if err != nil {
+		return Tip{}, err
+	}
+	return s.moveTo(head)
+}
+
+// moveTo makes a head that is complete the tip.
+func (s *Store) moveTo(head Hash) (Tip, error) {
 	if head == "" {
 		return Tip{Empty: true}, nil
 	}
 	if head != s.Tip() {
-		if _, err := s.commit(head); err != nil {
-			// Nothing is damaged there or here: somebody has set the branch to it.
-			if kind, ok := errors.AsType[*kindError](err); ok {
-				err = fmt.Errorf("the branch names a %s, %s, and no commit", kind.is, head)
-			}
-			return Tip{}, s.fail(ctx, "fetch", err, "", ErrBadRemote)
-		}
 		if err := s.writeRef(trackedRef, head); err != nil {
 			return Tip{}, fmt.Errorf("the mirror: %w", err)
 		}

@@ -155,7 +155,7 @@ func TestPackOfTooManyObjects(t *testing.T) {
 	s, _ := initStore(t, Options{URL: bare(t), Isolated: true})
 	for n, refused := range map[uint32]bool{maxObjects + 1: true, maxObjects: false} {
 		head := binary.BigEndian.AppendUint32([]byte("PACK\x00\x00\x00\x02"), n)
-		err := s.receive(nil, bytes.NewReader(append(head, make([]byte, 40)...)), "")
+		err := s.newIncoming(s.roots()).receive(nil, bytes.NewReader(append(head, make([]byte, 40)...)))
 		if said := err != nil && errors.Is(err, ErrBadRemote) && strings.Contains(err.Error(), "more than 16777216 objects"); said != refused {
 			t.Errorf("%d objects: %v", n, err)
 		}

@@ -60,16 +60,16 @@ func (n *newObjects) encode(w io.Writer) error {
 
 // save writes the objects into the mirror, what is pointed to first.
 func (s *Store) save(n *newObjects) error {
-	s.objMu.Lock()
-	defer s.objMu.Unlock()
+	var order []plumbing.EncodedObject
 	for _, h := range n.order {
 		obj, err := n.store.EncodedObject(plumbing.AnyObject, h)
 		if err != nil {
 			return err
 		}
-		if _, err := s.objects.SetEncodedObject(obj); err != nil {
-			return fmt.Errorf("the mirror: %w", err)
-		}
+		order = append(order, obj)
+	}
+	if err := s.put(order); err != nil {
+		return fmt.Errorf("the mirror: %w", err)
 	}
 	return nil
 }

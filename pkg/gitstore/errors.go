@@ -27,6 +27,10 @@ var (
 	// repository: garbage, a truncated or oversized pack, a shallow history, a
 	// redirect to another host.
 	ErrBadRemote = errors.New("remote sent something unusable")
+	// ErrIncomplete means that a history lacks a commit, a folder or a file that it
+	// needs. With ErrBadRemote it is what the remote has sent, and nothing of it was
+	// taken; alone it is the mirror, see [Store.Mend].
+	ErrIncomplete = errors.New("the history is incomplete")
 	// ErrEmpty means that the branch does not exist on the remote.
 	ErrEmpty = errors.New("store is empty")
 	// ErrNotEmpty means that a store was to be made where there is one.

@@ -19,11 +19,11 @@ type guardedRemote struct {
 	s *Store
 }
 
-func (g guardedRemote) fetch(ctx context.Context) (Hash, error) {
+func (g guardedRemote) fetch(ctx context.Context, whole []Hash) (Hash, error) {
 	if err := g.s.checkFolder("fetch"); err != nil {
 		return "", err
 	}
-	return g.remote.fetch(ctx)
+	return g.remote.fetch(ctx, whole)
 }
 
 func (g guardedRemote) openPush(ctx context.Context) (pushSession, error) {

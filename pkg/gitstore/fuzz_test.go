@@ -86,15 +86,22 @@ func FuzzPackStream(f *testing.F) {
 		}
 		into := openStore(t, Options{URL: path, Isolated: true})
 		into.git = "" // in this process alone
-		err := into.receive(into.patience(t.Context()), bytes.NewReader(data), head)
+		in := into.newIncoming(nil)
+		err := in.receive(into.patience(t.Context(), true), bytes.NewReader(data))
+		if err == nil {
+			err = in.take(t.Context(), head)
+		}
+		in.drop()
 		if (err == nil) != into.Has(head) && err == nil {
 			t.Error("no error, and no commit")
 		}
 		if c, err := into.commit(head); into.Has(head) && (err != nil || len(c.parents) != 1 || c.parents[0] != root) {
 			t.Errorf("%+v %v", c, err)
 		}
-		if left, _ := filepath.Glob(filepath.Join(into.o.Dir, ".pack-*")); len(left) > 0 {
-			t.Errorf("%v is left", left)
+		for _, pattern := range incomingDirs {
+			if left, _ := filepath.Glob(filepath.Join(into.o.Dir, pattern)); len(left) > 0 {
+				t.Errorf("%v is left", left)
+			}
 		}
 	})
 }

@@ -34,13 +34,13 @@ var gitOptions = []string{
 	"-c", "core.bigFileThreshold=1m",
 }
 
-// run runs git in the mirror and gives what it prints on standard output and
-// on standard error.
-func (r *gitRemote) run(ctx context.Context, args ...string) (out, talk string, err error) {
+// run runs git in a repository and gives what it prints on standard output and
+// on standard error. first is as in [Store.patience].
+func (r *gitRemote) run(ctx context.Context, repository string, first bool, args ...string) (out, talk string, err error) {
 	s := r.s
-	wait := s.patience(ctx)
+	wait := s.patience(ctx, first)
 	defer wait.cancel()
-	all := append([]string{"--git-dir=" + s.mirror}, gitOptions...)
+	all := append([]string{"--git-dir=" + repository}, gitOptions...)
 	cmd := s.command(wait, append(all, args...)...)
 	cmd.Env = append(cmd.Env, s.url.gitLogin(s.o.Isolated)...)
 	printed, told := &said{}, &ticker{heard: wait.heard, report: s.o.Progress}
@@ -61,17 +61,59 @@ const fetchedRef = "refs/jit/fetched"
 // alone, so what is pushed is made a ref of its own.
 const pushedRefs = "refs/jit/push/"
 
-func (r *gitRemote) fetch(ctx context.Context) (Hash, error) {
+func (r *gitRemote) fetch(ctx context.Context, whole []Hash) (Hash, error) {
+	s := r.s
+	if len(whole) > 0 {
+		head, err := r.fetchInto(ctx, s.mirror, false)
+		if err != nil || head == "" {
+			return "", err
+		}
+		return head, s.judged(ctx, s.complete(ctx, head, whole, shallowly))
+	}
+	// git leaves out what the refs of a repository lead to, and what stands in its
+	// objects. So all is asked for from another one, that has none.
+	in := s.newIncoming(nil)
+	defer in.drop()
+	objects, err := in.objects()
+	if err == nil {
+		err = s.makeScratch(filepath.Dir(objects))
+	}
+	if err != nil {
+		return "", fmt.Errorf("the mirror: %w", err)
+	}
+	head, err := r.fetchInto(ctx, in.dir, true)
+	if err != nil || head == "" {
+		return "", err
+	}
+	return head, s.judged(ctx, in.take(ctx, head))
+}
+
+// makeScratch makes a folder a repository of the mirror's kind.
+func (s *Store) makeScratch(dir string) error {
+	config, err := os.ReadFile(filepath.Join(s.mirror, "config"))
+	if err != nil {
+		return err
+	}
+	return makeBare(dir, string(config))
+}
+
+// brokenHere are words with which git says that a repository lacks something: what the
+// remote has sent, or what it was told to leave out.
+var brokenHere = []string{"did not send all necessary objects", "bad object", "missing blob", "missing tree", "missing commit", "is corrupt", "corrupt loose object", "failed to traverse parents", "does not point to a valid object"}
+
+// fetchInto fetches the branch into a repository. first says that it begins with nothing.
+func (r *gitRemote) fetchInto(ctx context.Context, repository string, first bool) (Hash, error) {
 	s := r.s
 	// Its progress shows that it is alive; only a long fetch has any.
 	loud := "--quiet"
-	if s.Tip() == "" {
+	if first {
 		loud = "--progress"
 	}
-	if err := os.Remove(s.fetchHead()); err != nil && !errors.Is(err, os.ErrNotExist) {
+	fetchHead := filepath.Join(repository, "FETCH_HEAD")
+	if err := os.Remove(fetchHead); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return "", fmt.Errorf("the mirror: %w", err)
 	}
-	_, talk, err := r.run(ctx, "fetch", loud, "--no-tags", "--write-fetch-head", "--no-auto-maintenance",
+	_, talk, err := r.run(ctx, repository, first, "fetch", loud, "--no-tags", "--write-fetch-head", "--no-auto-maintenance",
 		"--no-recurse-submodules", "--no-show-forced-updates", "--refmap=", "--", s.url.raw, "+"+s.ref+":"+fetchedRef)
 	if err != nil {
 		if strings.Contains(talk, "couldn't find remote ref") {
@@ -81,29 +123,36 @@ func (r *gitRemote) fetch(ctx context.Context) (Hash, error) {
 			return "", nil
 		}
 		lower := strings.ToLower(talk)
-		for _, w := range []string{"fsck error", "bad object", "index-pack failed", "invalid index-pack", "did not send all necessary objects", "protocol error", "unable to update url base from redirection", "not valid: is this a git repository", "bad line length", "unexpected http status 3"} {
+		for _, w := range brokenHere {
+			if strings.Contains(lower, w) {
+				return "", s.fail(ctx, "fetch", err, talk, ErrBadRemote, ErrIncomplete)
+			}
+		}
+		for _, w := range []string{"fsck error", "index-pack failed", "invalid index-pack", "protocol error", "expected ack/nak", "unable to update url base from redirection", "not valid: is this a git repository", "bad line length", "unexpected http status 3"} {
 			if strings.Contains(lower, w) {
 				return "", s.fail(ctx, "fetch", err, talk, ErrBadRemote)
 			}
 		}
 		return "", s.fail(ctx, "fetch", err, talk)
 	}
-	if branch, err := s.fetchedBranch(); err != nil || !branch {
-		return "", err
+	text, err := os.ReadFile(fetchHead)
+	if err != nil {
+		return "", fmt.Errorf("the mirror: %w", err)
 	}
-	return s.readRef(fetchedRef)
+	if len(text) == 0 {
+		// git calls it no failure that it takes nothing of a history that is shallow.
+		return "", s.fail(ctx, "fetch", errors.New("git took nothing of it"), talk, ErrBadRemote)
+	}
+	if !s.fetchedBranch(string(text)) {
+		return "", nil
+	}
+	return readRefIn(repository, fetchedRef)
 }
-
-func (s *Store) fetchHead() string { return filepath.Join(s.mirror, "FETCH_HEAD") }
 
 // fetchedBranch reports whether the branch was fetched, by what git writes of it in
 // FETCH_HEAD: where there is no such branch, it takes a tag that has its whole name.
-func (s *Store) fetchedBranch() (bool, error) {
-	text, err := os.ReadFile(s.fetchHead())
-	if err != nil {
-		return false, fmt.Errorf("the mirror: %w", err)
-	}
-	return strings.Contains(string(text), "\tbranch '"+s.o.Branch+"' of "), nil
+func (s *Store) fetchedBranch(fetchHead string) bool {
+	return strings.Contains(fetchHead, "\tbranch '"+s.o.Branch+"' of ")
 }
 
 func (r *gitRemote) openPush(context.Context) (pushSession, error) {
@@ -134,7 +183,7 @@ func (p *gitPush) send(ctx context.Context, head Hash, objects *newObjects) erro
 	if err := s.writeRef(pushedRefs+s.o.Branch, head); err != nil {
 		return fmt.Errorf("the mirror: %w", err)
 	}
-	out, talk, err := p.r.run(ctx, "push", "--porcelain", "--no-verify", "--atomic", "--no-follow-tags",
+	out, talk, err := p.r.run(ctx, s.mirror, false, "push", "--porcelain", "--no-verify", "--atomic", "--no-follow-tags",
 		"--force-with-lease="+s.ref+":"+string(p.head), "--", s.url.raw, pushedRefs+"*:refs/heads/*")
 	if err == nil {
 		return nil

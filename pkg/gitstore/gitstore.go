@@ -110,7 +110,7 @@ type Store struct {
 	log    *slog.Logger
 	remote remote
 
-	db      *odb.DB             // reads objects
+	db      database            // reads objects
 	objMu   sync.Mutex          // go-git's object storage is not safe for concurrent use
 	objects *filesystem.Storage // writes objects
 	turn    chan struct{}       // one goroutine of this process at a time takes the lock
@@ -122,10 +122,15 @@ type Store struct {
 	memory overlay
 }
 
-// Refs of the mirror. The second keeps the checkpoint's objects alive whatever
-// becomes of the branch.
+// Refs of the mirror. Each says that all that its commit needs is there, which is what
+// git takes any ref for; so there are no others while a remote is asked, see
+// [Store.trusted]. The second keeps the checkpoint's objects alive whatever becomes of
+// the branch.
+//
+// Before a head was looked through, refs/jit/tip said where the branch is. Nothing
+// reads that: what it names may lack its past.
 const (
-	trackedRef    = "refs/jit/tip"
+	trackedRef    = "refs/jit/whole"
 	checkpointRef = "refs/jit/checkpoint"
 )
 
@@ -267,7 +272,7 @@ func (s *Store) openMirror(ctx context.Context) error {
 		}
 		defer unlock()
 		if have, err = os.ReadFile(config); errors.Is(err, os.ErrNotExist) {
-			have, err = []byte(want), s.makeMirror(want)
+			have, err = []byte(want), makeBare(s.mirror, want)
 		}
 	}
 	if err != nil {
@@ -287,7 +292,8 @@ func (s *Store) openMirror(ctx context.Context) error {
 	if !s.o.InMemory {
 		s.objects = filesystem.NewStorageWithOptions(osfs.New(s.mirror), cache.NewObjectLRU(cacheBytes), filesystem.Options{})
 	}
-	s.db = odb.Open(filepath.Join(s.mirror, "objects"))
+	s.memory.db = odb.Open(filepath.Join(s.mirror, "objects"))
+	s.db = s.memory.db
 	return nil
 }
 
@@ -338,17 +344,18 @@ func (s *Store) settle(head Hash) error {
 // cacheBytes bounds go-git's cache of objects, for the packs that it indexes.
 const cacheBytes = 16 * cache.MiByte
 
-func (s *Store) makeMirror(config string) error {
+// makeBare makes a bare repository for what is fetched.
+func makeBare(path, config string) error {
 	for _, dir := range []string{"objects/info", "objects/pack", "refs/heads", "refs/jit", "info"} {
-		if err := os.MkdirAll(filepath.Join(s.mirror, dir), 0o700); err != nil {
+		if err := os.MkdirAll(filepath.Join(path, dir), 0o700); err != nil {
 			return err
 		}
 	}
-	if err := os.WriteFile(filepath.Join(s.mirror, "HEAD"), []byte("ref: refs/heads/none\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(path, "HEAD"), []byte("ref: refs/heads/none\n"), 0o600); err != nil {
 		return err
 	}
 	// The configuration comes last: its presence says that all is there.
-	return writeFileSync(filepath.Join(s.mirror, "config"), []byte(config))
+	return writeFileSync(filepath.Join(path, "config"), []byte(config))
 }
 
 // quoteConfig writes a value as git-config(1) reads it.
@@ -388,7 +395,11 @@ func (s *Store) readRef(name string) (Hash, error) {
 	if h, ok := s.memory.ref(name); ok {
 		return h, nil
 	}
-	data, err := os.ReadFile(filepath.Join(s.mirror, filepath.FromSlash(name)))
+	return readRefIn(s.mirror, name)
+}
+
+func readRefIn(repository, name string) (Hash, error) {
+	data, err := os.ReadFile(filepath.Join(repository, filepath.FromSlash(name)))
 	if errors.Is(err, os.ErrNotExist) {
 		return "", nil
 	}

@@ -35,7 +35,8 @@ var ErrInMemory = errors.New("the copy of the store is held in memory")
 type overlay struct {
 	mu   sync.Mutex
 	refs map[string]Hash
-	held int64 // the bytes of objects, which are with those that are read
+	held int64   // the bytes of objects
+	db   *odb.DB // which has them, beside those of the disk
 }
 
 func (m *overlay) ref(name string) (Hash, bool) {
@@ -66,7 +67,7 @@ func (m *overlay) take(bytes int64) bool {
 }
 
 // hold is receive for a store that writes nothing.
-func (s *Store) hold(r io.Reader, want Hash) error {
+func (in *incoming) hold(r io.Reader) error {
 	pack, err := io.ReadAll(io.LimitReader(r, maxHeldPack+1))
 	if err != nil {
 		return fmt.Errorf("%w: %w", errStream, err)
@@ -78,33 +79,24 @@ func (s *Store) hold(r io.Reader, want Hash) error {
 	if err != nil {
 		return fmt.Errorf("%w: the pack: %w", ErrBadRemote, err)
 	}
-	if !s.memory.take(total + int64(objects)*perHeld) {
+	if !in.s.memory.take(total + int64(objects)*perHeld) {
 		return fmt.Errorf("%w: what is new has more than %d bytes when it is unpacked", ErrInMemory, maxHeld)
 	}
-	held := memory.NewStorage()
-	if err := packfile.UpdateObjectStorage(held, bytes.NewReader(pack)); err != nil {
+	in.held = memory.NewStorage()
+	if err := packfile.UpdateObjectStorage(in.held, bytes.NewReader(pack)); err != nil {
 		return fmt.Errorf("%w: the pack: %w", ErrBadRemote, err)
 	}
-	for typ, objects := range map[odb.Type]map[plumbing.Hash]plumbing.EncodedObject{
-		odb.Commit: held.Commits, odb.Tree: held.Trees, odb.Blob: held.Blobs, odb.Tag: held.Tags,
-	} {
-		for _, o := range objects {
-			if err := s.holdOne(typ, o); err != nil {
-				return err
-			}
-		}
-	}
-	return s.mustHave(want)
+	return nil
 }
 
-func (s *Store) holdOne(typ odb.Type, o plumbing.EncodedObject) error {
-	r, err := o.Reader()
-	if err != nil {
-		return err
+// holdAll is put for a store that writes nothing.
+func (s *Store) holdAll(order []plumbing.EncodedObject) error {
+	for _, o := range order {
+		data, err := contentOf(o)
+		if err != nil {
+			return err
+		}
+		s.memory.db.Hold(heldTypes[o.Type()], data)
 	}
-	data, err := io.ReadAll(r)
-	if err = errors.Join(err, r.Close()); err == nil {
-		s.db.Hold(typ, data)
-	}
-	return err
+	return nil
 }

@@ -50,10 +50,11 @@ type patience struct {
 	idle   time.Duration
 }
 
-func (s *Store) patience(ctx context.Context) *patience {
+// patience waits for one operation; with first, for all of a store to come.
+func (s *Store) patience(ctx context.Context, first bool) *patience {
 	most := slowest * s.o.Timeout
 	switch {
-	case s.Tip() != "":
+	case !first:
 	case s.o.Isolated:
 		most = max(most, firstFetchIsolated)
 	default:

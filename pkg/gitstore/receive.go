@@ -10,8 +10,10 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-billy/v5/osfs"
+	"github.com/go-git/go-git/v5/plumbing/cache"
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+	"github.com/go-git/go-git/v5/storage/filesystem"
 	"github.com/go-git/go-git/v5/storage/memory"
 )
 
@@ -32,27 +34,26 @@ const (
 	maxObject = 256 << 20
 )
 
-// receive stores the pack that r gives. It is written to a file first, and
-// looked through with little memory before anything unpacks it. want is what
-// was asked for; it becomes visible last.
-func (s *Store) receive(wait *patience, r io.Reader, want Hash) error {
-	if s.o.InMemory {
-		return s.hold(r, want)
+// receive reads the pack that r gives. It is written to a file first, and
+// looked through with little memory before anything unpacks it.
+func (in *incoming) receive(wait *patience, r io.Reader) error {
+	if in.s.o.InMemory {
+		return in.hold(r)
 	}
 	b := bufio.NewReaderSize(r, 1<<16)
 	head, err := b.Peek(packHeader)
 	if err == nil && binary.BigEndian.Uint32(head[8:]) > maxObjects {
 		return fmt.Errorf("%w: the pack has more than %d objects", ErrBadRemote, maxObjects)
 	}
-	if err == nil && s.git != "" && s.Tip() == "" && binary.BigEndian.Uint32(head[8:]) >= programFrom {
+	if err == nil && in.s.git != "" && len(in.whole) == 0 && binary.BigEndian.Uint32(head[8:]) >= programFrom {
 		// The first fetch of a large store: git indexes what comes as it comes,
 		// on all processors.
-		if err := s.indexByProgram(wait, io.LimitReader(b, maxPack)); err != nil {
+		if err := in.indexByProgram(wait, io.LimitReader(b, maxPack)); err != nil {
 			return fmt.Errorf("storing the pack: %w", err)
 		}
-		return s.mustHave(want)
+		return nil
 	}
-	return s.receiveSmall(wait, b, want)
+	return in.receiveSmall(wait, b)
 }
 
 const (
@@ -63,8 +64,8 @@ const (
 )
 
 // receiveSmall is receive for what this process can look through first.
-func (s *Store) receiveSmall(wait *patience, r io.Reader, want Hash) error {
-	f, err := os.CreateTemp(s.o.Dir, ".pack-*")
+func (in *incoming) receiveSmall(wait *patience, r io.Reader) error {
+	f, err := os.CreateTemp(in.s.o.Dir, ".pack-*")
 	if err != nil {
 		return err
 	}
@@ -85,23 +86,17 @@ func (s *Store) receiveSmall(wait *patience, r io.Reader, want Hash) error {
 	}
 	switch {
 	case objects < unpackObjects && total <= unpackBytes:
-		err = s.unpack(f, want)
-	case largest > streamBytes && s.git != "":
-		err = s.indexByProgram(wait, f)
+		in.held = memory.NewStorage()
+		err = packfile.UpdateObjectStorage(in.held, bufio.NewReader(f))
+	case largest > streamBytes && in.s.git != "":
+		err = in.indexByProgram(wait, f)
 	case largest > maxObject:
 		return fmt.Errorf("%w: the pack holds an object of %d bytes, which needs the git program", ErrBadRemote, largest)
 	default:
-		err = s.storePack(f)
+		err = in.storePack(f)
 	}
 	if err != nil {
 		return fmt.Errorf("storing the pack: %w", err)
-	}
-	return s.mustHave(want)
-}
-
-func (s *Store) mustHave(want Hash) error {
-	if !s.Has(want) {
-		return fmt.Errorf("%w: the pack does not hold %s", ErrBadRemote, want)
 	}
 	return nil
 }
@@ -171,65 +166,32 @@ func deltaTarget(delta []byte) (int64, error) {
 	return n, nil
 }
 
-// unpack stores a small pack as single objects: files, folders, commits, and
-// last the one that was asked for.
-func (s *Store) unpack(r io.Reader, want Hash) error {
-	held := memory.NewStorage()
-	if err := packfile.UpdateObjectStorage(held, bufio.NewReader(r)); err != nil {
-		return err
-	}
-	var order []plumbing.EncodedObject
-	for _, typ := range []plumbing.ObjectType{plumbing.BlobObject, plumbing.TreeObject, plumbing.CommitObject, plumbing.TagObject} {
-		iter, err := held.IterEncodedObjects(typ)
-		if err != nil {
-			return err
-		}
-		var last plumbing.EncodedObject
-		if err := iter.ForEach(func(o plumbing.EncodedObject) error {
-			if fromGit(o.Hash()) == want {
-				last = o
-			} else {
-				order = append(order, o)
-			}
-			return nil
-		}); err != nil {
-			return err
-		}
-		if last != nil {
-			order = append(order, last)
-		}
-	}
-	s.objMu.Lock()
-	defer s.objMu.Unlock()
-	for _, o := range order {
-		if _, err := s.objects.SetEncodedObject(o); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // storePack stores a pack as it is, with an index made in this process.
-func (s *Store) storePack(r io.Reader) error {
-	s.objMu.Lock()
-	defer s.objMu.Unlock()
-	if err := packfile.UpdateObjectStorage(s.objects, r); err != nil {
+func (in *incoming) storePack(r io.Reader) error {
+	objects, err := in.objects()
+	if err != nil {
 		return err
 	}
-	return s.db.Refresh()
+	into := filesystem.NewStorageWithOptions(osfs.New(filepath.Dir(objects)), cache.NewObjectLRU(cacheBytes), filesystem.Options{})
+	return errors.Join(packfile.UpdateObjectStorage(into, r), into.Close())
 }
 
 // indexByProgram stores a pack by `git index-pack`, which reads large objects
 // piece by piece.
-func (s *Store) indexByProgram(wait *patience, r io.Reader) error {
+func (in *incoming) indexByProgram(wait *patience, r io.Reader) error {
+	objects, err := in.objects()
+	if err != nil {
+		return err
+	}
 	// Its progress shows that it is alive.
-	cmd := s.command(wait, "--git-dir="+s.mirror, "-c", "core.bigFileThreshold=1m", "index-pack", "--stdin", "-v")
-	talk := &ticker{heard: wait.heard, report: s.o.Progress}
+	cmd := in.s.command(wait, "--git-dir="+in.s.mirror, "-c", "core.bigFileThreshold=1m", "index-pack", "--stdin", "-v")
+	cmd.Env = append(cmd.Env, "GIT_OBJECT_DIRECTORY="+objects)
+	talk := &ticker{heard: wait.heard, report: in.s.o.Progress}
 	cmd.Stdin, cmd.Stderr = r, talk
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("git index-pack: %w: %s", errors.Join(err, noRoom(talk.String())), plain(talk.String()))
 	}
-	return s.db.Refresh()
+	return nil
 }
 
 // Maintenance thresholds: git's own for single objects (gc.auto) and packs

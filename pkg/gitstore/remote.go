@@ -22,9 +22,10 @@ import (
 type remote interface {
 	name() string
 	// fetch gives the branch's head, "" where the branch does not exist, after
-	// the mirror holds all that it needs. It opens no object when the head is
-	// the mirror's own tip.
-	fetch(ctx context.Context) (Hash, error)
+	// the mirror holds all that it needs: else it is ErrIncomplete. Of the mirror only
+	// the history of whole is relied upon; with none the remote is asked for
+	// everything. It opens no object when the head is one of whole.
+	fetch(ctx context.Context, whole []Hash) (Hash, error)
 	// openPush begins a push.
 	openPush(ctx context.Context) (pushSession, error)
 }
@@ -277,12 +278,13 @@ func (r *builtinRemote) open(ctx *patience, op, service string) (conversation, r
 	return c, got, nil
 }
 
-func (r *builtinRemote) fetch(ctx context.Context) (Hash, error) {
+func (r *builtinRemote) fetch(ctx context.Context, whole []Hash) (Hash, error) {
 	s := r.s
-	if head, ok := s.peekPath(); ok && head != "" && head == s.Tip() {
+	if head, ok := s.peekPath(); ok && slices.Contains(whole, head) {
 		return head, nil
 	}
-	wait := s.patience(ctx)
+	looking := ctx // looking through what has come is no waiting for the remote
+	wait := s.patience(ctx, len(whole) == 0)
 	defer wait.cancel()
 	ctx = wait
 	c, got, err := r.open(wait, "fetch", uploadPack)
@@ -290,15 +292,21 @@ func (r *builtinRemote) fetch(ctx context.Context) (Hash, error) {
 		return "", err
 	}
 	defer c.close()
-	if got.head == "" || got.head == s.Tip() || s.Has(got.head) {
+	if got.head == "" || slices.Contains(whole, got.head) {
 		return got.head, nil
+	}
+	if s.Has(got.head) {
+		// It may be here without all that it needs: objects get lost.
+		if err := s.complete(looking, got.head, whole, len(whole) == 0); err == nil || !errors.Is(err, ErrIncomplete) {
+			return got.head, s.judged(looking, err)
+		}
 	}
 	req := packp.NewUploadPackRequestFromCapabilities(got.caps)
 	for _, unused := range []capability.Capability{capability.MultiACK, capability.MultiACKDetailed, capability.ThinPack} {
 		req.Capabilities.Delete(unused)
 	}
 	req.Wants = []plumbing.Hash{got.head.git()}
-	for _, h := range s.haves() {
+	for _, h := range s.haves(whole) {
 		req.Haves = append(req.Haves, h.git())
 	}
 	answer, err := c.request(func(w io.Writer) error {
@@ -321,36 +329,48 @@ func (r *builtinRemote) fetch(ctx context.Context) (Hash, error) {
 		return "", s.fail(ctx, "fetch", err, c.said(), ErrBadRemote)
 	}
 	talk := &ticker{heard: wait.heard, report: s.o.Progress}
-	if err := s.receive(wait, demux(req.Capabilities, resp, talk), got.head); err != nil {
+	in := s.newIncoming(whole)
+	defer in.drop()
+	if err := in.receive(wait, demux(req.Capabilities, resp, talk)); err != nil {
 		kind := ErrBadRemote
 		if errors.Is(err, errStream) {
 			kind = ErrUnreachable
 		}
 		return "", s.fail(ctx, "fetch", err, c.said()+" "+talk.String(), kind)
 	}
-	return got.head, nil
+	return got.head, s.judged(looking, in.take(looking, got.head))
 }
 
-// haves lists commits that the mirror holds, so that the remote sends only what
-// is new: the tip, the checkpoint, and some before the tip at growing
-// distances, for a remote that went back.
-func (s *Store) haves() []Hash {
-	list := []Hash{}
-	if h, err := s.readRef(checkpointRef); err == nil && h != "" && s.Has(h) {
-		list = append(list, h)
+// judged makes a refusal of the remote of what was found in what it has sent.
+func (s *Store) judged(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
 	}
-	at := s.Tip()
-	for step, next := 0, 0; at != "" && step < 16; step++ {
+	for _, of := range []error{ErrIncomplete, ErrTooLarge, ErrCorrupt, ErrBadRemote} {
+		if errors.Is(err, of) {
+			return s.fail(ctx, "fetch", err, "", ErrBadRemote)
+		}
+	}
+	return err
+}
+
+// haves lists commits whose history the mirror holds, so that the remote sends only
+// what is new: those of whole, and some before the first at growing distances, for a
+// remote that went back.
+func (s *Store) haves(whole []Hash) []Hash {
+	list := slices.Clone(whole)
+	if len(whole) == 0 {
+		return list
+	}
+	at := whole[0]
+	for step, next := 0, 1; step < 16; step++ {
 		c, err := s.commit(at)
-		if err != nil {
+		if err != nil || len(c.parents) == 0 {
 			break
 		}
 		if step >= next {
 			list = append(list, at)
 			next = step*2 + 1
-		}
-		if len(c.parents) == 0 {
-			break
 		}
 		at = c.parents[0]
 	}
@@ -411,7 +431,7 @@ func (r *builtinRemote) openPush(ctx context.Context) (pushSession, error) {
 }
 
 func (p *builtinPush) open(ctx context.Context) error {
-	wait := p.r.s.patience(ctx)
+	wait := p.r.s.patience(ctx, false)
 	p.cancel = wait.cancel
 	c, got, err := p.r.open(wait, "push", receivePack)
 	if err != nil {

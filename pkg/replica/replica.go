@@ -272,6 +272,9 @@ func (r *Replica) sync(ctx context.Context, h *Healer) (Report, error) {
 		return Report{}, fmt.Errorf("%w: %s is empty", ErrNoStore, r.store.URL())
 	}
 	folded, err := r.reach(ctx, tip.Hash, h)
+	if lost(err) {
+		folded, err = r.mend(ctx, err, h)
+	}
 	if err != nil {
 		return Report{}, err
 	}
@@ -298,6 +301,40 @@ func (r *Replica) sync(ctx context.Context, h *Healer) (Report, error) {
 	report.Sent = len(waiting) - len(left) - len(d.refused)
 	report.Cause = errors.Join(d.cause(), err)
 	return report, readErr
+}
+
+// lost reports whether something that the mirror should hold could not be read.
+func lost(err error) bool {
+	return errors.Is(err, gitstore.ErrNotFound) || errors.Is(err, gitstore.ErrCorrupt)
+}
+
+// mend is reach once more, after the store was fetched again: if the mirror has a hole,
+// of which cause is the sign.
+func (r *Replica) mend(ctx context.Context, cause error, h *Healer) (ledger.Report, error) {
+	tip, mended, err := r.store.Mend(ctx)
+	switch {
+	case !mended && err == nil:
+		return ledger.Report{}, cause
+	case !mended:
+		return ledger.Report{}, err
+	}
+	return r.reach(ctx, tip.Hash, h)
+}
+
+// Mend fetches the store again where this machine's mirror of it lacks something, and
+// reports whether it has. Where offline is set it only looks: what is missing is then
+// gitstore.ErrIncomplete. The whole history is walked.
+func (r *Replica) Mend(ctx context.Context, offline bool) (mended bool, err error) {
+	unlock, err := r.exclusive(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	if offline {
+		return false, r.store.Complete(ctx)
+	}
+	_, mended, err = r.store.Mend(ctx)
+	return mended, err
 }
 
 // refresh sees what another process has folded since.

@@ -161,26 +161,23 @@ func (db *DB) holds(n Name) (object, bool) {
 	return o, ok
 }
 
-// find gives the pack that holds an object, and where. The caller holds mu.
-func (db *DB) find(n Name) (*pack, int64) {
-	for _, p := range db.packs {
-		if at, ok := p.find(n); ok {
-			return p, at
-		}
-	}
-	return nil, 0
-}
-
-// inPack calls f with the object's pack, which stays mapped until f returns. It
-// gives false where no pack that is known holds the object.
+// inPack calls f with a pack that holds the object, which stays mapped until f
+// returns. Where that copy is damaged the next one is tried. It gives false where no
+// pack that is known holds the object.
 func (db *DB) inPack(n Name, f func(p *pack, at int64) error) (found bool, err error) {
 	db.mu.RLock()
 	defer db.mu.RUnlock()
-	p, at := db.find(n)
-	if p == nil {
-		return false, nil
+	for _, p := range db.packs {
+		at, ok := p.find(n)
+		if !ok {
+			continue
+		}
+		found = true
+		if err = f(p, at); !errors.Is(err, ErrCorrupt) {
+			break
+		}
 	}
-	return true, f(p, at)
+	return found, err
 }
 
 // Read gives an object of at most limit bytes. Its bytes are checked against its
@@ -192,21 +189,25 @@ func (db *DB) Read(n Name, limit int64) (typ Type, data []byte, err error) {
 		}
 		return o.typ, o.data, nil
 	}
+	own := func(err error) error {
+		if err == nil && nameOf(typ, data) != n {
+			err = fmt.Errorf("%w: the bytes of this %s are not its own", ErrCorrupt, typ)
+		}
+		return err
+	}
 	read := func(p *pack, at int64) (err error) {
 		typ, data, err = db.unpack(p, at, limit)
-		return err
+		return own(err)
 	}
 	found, err := db.look(n, read, func() error {
 		typ, data, err = db.readLoose(n, limit)
-		return err
+		return own(err)
 	})
 	switch {
 	case err != nil:
 		return 0, nil, fmt.Errorf("%s: %w", n, err)
 	case !found:
 		return 0, nil, fmt.Errorf("%w: %s", ErrNotFound, n)
-	case nameOf(typ, data) != n:
-		return 0, nil, fmt.Errorf("%w: the bytes of %s %s are not its own", ErrCorrupt, typ, n)
 	}
 	return typ, data, nil
 }
@@ -233,18 +234,24 @@ func (db *DB) Size(n Name) (size int64, err error) {
 }
 
 // look finds an object in a pack, else as a single file, else in a pack that has
-// come since.
+// come since. A damaged copy is what it gives only where there is no good one.
 func (db *DB) look(n Name, packed func(p *pack, at int64) error, loose func() error) (bool, error) {
-	if found, err := db.inPack(n, packed); found || err != nil {
-		return found, err
+	found, err := db.inPack(n, packed)
+	if found && !errors.Is(err, ErrCorrupt) {
+		return true, err
 	}
-	if err := loose(); !errors.Is(err, os.ErrNotExist) {
+	damaged := err
+	if err := loose(); err == nil || !errors.Is(err, os.ErrNotExist) && !errors.Is(err, ErrCorrupt) {
 		return err == nil, err
+	} else if damaged == nil && errors.Is(err, ErrCorrupt) {
+		damaged = err
 	}
-	if err := db.Refresh(); err != nil {
-		return false, err
+	// One pack that cannot be opened hides none of the others.
+	unread := db.Refresh()
+	if found, err = db.inPack(n, packed); found && !errors.Is(err, ErrCorrupt) {
+		return true, err
 	}
-	return db.inPack(n, packed)
+	return found, errors.Join(damaged, err, unread)
 }
 
 // nameOf gives the name of an object with these bytes.
