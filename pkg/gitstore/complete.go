@@ -218,10 +218,13 @@ func (w *completeness) stepBack() error {
 	return nil
 }
 
-// manyTimes is how much larger than a folder the one in its place before may be, for
-// being compared with it: else many small ones in the places of a large one cost more
-// than was sent. Honest folders only grow.
-const manyTimes, alwaysRead = 4, 64 << 10
+// How much larger than a folder the one in its place before may be, for being compared
+// with it: else many small ones in the places of a large one cost more than was sent.
+// Honest folders only grow.
+const (
+	manyTimes  = 4
+	alwaysRead = 64 << 10 // bytes
+)
 
 // folder looks at a folder where old was before, which is whole; old may be "".
 func (w *completeness) folder(old, folder Hash) error {
@@ -240,11 +243,12 @@ func (w *completeness) folder(old, folder Hash) error {
 		}
 		return err
 	}
-	var before []treeEntry
-	if w.comparable(old, folder) {
-		// Of one that cannot be read nothing is known.
-		before, _ = w.trees.read(w.s, old)
+	size := int64(0)
+	for _, e := range after {
+		size += int64(len(e.mode) + len(e.name) + len(e.hash) + 2)
 	}
+	// Of one that cannot be read nothing is known.
+	before, _ := w.trees.readUpTo(w.s, old, min(manyTimes*size+alwaysRead, maxTreeBytes))
 	j := 0
 	for _, e := range after {
 		for j < len(before) && before[j].compare(e) < 0 {
@@ -262,18 +266,6 @@ func (w *completeness) folder(old, folder Hash) error {
 		}
 	}
 	return nil
-}
-
-func (w *completeness) comparable(old, folder Hash) bool {
-	if old == "" || old == emptyTree {
-		return false
-	}
-	before, err := w.s.Size(old)
-	if err != nil {
-		return false
-	}
-	now, err := w.s.Size(folder)
-	return err == nil && before <= manyTimes*now+alwaysRead
 }
 
 // entry looks at a folder's entry that is new in its place.

@@ -39,14 +39,16 @@ type incoming struct {
 // incomingDirs are what incoming writes to in the store's folder.
 var incomingDirs = []string{".incoming-*", ".pack-*"}
 
-// newIncoming takes what builds on the history of whole.
-func (s *Store) newIncoming(whole []Hash) *incoming { return &incoming{s: s, whole: whole} }
-
-// objects makes the folder of what comes, and gives it. What a process that was killed
+// newIncoming takes what builds on the history of whole. What a process that was killed
 // has left of such is taken away.
+func (s *Store) newIncoming(whole []Hash) *incoming {
+	s.dropIncoming()
+	return &incoming{s: s, whole: whole}
+}
+
+// objects makes the folder of what comes, and gives it.
 func (in *incoming) objects() (string, error) {
 	if in.dir == "" {
-		in.s.dropIncoming()
 		dir, err := os.MkdirTemp(in.s.o.Dir, incomingDirs[0])
 		if err != nil {
 			return "", err

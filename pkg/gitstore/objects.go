@@ -235,11 +235,14 @@ func (e treeEntry) compare(o treeEntry) int {
 
 // tree reads a folder's entries in the order in which they stand. The hash of
 // the empty tree needs no object.
-func (s *Store) tree(h Hash) ([]treeEntry, error) {
+func (s *Store) tree(h Hash) ([]treeEntry, error) { return s.treeUpTo(h, maxTreeBytes) }
+
+// treeUpTo is tree for a folder of no more bytes than limit.
+func (s *Store) treeUpTo(h Hash, limit int64) ([]treeEntry, error) {
 	if h == "" || h == emptyTree {
 		return nil, nil
 	}
-	data, err := s.object(odb.Tree, h, maxTreeBytes)
+	data, err := s.object(odb.Tree, h, limit)
 	if err != nil {
 		return nil, err
 	}

@@ -187,13 +187,16 @@ type treeMemo struct {
 	next    int
 }
 
-func (m *treeMemo) read(s *Store, h Hash) ([]treeEntry, error) {
+func (m *treeMemo) read(s *Store, h Hash) ([]treeEntry, error) { return m.readUpTo(s, h, maxTreeBytes) }
+
+// readUpTo is read for a folder of no more bytes than limit, or one that is remembered.
+func (m *treeMemo) readUpTo(s *Store, h Hash, limit int64) ([]treeEntry, error) {
 	for i, name := range m.names {
 		if name == h && h != "" {
 			return m.entries[i], nil
 		}
 	}
-	entries, err := s.tree(h)
+	entries, err := s.treeUpTo(h, limit)
 	if err == nil && len(entries) <= maxRemembered {
 		m.names[m.next], m.entries[m.next] = h, entries
 		m.next = (m.next + 1) % len(m.names)

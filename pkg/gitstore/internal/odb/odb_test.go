@@ -349,3 +349,74 @@ func FuzzPack(f *testing.F) {
 		}
 	})
 }
+
+// TestDamagedCopy: of an object that is there more than once, one good copy is enough,
+// wherever it lies; and a pack that cannot be opened hides no other.
+func TestDamagedCopy(t *testing.T) {
+	r := newRepo(t)
+	data := bytes.Repeat([]byte("what is kept twice\n"), 50)
+	name := r.blob(data)
+	loose := filepath.Join(r.dir, "objects", name.String()[:2], name.String()[2:])
+	whole, err := os.ReadFile(loose)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pack := func(with ...Name) string {
+		var list strings.Builder
+		for _, n := range with {
+			fmt.Fprintln(&list, n)
+		}
+		id := r.git([]byte(list.String()), "pack-objects", "-q", filepath.Join(r.dir, "objects", "pack", "pack"))
+		return filepath.Join(r.dir, "objects", "pack", "pack-"+strings.TrimSpace(string(id)))
+	}
+	packs := []string{pack(name), pack(name, r.blob([]byte("another")))}
+	write := func(path string, data []byte) {
+		t.Helper()
+		_ = os.Chmod(path, 0o600) // it may be gone
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	good := func(what string) {
+		t.Helper()
+		db := r.open()
+		if _, got, err := db.Read(name, 1<<20); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("%s: %d bytes, %v", what, len(got), err)
+		}
+		if size, err := db.Size(name); err != nil || size != int64(len(data)) {
+			t.Errorf("%s: %d bytes, %v", what, size, err)
+		}
+	}
+	good("all of them")
+	for i, damaged := range packs {
+		kept, err := os.ReadFile(damaged + ".pack")
+		if err != nil {
+			t.Fatal(err)
+		}
+		broken := bytes.Clone(kept)
+		for at := packHead + 2; at < len(broken)-trailer; at++ {
+			broken[at] ^= 0x55
+		}
+		write(loose, nil)
+		write(damaged+".pack", broken)
+		good(fmt.Sprintf("without the single one and that of pack %d", i))
+		write(damaged+".pack", kept)
+		index, err := os.ReadFile(damaged + ".idx")
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(damaged+".idx", index[:20])
+		good(fmt.Sprintf("without the index of pack %d", i))
+		write(damaged+".idx", index)
+	}
+	for _, p := range packs {
+		if err := errors.Join(os.Remove(p+".idx"), os.Remove(p+".pack")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, _, err := r.open().Read(name, 1<<20); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("no good one: %v", err)
+	}
+	write(loose, whole)
+	good("the single one")
+}
