@@ -266,6 +266,8 @@ func (o *doctorOptions) mirror(ctx context.Context, rep *replica.Replica) {
 		o.warn("mirror", "look at the disk, if that happens again", "it lacked a part of the history; the store was fetched again, and it is whole")
 	case o.app.flags.offline && errors.Is(err, gitstore.ErrIncomplete):
 		o.bad("mirror", "run it without --offline: it fetches the store again", "%v", err)
+	case mended:
+		o.bad("mirror", "ask somebody whose copy is whole to run: jit repair", "what the store shows was fetched again, and this machine has verified more: %v", err)
 	case err != nil:
 		o.failed("mirror", err)
 	default:
