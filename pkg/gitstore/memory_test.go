@@ -83,6 +83,38 @@ func TestInMemory(t *testing.T) {
 	})
 }
 
+// TestPartOfAHeadInMemory: a head without its past is refused there too, and nothing of it
+// is taken for history in the same run.
+func TestPartOfAHeadInMemory(t *testing.T) {
+	t.Parallel()
+	path := bare(t)
+	alice, root := initStore(t, Options{URL: path, Isolated: true})
+	mustAppend(t, alice, "requests/2026/11/24/A/request.yaml", "one\n")
+	head := mustAppend(t, alice, "requests/2026/11/24/B/request.yaml", "two\n").Commit
+	o := Options{URL: path, Isolated: true, Dir: t.TempDir()}
+	bob := openStore(t, o)
+	grafts := filepath.Join(path, "info", "grafts")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(grafts), 0o700), os.WriteFile(grafts, []byte(string(head)+"\n"), 0o600), bob.Close()); err != nil {
+		t.Fatal(err)
+	}
+	o.InMemory = true
+	s := openStore(t, o)
+	for range 2 {
+		if _, err := s.Fetch(testContext(t)); !errors.Is(err, ErrIncomplete) || !errors.Is(err, ErrBadRemote) || s.Tip() != "" || s.Has(head) {
+			t.Errorf("%v; the tip is %q", err, s.Tip())
+		}
+	}
+	if err := os.Remove(grafts); err != nil {
+		t.Fatal(err)
+	}
+	if got := mustFetch(t, s); got != head {
+		t.Errorf("fetched %s, want %s", got, head)
+	}
+	if _, err := s.commit(root); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestTooMuchForMemory: what is new has a bound, and what is beyond it is no word about the
 // remote.
 func TestTooMuchForMemory(t *testing.T) {
