@@ -460,7 +460,7 @@ func restsOn(h policy.History, headAt int, match func(*policy.Policy) (policy.Ma
 		return r, false
 	}
 	r.basis = was.Basis
-	for i := range from {
+	for i := 1; i < len(from); i++ {
 		if m, err := match(from[i].Policy); err != nil || m.Basis != r.basis {
 			r.changed = &from[i]
 			break

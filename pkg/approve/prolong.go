@@ -9,9 +9,9 @@ import (
 )
 
 // founded reports whether what the request prolongs was open when it was made, by all
-// that the history holds of it by now: what had not opened yet then, an approval that is
-// withdrawn, a lock or another version of the policy can still undo. What ended it
-// afterwards is another matter, which the ledger notes at both.
+// that the history holds of it by now: an approval that is withdrawn, or another version
+// of the policy, can still undo what had not opened yet then. What ended it afterwards is
+// another matter, which the ledger notes at both.
 func (v *verdict) founded() bool {
 	if v.base == nil || v.c.Prolongs == nil {
 		return true

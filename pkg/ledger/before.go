@@ -26,20 +26,19 @@ func (f *fold) before(r request.Request) (b request.Before, err error) {
 	if !needed {
 		return b, nil
 	}
-	// What this fold holds in memory is looked for in the index too.
-	if err := f.writeCases(); err != nil {
-		return b, err
-	}
-	if err := f.findOpen(); err != nil {
+	if err := f.findable(); err != nil {
 		return b, err
 	}
 	b.Past, err = f.past(f.policies, r, unread)
 	return b, err
 }
 
-// findOpen makes the indices that the fold of a long history does without, until
-// something asks for them.
-func (f *fold) findOpen() error {
+// findable writes what this fold holds in memory, where the index is to be searched, and
+// makes the indices that the fold of a long history does without until then.
+func (f *fold) findable() error {
+	if err := f.writeCases(); err != nil {
+		return err
+	}
 	if f.bulk == nil || f.bulk.ordered {
 		return nil
 	}

@@ -88,7 +88,7 @@ func (x index) atLeast(n int, query string, args ...any) (bool, error) {
 
 // wait notes that a request may be open for a while.
 func (f *fold) wait(r request.Request) error {
-	_, err := f.Exec(`INSERT OR REPLACE INTO waiting VALUES (?, ?, ?)`, idBytes(r.ID), r.By, over(r).Unix())
+	_, err := f.Exec(`INSERT OR REPLACE INTO waiting VALUES (?, ?, ?)`, idBytes(r.ID), r.By, latestEnd(r).Unix())
 	return err
 }
 

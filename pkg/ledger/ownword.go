@@ -66,10 +66,7 @@ func (f *fold) roomInRole(r request.Request, approved time.Time) error {
 		if err != nil || m.Rule.MaxOpenPerRole == 0 {
 			continue
 		}
-		if err := f.writeCases(); err != nil {
-			return err
-		}
-		if err := f.findOpen(); err != nil {
+		if err := f.findable(); err != nil {
 			return err
 		}
 		p := &pastOf{index: f.index, history: f.policies, r: r, at: approved}
@@ -113,14 +110,14 @@ func (p *pastOf) takes(c approve.Case, d approve.Decision, g request.Grant) bool
 	for _, x := range d.Grants {
 		if x.Grant == g && !x.State.Settled() {
 			opens, ends, ok := c.Window(p.history, g)
-			return ok && ends.After(p.at) && opens.Before(over(p.r))
+			return ok && ends.After(p.at) && opens.Before(latestEnd(p.r))
 		}
 	}
 	return false
 }
 
-// over is when a request is over at the latest, hours apart in which it may be used.
-func over(r request.Request) time.Time {
+// latestEnd is when a request is over at the latest, hours apart in which it may be used.
+func latestEnd(r request.Request) time.Time {
 	until := r.Expires.Time
 	if r.Start != nil && r.Start.After(until) {
 		until = r.Start.Time

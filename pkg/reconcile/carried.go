@@ -99,7 +99,7 @@ func (r *run) carry(ctx context.Context) error {
 			continue
 		}
 		r.waiting = r.waiting || waiting != nil
-		if (r.theirs || r.inMemory) && waiting != nil {
+		if r.keepsNothing() && waiting != nil {
 			// It waits where the next run does not find it, and is taken again.
 			for _, name := range c.names {
 				kept[name] = true

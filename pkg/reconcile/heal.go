@@ -10,7 +10,7 @@ import (
 
 // healer is this reconciler, where it can sign and the run may change anything.
 func (r *run) healer() *replica.Healer {
-	if r.o.DryRun || r.signer == nil || r.theirs || r.inMemory {
+	if r.o.DryRun || r.signer == nil || r.keepsNothing() {
 		return nil
 	}
 	return &replica.Healer{Name: r.o.Config.Name, Signer: func(context.Context) (record.Signer, error) { return r.signer, nil }}

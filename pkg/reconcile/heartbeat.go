@@ -16,7 +16,7 @@ import (
 // as well. A run makes at most one, and none while something waits to be sent: it
 // would only be one more; and none where the state folder is that of others, or takes nothing.
 func (r *run) beat(ctx context.Context) error {
-	if r.o.DryRun || !r.synced || r.signer == nil || r.policy == nil || r.barred != nil || r.theirs || r.inMemory || r.waiting || r.result.ReceiptsSpooled > 0 {
+	if r.o.DryRun || !r.synced || r.signer == nil || r.policy == nil || r.barred != nil || r.keepsNothing() || r.waiting || r.result.ReceiptsSpooled > 0 {
 		return nil //nolint:nilerr // why nothing counts that is signed is noted already
 	}
 	name, key := r.o.Config.Name, r.signer.Fingerprint()

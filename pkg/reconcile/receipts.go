@@ -25,7 +25,7 @@ type due struct {
 // back, its key is not good any more, or the state folder is that of others or takes nothing:
 // they are kept.
 func (r *run) writeReceipts(ctx context.Context) error {
-	if r.o.DryRun || r.book == nil || r.barred != nil || r.theirs || r.inMemory {
+	if r.o.DryRun || r.book == nil || r.barred != nil || r.keepsNothing() {
 		r.result.ReceiptsOwed = len(r.due())
 		return nil //nolint:nilerr // why nothing counts that is signed is noted already
 	}
@@ -97,7 +97,7 @@ func (r *run) handOver(ctx context.Context, batch []due) error {
 		r.result.ReceiptsSpooled += len(out)
 		r.log.Warn("the receipts wait for the store", "count", len(out), "error", waiting)
 		switch {
-		case takesNothing(waiting):
+		case cannotBeKept(waiting):
 			r.note(fmt.Errorf("the receipts: %w", waiting))
 		case r.result.SyncErr == nil:
 			r.result.SyncErr = waiting

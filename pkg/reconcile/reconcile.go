@@ -291,7 +291,7 @@ func (r *run) sync(ctx context.Context) error {
 		return nil //nolint:nilerr // kept in the result; the run goes on to its endings
 	}
 	report, err := r.read(ctx, config, r.o.openBook)
-	if takesNothing(err) && ctx.Err() == nil {
+	if cannotBeKept(err) && ctx.Err() == nil {
 		report, err = r.readIntoMemory(ctx, config, err)
 	}
 	b := r.book
@@ -319,6 +319,9 @@ func (r *run) sync(ctx context.Context) error {
 // opener opens a copy of the store.
 type opener func(context.Context, Config, func() time.Time, *slog.Logger) (book, error)
 
+// keepsNothing says that the run leaves the state folder as it is.
+func (r *run) keepsNothing() bool { return r.theirs || r.inMemory }
+
 // read opens a copy of the store and brings it up to date. It is the run's from then on,
 // up to date or not.
 func (r *run) read(ctx context.Context, config Config, open opener) (report replica.Report, err error) {
@@ -341,9 +344,10 @@ func (r *run) readIntoMemory(ctx context.Context, config Config, cause error) (r
 	return r.read(ctx, config, openInMemory)
 }
 
-// takesNothing reports whether an error says that the state folder takes nothing: it has no
-// room, or the disk below it is broken or may only be read.
-func takesNothing(err error) bool {
+// cannotBeKept reports whether an error says that nothing can be kept in the state folder: it
+// has no room, the disk below it is broken or may only be read, or what lies there cannot be
+// made again.
+func cannotBeKept(err error) bool {
 	return full.Is(err) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EIO) ||
 		errors.Is(err, ledger.ErrUnwritable) || errors.Is(err, ledger.ErrDamaged)
 }

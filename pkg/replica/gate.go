@@ -140,6 +140,10 @@ const gatePatience = 10 * time.Minute
 // Judge says why a push is to be turned away; nothing where it is not. On an
 // error nothing is known, and the push must be turned away too.
 func (g *Gate) Judge(ctx context.Context, updates []RefUpdate) (turned []Turned, err error) {
+	branch, err := g.bare.Means(ctx, g.ref)
+	if err != nil {
+		return nil, err
+	}
 	for _, u := range updates {
 		if u.Ref == g.ref {
 			why, err := g.branch(ctx, u)
@@ -149,11 +153,11 @@ func (g *Gate) Judge(ctx context.Context, updates []RefUpdate) (turned []Turned,
 			turned = append(turned, why...)
 			continue
 		}
-		alias, err := g.alias(ctx, u.Ref)
+		to, err := g.bare.Means(ctx, u.Ref)
 		switch {
 		case err != nil:
 			return nil, err
-		case alias:
+		case to == branch:
 			turned = append(turned, about(GateAlias, "%q is another name of the store's branch on this host: push to %q", u.Ref, g.ref))
 		case g.config.Only:
 			turned = append(turned, about(GateOtherRef, "%q is not the store's branch, %q", u.Ref, g.ref))
@@ -162,16 +166,6 @@ func (g *Gate) Judge(ctx context.Context, updates []RefUpdate) (turned []Turned,
 		}
 	}
 	return turned, nil
-}
-
-// alias reports whether what is pushed to a ref would be written to the branch.
-func (g *Gate) alias(ctx context.Context, ref string) (bool, error) {
-	branch, err := g.bare.Means(ctx, g.ref)
-	if err != nil {
-		return false, err
-	}
-	to, err := g.bare.Means(ctx, ref)
-	return to == branch, err
 }
 
 func about(reason GateReason, format string, args ...any) Turned {
