@@ -120,8 +120,11 @@ var dictionary = []byte(`"Cancellations":[{"Record":{"APIVersion":"jit/v1","Kind
 	`"Receipts":[{"Record":{"APIVersion":"jit/v1","Kind":"receipt","ID":"01","Store":"","Head":"","Created":"202","By":"","Request":"01","RequestDigest":"","Resource":"","Role":"","Account":"","Outcome":"applied","Ends":"202:00Z","Cause":"","Standing":false,"SessionsEnded":0,"Left":null,"Detail":"","Ledger":""},"Position":1,"Order":0,"HeadAt":1,"Key":""},` +
 	`{"Record":{"APIVersion":"jit/v1","Kind":"receipt","ID":"01","Store":"","Outcome":"ended","Ends":null,"Cause":"expired","Standing":false,"SessionsEnded":0,"Left":null,"Detail":"","Ledger":""},"Position":1,"Order":0,"HeadAt":1,"Key":""}]}`)
 
+// packLevel is the quickest that uses a dictionary: compress/flate passes over it below.
+const packLevel = 2
+
 var deflaters = sync.Pool{New: func() any {
-	w, err := flate.NewWriterDict(nil, flate.BestSpeed, dictionary)
+	w, err := flate.NewWriterDict(nil, packLevel, dictionary)
 	if err != nil {
 		panic(err) // only for a level that there is not
 	}
