@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"syscall"
 )
 
@@ -33,12 +34,27 @@ func mainCode(a *App) (code int) {
 		}
 	}()
 	leaveNoCore()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilSignalled(os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	// After the first signal the default is back, so that a second one ends
 	// what does not listen.
 	context.AfterFunc(ctx, stop)
 	return a.run(ctx, os.Args[1:])
+}
+
+// untilSignalled gives a context that ends with the first of some signals.
+func untilSignalled(signals ...os.Signal) (context.Context, context.CancelFunc) {
+	if signals = heeded(signals); len(signals) == 0 { // for none, the package takes all there are
+		return context.WithCancel(context.Background())
+	}
+	return signal.NotifyContext(context.Background(), signals...)
+}
+
+// heeded gives those of some signals that this program was not started to ignore, as it
+// is by nohup, or in the background of a script. The runtime knows that of hangup and
+// interrupt alone.
+func heeded(signals []os.Signal) []os.Signal {
+	return slices.DeleteFunc(slices.Clone(signals), signal.Ignored)
 }
 
 // run executes one command line.

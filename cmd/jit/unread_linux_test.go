@@ -352,6 +352,28 @@ func TestGivenBack(t *testing.T) {
 			given(t, reason)
 		})
 	}
+	t.Run("ignored", func(t *testing.T) {
+		// As by nohup, or in the background of a script: it waits on, and the command runs.
+		j.t = t
+		reason, bin := "ignores signals", j.bin
+		j.bin = j.write("ignoring", "#!/bin/sh\ntrap '' HUP INT\nexec "+bin+" \"$@\"\n")
+		if err := os.Chmod(j.bin, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		p := j.start("bob", nil, nil, ask(reason, "true")...)
+		j.bin = bin
+		asked(reason)
+		for _, s := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT} {
+			if err := p.cmd.Process.Signal(s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		j.clean("web", j.args...)
+		if code := p.end(); code != exitDone {
+			t.Errorf("exit %d, want %d", code, exitDone)
+		}
+		given(t, reason)
+	})
 	t.Run("unread", func(t *testing.T) {
 		eachDeaf(t, anyDeaf, func(t *testing.T, out, errs *os.File) {
 			j.t = t

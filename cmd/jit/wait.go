@@ -48,7 +48,9 @@ type hold struct {
 func newHold(ctx context.Context) *hold {
 	h := &hold{signals: make(chan os.Signal, 8), over: make(chan struct{}), watched: make(chan struct{})}
 	h.waiting, h.ended = context.WithCancel(ctx)
-	signal.Notify(h.signals, endings...)
+	if heard := heeded(endings); len(heard) > 0 { // for none, the package takes all there are
+		signal.Notify(h.signals, heard...)
+	}
 	go func() {
 		defer close(h.watched)
 		select {
