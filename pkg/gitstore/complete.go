@@ -7,9 +7,12 @@ import (
 	"hash/maphash"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/jitaccess/jit/pkg/gitstore/internal/odb"
 )
@@ -66,38 +69,16 @@ const (
 // It is git's check after a fetch (rev-list --objects --not --all), but for what jit never
 // reads: below a folder that is too large, or none by its bytes, nothing is looked for.
 func (s *Store) complete(ctx context.Context, head Hash, whole []Hash, deep bool) error {
-	w := completeness{s: s, ctx: ctx, deep: deep, passed: map[Hash]bool{}, known: map[Hash]bool{}, seed: maphash.MakeSeed(), seen: map[uint64]struct{}{}}
+	w := completeness{s: s, ctx: ctx, deep: deep, passed: map[Hash]bool{}, known: map[Hash]bool{}, seed: maphash.MakeSeed(), seen: map[uint64]uint64{}}
 	for _, h := range whole {
 		if err := w.learn(h); err != nil {
 			return err
 		}
 	}
-	for queue := []Hash{head}; len(queue) > 0; {
-		at := queue[len(queue)-1]
-		queue = queue[:len(queue)-1]
-		if w.passed[at] || w.known[at] {
-			continue
-		}
-		if len(w.passed) >= maxHistory {
-			return errHistory
-		}
-		w.passed[at] = true
-		c, err := w.look(at)
-		if kind, ok := errors.AsType[*kindError](err); ok && at == head {
-			// Nothing is damaged there or here: somebody has set the branch to it.
-			return fmt.Errorf("%w: the branch names a %s, %s, and no commit", ErrBadRemote, kind.is, head)
-		}
-		if err != nil {
-			return err
-		}
-		for _, p := range slices.Backward(c.parents) {
-			queue = append(queue, p)
-		}
-		if err := w.stepBack(); err != nil {
-			return err
-		}
+	if err := w.commits(head); err != nil {
+		return err
 	}
-	return nil
+	return w.contents()
 }
 
 // completeness is the work of [Store.complete].
@@ -112,16 +93,139 @@ type completeness struct {
 	// costs what lies between it and where they part, and not all that is before.
 	passed, known map[Hash]bool
 	back          []Hash
+	list          []passedCommit // of passed, in the order in which they were read
 
-	last     Hash // the commit that was read last, which is most often asked for next
-	lastRead commitObject
+	mu   sync.Mutex // of what follows
+	done int        // commits of list whose contents were looked at
 
-	// seen are the folders that were looked at, so that one that is in many places, or
-	// holds itself over and over, costs no more than its bytes. They are kept by a hash
-	// of their names with a seed that nobody knows, which takes a third of the memory.
-	seen  map[uint64]struct{}
-	seed  maphash.Seed
-	trees treeMemo
+	// seen are the folders that were looked at, and beside which others: so that one that
+	// is in many places costs no more than twice its bytes. They are kept by a hash of
+	// their names with a seed that nobody knows, which takes a third of the memory.
+	seen map[uint64]uint64
+	seed maphash.Seed
+}
+
+// passedCommit is what is remembered of a commit whose contents are to be looked at.
+type passedCommit struct {
+	hash, first Hash // the first parent; "" for none
+	tree        odb.Name
+}
+
+// commits reads the commits from head down to those of the whole history.
+func (w *completeness) commits(head Hash) error {
+	for queue := []Hash{head}; len(queue) > 0; {
+		at := queue[len(queue)-1]
+		queue = queue[:len(queue)-1]
+		if w.passed[at] || w.known[at] {
+			continue
+		}
+		if len(w.passed) >= maxHistory {
+			return errHistory
+		}
+		if err := w.ctx.Err(); err != nil {
+			return err
+		}
+		w.passed[at] = true
+		c, err := w.s.commit(at)
+		if kind, ok := errors.AsType[*kindError](err); ok && at == head {
+			// Nothing is damaged there or here: somebody has set the branch to it.
+			return fmt.Errorf("%w: the branch names a %s, %s, and no commit", ErrBadRemote, kind.is, head)
+		}
+		if err != nil {
+			return missing("commit", at, err)
+		}
+		one := passedCommit{hash: at, tree: mustName(c.tree)}
+		if len(c.parents) > 0 {
+			one.first = c.parents[0]
+		}
+		w.list = append(w.list, one)
+		for _, p := range slices.Backward(c.parents) {
+			queue = append(queue, p)
+		}
+		if err := w.stepBack(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const (
+	// portion is how many commits, one after the other, one processor looks at.
+	portion = 256
+	// connectivity is what Progress is told while a fetched history is looked through,
+	// in git's own word for it.
+	connectivity = "Checking connectivity"
+)
+
+// contents looks at what each commit has beside its first parent, on all processors.
+func (w *completeness) contents() error {
+	ctx, stop := context.WithCancelCause(w.ctx)
+	defer stop(nil)
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), (len(w.list)+portion-1)/portion) {
+		all.Go(func() {
+			look := looker{completeness: w}
+			for {
+				from := int(next.Add(portion)) - portion
+				to := min(from+portion, len(w.list))
+				if from >= to {
+					return
+				}
+				for i := from; i < to; i++ {
+					if ctx.Err() != nil {
+						return
+					}
+					if err := look.commit(i); err != nil {
+						stop(err)
+						return
+					}
+				}
+				w.passedOn(to - from)
+			}
+		})
+	}
+	all.Wait()
+	return context.Cause(ctx)
+}
+
+// passedOn tells how far it is.
+func (w *completeness) passedOn(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.done += n
+	if w.s.o.Progress != nil {
+		w.s.o.Progress(connectivity, w.done, len(w.list))
+	}
+}
+
+// beside says what of a folder is still to be looked at where old is in its place: nothing,
+// where looking showed already that it is whole if old is; else what is not in the folder
+// that it gives, which is "" for all of it.
+//
+// Of a folder that is held against one, and against another later, all is looked at that
+// second time: what the two have may be in neither place for the first time. That is shown
+// once for each folder, in whatever order they are met; a history has a beginning, and there
+// is nothing in the place of its folders.
+func (w *completeness) beside(folder, old Hash) (against Hash, nothing bool) {
+	hash := func(h Hash) uint64 {
+		if h == "" {
+			return 0
+		}
+		return max(1, maphash.String(w.seed, string(h)))
+	}
+	key, was := hash(folder), hash(old)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	before, met := w.seen[key]
+	switch {
+	case met && (before == 0 || before == was):
+		return "", true
+	case met:
+		old, was = "", 0
+	}
+	w.seen[key] = was
+	return old, false
 }
 
 // missing makes an ErrIncomplete of what an object of the history cannot be read for.
@@ -139,42 +243,6 @@ func missing(what string, h Hash, err error) error {
 // damaged reports whether an object's bytes are not its own: a matter of the disk, never
 // of the history.
 func damaged(err error) bool { return errors.Is(err, odb.ErrCorrupt) }
-
-func (w *completeness) commit(h Hash) (commitObject, error) {
-	if h == w.last {
-		return w.lastRead, nil
-	}
-	c, err := w.s.commit(h)
-	if err != nil {
-		return c, missing("commit", h, err)
-	}
-	c.message = "" // as many as there are parents are remembered at once
-	w.last, w.lastRead = h, c
-	return c, nil
-}
-
-// look reads a commit and looks at what it has beside its first parent.
-func (w *completeness) look(h Hash) (commitObject, error) {
-	if err := w.ctx.Err(); err != nil {
-		return commitObject{}, err
-	}
-	c, err := w.commit(h)
-	if err != nil {
-		return c, err
-	}
-	var before Hash
-	if len(c.parents) > 0 {
-		parent, err := w.commit(c.parents[0])
-		if err != nil {
-			return c, err
-		}
-		before = parent.tree
-	}
-	if err := w.folder(before, c.tree); err != nil {
-		return c, fmt.Errorf("commit %s: %w", h, err)
-	}
-	return c, nil
-}
 
 // learn takes a commit for whole, and with it what was looked at behind it.
 func (w *completeness) learn(h Hash) error {
@@ -218,6 +286,34 @@ func (w *completeness) stepBack() error {
 	return nil
 }
 
+// looker looks at commits one after the other: the folders of one are most often those
+// of the next.
+type looker struct {
+	*completeness
+	trees treeMemo
+}
+
+// commit looks at what the i-th commit has beside its first parent.
+func (l *looker) commit(i int) error {
+	c := l.list[i]
+	var before Hash
+	switch {
+	case c.first == "":
+	case i+1 < len(l.list) && l.list[i+1].hash == c.first:
+		before = Hash(l.list[i+1].tree.String())
+	default:
+		parent, err := l.s.commit(c.first)
+		if err != nil {
+			return missing("commit", c.first, err)
+		}
+		before = parent.tree
+	}
+	if err := l.folder(before, Hash(c.tree.String())); err != nil {
+		return fmt.Errorf("commit %s: %w", c.hash, err)
+	}
+	return nil
+}
+
 // How much larger than a folder the one in its place before may be, for being compared
 // with it: else many small ones in the places of a large one cost more than was sent.
 // Honest folders only grow.
@@ -227,16 +323,15 @@ const (
 )
 
 // folder looks at a folder where old was before, which is whole; old may be "".
-func (w *completeness) folder(old, folder Hash) error {
+func (l *looker) folder(old, folder Hash) error {
 	if folder == old || folder == emptyTree {
 		return nil
 	}
-	key := maphash.String(w.seed, string(folder))
-	if _, again := w.seen[key]; again {
+	old, nothing := l.beside(folder, old)
+	if nothing {
 		return nil
 	}
-	w.seen[key] = struct{}{}
-	after, err := w.trees.read(w.s, folder)
+	after, err := l.trees.read(l.s, folder)
 	if err != nil {
 		if err = missing("folder", folder, err); errors.Is(err, ErrTooLarge) || errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrIncomplete) {
 			return nil // it counts as empty: see differ.readTree
@@ -248,7 +343,7 @@ func (w *completeness) folder(old, folder Hash) error {
 		size += int64(len(e.mode) + len(e.name) + len(e.hash) + 2)
 	}
 	// Of one that cannot be read nothing is known.
-	before, _ := w.trees.readUpTo(w.s, old, min(manyTimes*size+alwaysRead, maxTreeBytes))
+	before, _ := l.trees.readUpTo(l.s, old, min(manyTimes*size+alwaysRead, maxTreeBytes))
 	j := 0
 	for _, e := range after {
 		for j < len(before) && before[j].compare(e) < 0 {
@@ -261,7 +356,7 @@ func (w *completeness) folder(old, folder Hash) error {
 			}
 			was = before[j].object()
 		}
-		if err := w.entry(was, e); err != nil {
+		if err := l.entry(was, e); err != nil {
 			return err
 		}
 	}
@@ -269,17 +364,17 @@ func (w *completeness) folder(old, folder Hash) error {
 }
 
 // entry looks at a folder's entry that is new in its place.
-func (w *completeness) entry(was Hash, e treeEntry) error {
+func (l *looker) entry(was Hash, e treeEntry) error {
 	switch kindOf(e.mode) {
 	case kindCommit:
 		return nil
 	case kindFolder:
-		return w.folder(was, e.object())
+		return l.folder(was, e.object())
 	}
 	h := e.object()
-	size, err := w.s.Size(h)
-	if err == nil && w.deep && size <= MaxFile {
-		_, err = w.s.ReadBlob(h, MaxFile)
+	size, err := l.s.Size(h)
+	if err == nil && l.deep && size <= MaxFile {
+		_, err = l.s.ReadBlob(h, MaxFile)
 	}
 	if err = missing("file", h, err); errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrIncomplete) {
 		return nil // something else than a file, which is there

@@ -87,7 +87,7 @@ func (in *incoming) take(ctx context.Context, head Hash) error {
 	if in.held == nil {
 		upper = odb.Open(filepath.Join(in.dir, "objects"))
 	}
-	both := &Store{db: layers{upper, in.s.db}}
+	both := &Store{db: layers{upper, in.s.db}, o: Options{Progress: in.s.o.Progress}}
 	_, err := upper.Size(mustName(head))
 	if errors.Is(err, odb.ErrNotFound) {
 		err = fmt.Errorf("%w: the pack does not hold %s", ErrBadRemote, head)
