@@ -30,6 +30,9 @@ func (v *verdict) founded() bool {
 // forever is after all that a record may claim.
 var forever = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
 
+// AtLast is Decide by all that the history holds, whatever times its records claim.
+func AtLast(h policy.History, c Case) Decision { return Decide(h, c, forever) }
+
 // Window gives from when until when an entitlement is, was or will be open, whatever
 // ends it before its time; ok is false where it is not decided.
 func (c Case) Window(h policy.History, g request.Grant) (opens, ends time.Time, ok bool) {

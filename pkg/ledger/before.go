@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jitaccess/jit/pkg/approve"
 	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/receipt"
 	"github.com/jitaccess/jit/pkg/record"
 	"github.com/jitaccess/jit/pkg/request"
 )
@@ -104,6 +106,9 @@ func base(h policy.History, r request.Request, kase func(record.ID) (approve.Cas
 		if g.State != approve.Active {
 			continue // of a bundle that opens in parts, only what is open is prolonged
 		}
+		if at, ok := seenEnded(c, g.Grant); ok && !r.Created.After(at) {
+			return nil, refuse(policy.NotExtendable, "ask anew: jit request", "access by request %s to %s was seen to end at %s; only what is open can be extended", short, g.Grant, at.Format(time.RFC3339))
+		}
 		part := request.BasePart{Grant: g.Grant, Opens: g.Opens, Ends: g.Ends, Meaning: g.Meaning.Digest()}
 		if before := c.Before.Base.Of([]request.Grant{g.Grant}); before != nil && len(before.Parts) > 0 {
 			part.Opens = before.Parts[0].Opens
@@ -116,6 +121,32 @@ func base(h policy.History, r request.Request, kase func(record.ID) (approve.Cas
 	slices.Sort(b.Keys)
 	b.Keys = slices.Compact(b.Keys)
 	return b, nil
+}
+
+// seenEnded gives when a reconciler wrote that an entitlement was ended, where that is the
+// last that one wrote of it.
+func seenEnded(c approve.Case, g request.Grant) (at time.Time, ok bool) {
+	for _, r := range c.Receipts {
+		if x := r.Record; x.Resource == g.Resource && x.Role == g.Role && (x.Outcome == receipt.Applied || x.Outcome == receipt.Ended) {
+			at, ok = x.Created.Time, x.Outcome == receipt.Ended
+		}
+	}
+	return at, ok
+}
+
+// stillOpen refuses an approval of an extension that claims to be from before what it
+// would prolong ended, where the history holds before it that this has.
+func (f *fold) stillOpen(c approve.Case, approved time.Time) error {
+	if c.Prolongs == nil {
+		return nil
+	}
+	for _, g := range c.Request.Record.Grants {
+		if at, ok := seenEnded(*c.Prolongs, g); ok && !approved.After(at) {
+			return &policy.Refusal{Code: policy.Lapsed, Hint: "ask anew: jit request",
+				Message: fmt.Sprintf("what it would prolong, %s by request %s, was seen to end at %s", g, c.Request.Record.Extends.Short(), at.Format(time.RFC3339))}
+		}
+	}
+	return nil
 }
 
 // prolongs notes at the request that r extends that it does.

@@ -358,7 +358,7 @@ func (x index) saveRequest(c approve.Case, h policy.History, now time.Time) erro
 	var state, quiet, had any
 	if !now.IsZero() {
 		if d := approve.Decide(h, c, now); quietAt(c, d, now) {
-			state, quiet, had = string(d.State), quietFrom(c, d), len(ended(c, d)) > 0
+			state, quiet, had = string(d.State), quietFrom(c, d), len(ended(h, c, d)) > 0
 		}
 	}
 	_, err = x.Exec(`INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE

@@ -224,13 +224,18 @@ func (f *fold) request(v record.Verified, headAt int) error {
 	if err := f.notBackdated(r, r.Created.Time); err != nil {
 		return err
 	}
+	c := approve.Case{Request: placed(f, v, r, headAt), Digest: v.Digest(), Before: before, Void: f.voids(nil, v.Primary())}
+	if r.Extends != "" {
+		if err := f.roomInRole(c, r.Created.Time); err != nil {
+			return err
+		}
+	}
 	if err := f.takeAtWord(r); err != nil {
 		return err
 	}
 	if err := f.wait(r); err != nil {
 		return err
 	}
-	c := approve.Case{Request: placed(f, v, r, headAt), Digest: v.Digest(), Before: before, Void: f.voids(nil, v.Primary())}
 	if err := f.keep(c); err != nil {
 		return err
 	}
@@ -263,7 +268,10 @@ func (f *fold) beside(v record.Verified, c candidate, headAt int) error {
 			if err := kase.MayApprove(f.policies, x, acting); err != nil {
 				return err
 			}
-			return f.roomInRole(kase.Request.Record, x.Record.Created.Time)
+			if err := f.stillOpen(kase, x.Record.Created.Time); err != nil {
+				return err
+			}
+			return f.roomInRole(kase, x.Record.Created.Time)
 		})
 		if err == nil && len(acting) > 0 {
 			kase.Acting = withActing(kase.Acting, v.Head().ID, acting)

@@ -57,10 +57,10 @@ func (f *fold) takeAtWord(r request.Request) error {
 
 // roomInRole refuses an approval of what as many others have open, or will have, as the
 // rule allows at once. Where all clocks are right, that was seen when it was asked for.
-func (f *fold) roomInRole(r request.Request, approved time.Time) error {
-	if r.Extends != "" {
-		return nil // it opens nothing beside what it extends
-	}
+// An extension is refused that already then: it opens nothing beside what it extends, but
+// others may have what it would go on to take.
+func (f *fold) roomInRole(c approve.Case, approved time.Time) error {
+	r := c.Request.Record
 	for _, g := range r.Grants {
 		m, err := f.policies.Latest().Match(r.By, g.Resource, g.Role, r.Created.Time)
 		if err != nil || m.Rule.MaxOpenPerRole == 0 {
@@ -69,7 +69,8 @@ func (f *fold) roomInRole(r request.Request, approved time.Time) error {
 		if err := f.findable(); err != nil {
 			return err
 		}
-		p := &pastOf{index: f.index, history: f.policies, r: r, at: approved}
+		// What an extension prolongs has its room up to the end of that.
+		p := &pastOf{index: f.index, history: f.policies, r: r, at: latest(approved, c.Before.Base.EndOf(g))}
 		n, err := p.taken(g)
 		if err != nil {
 			return err

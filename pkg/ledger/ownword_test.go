@@ -25,6 +25,8 @@ func lapsing(minutes int) func(*request.Request) {
 	}
 }
 
+func second[A, B any](_ A, b B) B { return b }
+
 func of(resource string) func(*request.Request) {
 	return func(r *request.Request) { r.Grants = []request.Grant{{Resource: resource, Role: "read"}} }
 }
@@ -177,6 +179,44 @@ func TestRoomInRole(t *testing.T) {
 		w.later(time.Hour)
 		w.counted(w.push(w.approval(theirs, theirDigest, "carol")...), 1)
 		w.state(theirs.ID, approve.Active)
+		w.all()
+	})
+	t.Run("an extension into another's time", func(t *testing.T) {
+		half := func(r *request.Request) { r.Duration.Duration = 30 * time.Minute }
+		for _, auto := range []bool{true, false} {
+			w := newWorld(t)
+			w.rule(func(r *policy.Rule) {
+				r.MaxOpenPerRole, r.MaxTotal = 1, record.Duration{Duration: 4 * time.Hour}
+				if auto {
+					r.Approve, r.Stages = policy.ApproveAuto, nil
+				}
+			})
+			mine, digest := w.ask(lapsing(10), half)
+			if !auto {
+				w.counted(w.push(w.approval(mine, digest, "carol")...), 1)
+			}
+			var theirs, x request.Request
+			var theirDigest, xdigest record.Digest
+			w.ahead(31*time.Minute, func() { theirs, theirDigest = w.ask(by("erin")) })
+			if auto {
+				w.refused(w.push(second(w.request(extends(mine, noon.Add(30*time.Minute))))...), string(policy.TooManyInRole))
+			} else {
+				x, xdigest = w.ask(extends(mine, noon.Add(30*time.Minute)))
+				w.ahead(31*time.Minute, func() { w.counted(w.push(w.approval(theirs, theirDigest, "carol")...), 1) })
+				w.refused(w.push(w.approval(x, xdigest, "carol")...), string(policy.TooManyInRole))
+			}
+			w.all()
+		}
+	})
+	t.Run("an extension when another has ended", func(t *testing.T) {
+		w := newWorld(t)
+		w.rule(func(r *policy.Rule) {
+			r.MaxOpenPerRole, r.MaxTotal, r.Approve, r.Stages = 2, record.Duration{Duration: 4 * time.Hour}, policy.ApproveAuto, nil
+		})
+		mine, _ := w.ask()
+		w.ask(by("erin"), func(r *request.Request) { r.Duration.Duration = 30 * time.Minute })
+		w.ahead(31*time.Minute, func() { w.ask(by("alice")) })
+		w.ask(extends(mine, noon.Add(time.Hour)))
 		w.all()
 	})
 	t.Run("what opens when this is over takes no room", func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jitaccess/jit/pkg/approve"
 	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/receipt"
 	"github.com/jitaccess/jit/pkg/record"
 	"github.com/jitaccess/jit/pkg/request"
 )
@@ -128,7 +129,7 @@ func (p *pastOf) last() error {
 	}
 	last, since := map[request.Grant]policy.Held{}, p.at.Add(-policy.MaxCoolingOff)
 	err := p.decided(openOfOne, wanted, func(c approve.Case, d approve.Decision) error {
-		for _, x := range ended(c, d) {
+		for _, x := range ended(p.history, c, d) {
 			g := request.Grant{Resource: x.Resource, Role: x.Role}
 			if x.Until.After(since) && x.Until.After(last[g].Until) {
 				last[g] = x
@@ -148,7 +149,7 @@ func (p *pastOf) last() error {
 func (p *pastOf) recent() error {
 	enough := errors.New("enough")
 	err := p.decided(endedOfOne, func(approve.Case) bool { return true }, func(c approve.Case, d approve.Decision) error {
-		p.Recent = append(p.Recent, ended(c, d)...)
+		p.Recent = append(p.Recent, ended(p.history, c, d)...)
 		if len(p.Recent) >= policy.MaxRecent {
 			p.Recent = p.Recent[:policy.MaxRecent]
 			return enough
@@ -161,18 +162,33 @@ func (p *pastOf) recent() error {
 	return err
 }
 
-// ended gives what a person had by a request and has no more, or was refused. What
-// they gave up before it opened they never had.
-func ended(c approve.Case, d approve.Decision) (all []policy.Held) {
-	for _, g := range d.Grants {
+// ended gives what a person had by a request and has no more, or was refused, where it
+// stands as d says. What they gave up before it opened they never had.
+//
+// From when until when is told by all that the history holds: who dates the next request
+// to before what took this one from them had it all the same. So had who dates that back
+// to before the opening, where a reconciler has written that it was open.
+func ended(h policy.History, c approve.Case, d approve.Decision) (all []policy.Held) {
+	var last []approve.GrantDecision
+	for i, g := range d.Grants {
 		if !g.State.Settled() {
 			continue
 		}
-		old := held(c, g)
-		if g.Closed.Before(old.Until) {
-			old.Until = g.Closed
+		if last == nil {
+			last = approve.AtLast(h, c).Grants
 		}
-		if !old.Until.After(old.Since) { // it ended before it opened
+		old := held(c, g)
+		old.Since, old.Until = last[i].Opens, last[i].Ends
+		if closed := last[i].Closed; closed.Before(old.Until) {
+			old.Until = closed
+		}
+		had := old.Until.After(old.Since)
+		if from, to, ok := seenOpen(c, g.Grant); ok && !had {
+			old.Since, old.Until, had = from, to, true
+		} else if ok {
+			old.Until = latest(old.Until, earliest(to, last[i].Ends))
+		}
+		if !had {
 			if g.State == approve.Cancelled || g.State == approve.Lapsed {
 				continue
 			}
@@ -181,6 +197,40 @@ func ended(c approve.Case, d approve.Decision) (all []policy.Held) {
 		all = append(all, old)
 	}
 	return all
+}
+
+// seenOpen gives when a reconciler first wrote that an entitlement was open, and when one
+// last wrote that it was, or was no more.
+func seenOpen(c approve.Case, g request.Grant) (from, to time.Time, ok bool) {
+	for _, r := range c.Receipts {
+		x := r.Record
+		if x.Resource != g.Resource || x.Role != g.Role {
+			continue
+		}
+		switch at := x.Created.Time; {
+		case x.Outcome == receipt.Applied && !ok:
+			from, to, ok = at, at, true
+		case x.Outcome == receipt.Applied:
+			from, to = earliest(from, at), latest(to, at)
+		case x.Outcome == receipt.Ended && ok:
+			to = latest(to, at)
+		}
+	}
+	return from, to, ok
+}
+
+func earliest(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 func held(c approve.Case, g approve.GrantDecision) policy.Held {

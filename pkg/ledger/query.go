@@ -253,7 +253,7 @@ func (l *Ledger) remember(settled []Entry) {
 	x := prepare(tx)
 	for _, e := range settled {
 		if _, err := x.Exec(`UPDATE requests SET state = ?, quiet = ?, had = ? WHERE id = ? AND (SELECT value FROM meta WHERE key = 'head') = ?`,
-			string(e.State), quietFrom(e.Case, e.Decision), len(ended(e.Case, e.Decision)) > 0, idBytes(e.Request.Record.ID), string(l.head)); err != nil {
+			string(e.State), quietFrom(e.Case, e.Decision), len(ended(l.policies, e.Case, e.Decision)) > 0, idBytes(e.Request.Record.ID), string(l.head)); err != nil {
 			return
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/jitaccess/jit/pkg/approve"
 	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/receipt"
 	"github.com/jitaccess/jit/pkg/record"
 	"github.com/jitaccess/jit/pkg/request"
 )
@@ -109,6 +110,11 @@ func (r *reference) base(q request.Request) (*request.Base, error) {
 		if g.State != approve.Active {
 			continue
 		}
+		if seen := written(first, g.Grant, receipt.Applied, receipt.Ended); len(seen) > 0 {
+			if x := seen[len(seen)-1]; x.Outcome == receipt.Ended && !q.Created.After(x.Created.Time) {
+				return nil, &policy.Refusal{Code: policy.NotExtendable}
+			}
+		}
 		part := request.BasePart{Grant: g.Grant, Opens: g.Opens, Ends: g.Ends, Meaning: g.Meaning.Digest()}
 		if earlier := first.Before.Base; earlier != nil {
 			for _, p := range earlier.Parts {
@@ -176,13 +182,9 @@ func (r *reference) past(q request.Request) *policy.Past {
 				continue
 			}
 			h := policy.Held{Request: id, Resource: g.Resource, Role: g.Role, State: string(g.State)}
-			until := g.Ends
-			if g.Closed.Before(until) {
-				until = g.Closed
-			}
-			opened := g.Opens.Before(until)
+			since, until, opened := r.had(c, g.Grant)
 			if opened {
-				h.Since, h.Until = g.Opens, until
+				h.Since, h.Until = since, until
 			}
 			if opened || g.State != approve.Cancelled && g.State != approve.Lapsed {
 				past.Recent = append(past.Recent, h)
@@ -198,6 +200,57 @@ func (r *reference) past(q request.Request) *policy.Past {
 		}
 	}
 	return past
+}
+
+// written gives the receipts of an entitlement with some outcomes, in order.
+func written(c approve.Case, g request.Grant, outcomes ...receipt.Outcome) (all []receipt.Receipt) {
+	for _, x := range c.Receipts {
+		if (request.Grant{Resource: x.Record.Resource, Role: x.Record.Role}) == g && slices.Contains(outcomes, x.Record.Outcome) {
+			all = append(all, x.Record)
+		}
+	}
+	return all
+}
+
+// had gives from when until when somebody had an entitlement: by the window, as it ends in
+// the end, and by what the reconcilers have seen.
+func (r *reference) had(c approve.Case, g request.Grant) (since, until time.Time, ok bool) {
+	for _, d := range approve.Decide(r.succession(), c, time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)).Grants {
+		if d.Grant != g {
+			continue
+		}
+		since, until = d.Opens, d.Ends
+		if d.Closed.Before(until) {
+			until = d.Closed
+		}
+		ok = since.Before(until)
+		seen := written(c, g, receipt.Applied, receipt.Ended)
+		for len(seen) > 0 && seen[0].Outcome == receipt.Ended {
+			seen = seen[1:]
+		}
+		if len(seen) == 0 {
+			break
+		}
+		var first, last time.Time
+		for _, x := range seen {
+			if x.Outcome == receipt.Applied && (first.IsZero() || x.Created.Before(first)) {
+				first = x.Created.Time
+			}
+			if x.Created.After(last) {
+				last = x.Created.Time
+			}
+		}
+		if !ok {
+			return first, last, true
+		}
+		if last.After(d.Ends) {
+			last = d.Ends
+		}
+		if last.After(until) {
+			until = last
+		}
+	}
+	return since, until, ok
 }
 
 // outlives is an entitlement of an earlier request by the same person, which had lapsed
@@ -263,17 +316,25 @@ func (r *reference) takes(c approve.Case, g approve.GrantDecision, q request.Req
 }
 
 // roomInRole judges whether as many others as the rule allows have what is approved.
-func (r *reference) roomInRole(q request.Request, at time.Time) error {
+func (r *reference) roomInRole(q request.Request, base *request.Base, at time.Time) error {
 	for _, g := range q.Grants {
 		m, err := r.inForce().Match(q.By, g.Resource, g.Role, q.Created.Time)
-		if err != nil || q.Extends != "" || m.Rule.MaxOpenPerRole == 0 {
+		if err != nil || m.Rule.MaxOpenPerRole == 0 {
 			continue
+		}
+		from := at
+		if q.Extends != "" {
+			for _, p := range base.Parts {
+				if p.Grant == g && p.Ends.After(from) {
+					from = p.Ends
+				}
+			}
 		}
 		with := map[record.ID]bool{}
 		for _, id := range r.ids(record.KindRequest) {
 			c, _ := r.request(id)
-			for _, d := range approve.Decide(r.succession(), c, at).Grants {
-				if id != q.ID && d.Grant == g && r.takes(c, d, q, at) {
+			for _, d := range approve.Decide(r.succession(), c, from).Grants {
+				if id != q.ID && d.Grant == g && r.takes(c, d, q, from) {
 					with[id] = true
 				}
 			}

@@ -220,6 +220,9 @@ func (r *reference) meaning(c *counted) (reason string) {
 		if err == nil && r.backdated(q, q.Created.Time) {
 			return string(policy.Backdated)
 		}
+		if err == nil && q.Extends != "" {
+			err = r.roomInRole(q, c.before.Base, q.Created.Time)
+		}
 		if err == nil {
 			c.outlives = r.outlivedBy(q)
 		}
@@ -361,7 +364,17 @@ func (r *reference) beside(c *counted, q approve.Case) (reason string) {
 			if err := q.MayApprove(r.succession(), put(v, *c), c.acting); err != nil {
 				return err
 			}
-			return r.roomInRole(q.Request.Record, v.Created.Time)
+			for _, g := range q.Request.Record.Grants {
+				if q.Prolongs == nil {
+					break
+				}
+				if seen := written(*q.Prolongs, g, receipt.Applied, receipt.Ended); len(seen) > 0 {
+					if x := seen[len(seen)-1]; x.Outcome == receipt.Ended && !v.Created.After(x.Created.Time) {
+						return &policy.Refusal{Code: policy.Lapsed}
+					}
+				}
+			}
+			return r.roomInRole(q.Request.Record, q.Before.Base, v.Created.Time)
 		})
 	case record.KindDenial:
 		var v approve.Denial

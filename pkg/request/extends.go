@@ -35,6 +35,20 @@ type BasePart struct {
 	Meaning record.Digest
 }
 
+// EndOf gives when an entitlement ends without the extension; zero for one that is not of
+// the base, and for no base.
+func (b *Base) EndOf(g Grant) time.Time {
+	if b == nil {
+		return time.Time{}
+	}
+	for _, part := range b.Parts {
+		if part.Grant == g {
+			return part.Ends
+		}
+	}
+	return time.Time{}
+}
+
 // Of gives what was open of some entitlements.
 func (b *Base) Of(grants []Grant) *Base {
 	if b == nil {

@@ -312,7 +312,8 @@ func (f fit) hours() error {
 }
 
 // limits judges what the person, and others, have open already. An extension opens
-// nothing beside what it extends.
+// nothing beside what it extends; whether others have what it would go on to take is
+// judged with what is decided, by the ledger.
 func (f fit) limits() error {
 	rule, past := f.m.Rule, f.b.Past
 	if f.r.Extends != "" {
