@@ -174,6 +174,7 @@ func (m *maker) records() {
 	one("alias", "alias", "an anchor and an alias", headText+"request: &a x\ncomment: *a\n")
 	one("merge", "alias", "a merge key", headText+"request: {<<: {a: b}}\n")
 	one("tag", "tag", "a tag", headText+"comment: !!str x\n")
+	one("yaml-comment", "yaml-comment", "a comment of YAML, which whoever signs about the record could take for a part of it", headText+strings.Replace(bodyText, "\n", " # seen by all\n", 1))
 	one("two-documents", "not-one-document", "two documents", headText+bodyText+"---\n"+headText)
 	one("marker", "not-one-document", "a document's marker", "---\n"+headText+bodyText)
 	one("bom", "bom", "a byte order mark", "\ufeff"+headText+bodyText)

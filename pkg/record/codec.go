@@ -25,7 +25,8 @@ const (
 )
 
 // DecodeHead reads the head of a record and holds the whole document to the
-// rules of [DecodeStrict], but for the names of the keys after the head. The
+// rules of [DecodeStrict], but for the names of the keys after the head. Comments,
+// which files that people write may have, are refused in a record. The
 // version is judged before anything else that the document says. The head's
 // keys come first and in the order of [Head].
 func DecodeHead(data []byte) (Head, error) {
@@ -36,6 +37,9 @@ func DecodeHead(data []byte) (Head, error) {
 // parseHead is DecodeHead that gives the document's top node too.
 func parseHead(data []byte) (*yaml.Node, Head, error) {
 	root, err := parseStrict(data)
+	if err == nil {
+		err = checkNoComments(data, root)
+	}
 	if err != nil {
 		return nil, Head{}, err
 	}

@@ -19,6 +19,7 @@ const (
 	ReasonBadYAML        Reason = "bad-yaml"         // does not parse
 	ReasonAlias          Reason = "alias"            // an anchor, an alias or a merge key
 	ReasonTag            Reason = "tag"              // an explicit tag
+	ReasonYAMLComment    Reason = "yaml-comment"     // a comment of YAML, in a record
 	ReasonDuplicateKey   Reason = "duplicate-key"
 	ReasonUnknownKey     Reason = "unknown-key"
 	ReasonMissingField   Reason = "missing-field"
