@@ -233,7 +233,8 @@ func (c consequences) view() diffView {
 const maxChanges = 50
 
 // renderConsequences writes the effects of a new version for somebody who decides
-// about it, what matters most first.
+// about it: what gives more before what takes away, so that what is cut, where much
+// changes, is what matters least.
 func (a *App) renderConsequences(w io.Writer, st *Style, c consequences) {
 	if c.Empty() && len(c.Ended)+len(c.Undecided) == 0 {
 		fmt.Fprintln(w, "In effect nothing changes.")
@@ -253,10 +254,29 @@ func (a *App) renderConsequences(w io.Writer, st *Style, c consequences) {
 				fmt.Fprintf(w, "      %s\n", clean(d))
 			}
 		}
-		left(w, st, len(list))
+		widen := 0
+		for _, x := range list[min(maxChanges, len(list)):] {
+			if x.Widens {
+				widen++
+			}
+		}
+		some := ""
+		switch {
+		case widen > 0 && widen == len(list)-maxChanges:
+			some = ", all of which may give more"
+		case widen > 0:
+			some = fmt.Sprintf(", %d of which may give more", widen)
+		}
+		left(w, st, len(list), some)
 	}
 	changes("May ask, who could not", c.Gains, func(x trial.Change) string {
 		return fmt.Sprintf("%s (rule %q)%s", x.New, x.NewRule, instead(x.Old, x.OldRule))
+	})
+	changes("May ask as before, on other terms", c.Terms, func(x trial.Change) string {
+		if x.OldRule == x.NewRule {
+			return fmt.Sprintf("rule %q", x.NewRule)
+		}
+		return fmt.Sprintf("rule %q instead of %q", x.NewRule, x.OldRule)
 	})
 	changes("May no longer ask", c.Loses, func(x trial.Change) string {
 		text := x.New
@@ -264,12 +284,6 @@ func (a *App) renderConsequences(w io.Writer, st *Style, c consequences) {
 			text += fmt.Sprintf(" (rule %q)", x.NewRule)
 		}
 		return text + instead(x.Old, x.OldRule)
-	})
-	changes("May ask as before, on other terms", c.Terms, func(x trial.Change) string {
-		if x.OldRule == x.NewRule {
-			return fmt.Sprintf("rule %q", x.NewRule)
-		}
-		return fmt.Sprintf("rule %q instead of %q", x.NewRule, x.OldRule)
 	})
 	notes := func(title string, list []trial.Note) {
 		if len(list) == 0 {
@@ -279,7 +293,7 @@ func (a *App) renderConsequences(w io.Writer, st *Style, c consequences) {
 		for _, n := range list[:min(maxChanges, len(list))] {
 			fmt.Fprintf(w, "  %s  %s\n", st.Bold(clean(n.About)), clean(n.Text))
 		}
-		left(w, st, len(list))
+		left(w, st, len(list), "")
 	}
 	notes("Means something else, or is new", c.Meanings)
 	notes("Beside that", c.Others)
@@ -291,7 +305,7 @@ func (a *App) renderConsequences(w io.Writer, st *Style, c consequences) {
 		for _, e := range list[:min(maxChanges, len(list))] {
 			fmt.Fprintf(w, "  %s  %s %s, %s: %s\n", e.Request.Short(), clean(e.By), clean(grantsText(e.Grants)), e.State, clean(e.Reason))
 		}
-		left(w, st, len(list))
+		left(w, st, len(list), "")
 	}
 	endings("Ends at once", c.Ended)
 	endings("Must be decided again", c.Undecided)
@@ -304,8 +318,9 @@ func instead(old, rule string) string {
 	return fmt.Sprintf("; until now: %s (rule %q)", old, rule)
 }
 
-func left(w io.Writer, st *Style, n int) {
+// left counts what is not shown, and says some more of it.
+func left(w io.Writer, st *Style, n int, some string) {
 	if more := n - maxChanges; more > 0 {
-		fmt.Fprintf(w, "  %s\n", st.Warn(fmt.Sprintf("and %d more; see all: jit policy diff -o json", more)))
+		fmt.Fprintf(w, "  %s\n", st.Warn(fmt.Sprintf("and %d more%s; see all: jit policy diff -o json", more, some)))
 	}
 }

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/jitaccess/jit/pkg/trial"
 )
 
 // TestDiffIsWhole holds that a diff loses and invents no line: what was kept and
@@ -44,5 +47,24 @@ func TestShowDiffCountsWhatItLeavesOut(t *testing.T) {
 	}
 	if showDiff(&b, newStyle(io.Discard, false), old, old) {
 		t.Error("a change was seen between the same texts")
+	}
+}
+
+// TestConsequencesThatAreCut holds that what gives more stands before what takes away,
+// and that of what is left out is said how much may give more.
+func TestConsequencesThatAreCut(t *testing.T) {
+	var c consequences
+	for i := range maxChanges + 10 {
+		c.Terms = append(c.Terms, trial.Change{Whom: "carol", What: fmt.Sprintf("db:r%d", i), Widens: i < maxChanges+3})
+		c.Loses = append(c.Loses, trial.Change{Whom: "carol", What: fmt.Sprintf("web:r%d", i)})
+	}
+	var b strings.Builder
+	(&App{}).renderConsequences(&b, newStyle(io.Discard, false), c)
+	terms, loses, ok := strings.Cut(b.String(), "May no longer ask")
+	if !ok || !strings.Contains(terms, "and 10 more, 3 of which may give more; see all") {
+		t.Errorf("of the terms is said:\n%s", terms)
+	}
+	if !strings.Contains(loses, "and 10 more; see all") {
+		t.Errorf("of what is lost is said:\n%s", loses)
 	}
 }

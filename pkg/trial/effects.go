@@ -14,7 +14,8 @@ import (
 // but who may have what, and how.
 type Effects struct {
 	// Gains are what people may ask for who could not; Loses what they no longer
-	// may; Terms what they may as before, on other terms.
+	// may; Terms what they may as before, on other terms. In each stands first what
+	// lets people have more, and of that what opens without anybody's agreement.
 	Gains []Change `json:"gains"`
 	Loses []Change `json:"loses"`
 	Terms []Change `json:"terms"`
@@ -43,6 +44,12 @@ type Change struct {
 	// Differs are the terms that differ, one each; empty where all is gained or
 	// lost.
 	Differs []string `json:"differs"`
+	// Widens says that people may have more, or that nobody can tell; false where the
+	// change only takes away.
+	Widens bool `json:"widens"`
+
+	weight weight
+	needs  int // how many must agree
 }
 
 // Note is a change of one thing: what it is about, and what becomes of it.
@@ -80,12 +87,7 @@ func Compare(old, new *policy.Policy, at time.Time) Effects {
 		for i := range list {
 			list[i].Whom, list[i].What = c.whom(list[i].People), what(list[i].Entitlements, all)
 		}
-		slices.SortStableFunc(list, func(a, b Change) int {
-			if n := len(b.People) - len(a.People); n != 0 {
-				return n
-			}
-			return strings.Compare(a.Whom+" "+a.What, b.Whom+" "+b.What)
-		})
+		slices.SortStableFunc(list, weightier)
 	}
 	return e
 }
@@ -235,6 +237,9 @@ func (c *comparison) note(g request.Grant, who set, before, after *terms, differ
 		x = &Change{People: c.names(who), Old: before.how, New: after.how, OldRule: ruleName(before.rule), NewRule: ruleName(after.rule), Differs: differs}
 		if x.Differs == nil {
 			x.Differs = []string{}
+		}
+		if x.weight = weigh(before, after); after.gives() {
+			x.Widens, x.needs = x.weight > narrows, after.needs()
 		}
 		c.found[key] = x
 		c.order = append(c.order, key)

@@ -21,10 +21,15 @@ type terms struct {
 	lines []line
 	// approvers are those of each stage that do not depend on who asks.
 	approvers []people
+	// emergency says that the people may take it at once.
+	emergency bool
 }
 
-// termApproval is the term that says who approves.
-const termApproval = "approval"
+// The terms that say who approves, and what is given at once.
+const (
+	termApproval  = "approval"
+	termEmergency = "emergency"
+)
 
 type line struct{ name, text string }
 
@@ -86,7 +91,8 @@ func termsOf(p *policy.Policy, r *policy.Rule, resource string, emergency bool, 
 		if e.Repeat {
 			text += ", again before that"
 		}
-		add("emergency", text)
+		add(termEmergency, text)
+		t.emergency = true
 		t.how += ", or as an emergency " + durationText(e.MaxDuration) + " at once"
 	}
 	if r.Partial {
@@ -179,30 +185,32 @@ func standing(p *policy.Policy, s policy.Stage, resource string, at time.Time) p
 	return who
 }
 
+// text gives what the terms say under a name.
+func (t *terms) text(name string) string {
+	var texts []string
+	for _, l := range t.lines {
+		if l.name == name {
+			texts = append(texts, l.text)
+		}
+	}
+	return strings.Join(texts, "; ")
+}
+
 // differs says in which terms new differs from old, one change each.
 func (t *terms) differs(new *terms) []string {
 	var all []string
-	texts := func(lines []line, name string) string {
-		var texts []string
-		for _, l := range lines {
-			if l.name == name {
-				texts = append(texts, l.text)
-			}
-		}
-		return strings.Join(texts, "; ")
-	}
 	seen := map[string]bool{}
 	for _, l := range slices.Concat(t.lines, new.lines) {
 		if seen[l.name] {
 			continue
 		}
 		seen[l.name] = true
-		if was, is := texts(t.lines, l.name), texts(new.lines, l.name); was != is {
+		if was, is := t.text(l.name), new.text(l.name); was != is {
 			all = append(all, l.name+": "+orNone(was)+" → "+orNone(is))
 		}
 	}
 	for i := range min(len(t.approvers), len(new.approvers)) {
-		if texts(t.lines, termApproval) != texts(new.lines, termApproval) {
+		if t.text(termApproval) != new.text(termApproval) {
 			break // said already
 		}
 		if more, fewer := except(new.approvers[i], t.approvers[i]), except(t.approvers[i], new.approvers[i]); len(more)+len(fewer) > 0 {
