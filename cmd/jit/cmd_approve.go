@@ -139,7 +139,7 @@ func (o *approveOptions) request(ctx context.Context, d *desk, id record.ID, nar
 	if len(acting) > 0 {
 		a.Say("You act for %s: it counts in that place", strings.Join(acting, " and "))
 	}
-	question := "Approve " + a.inFull(e, narrow)
+	question := "Approve " + a.inFull(d.opening(e, narrow), narrow)
 	if len(acting) > 0 {
 		question += ", in the place of " + strings.Join(acting, " and ")
 	}
@@ -192,10 +192,7 @@ func (d *desk) mayApprove(e ledger.Entry, narrow record.Duration) (already strin
 		}
 		return "", &policy.Refusal{Code: code, Message: over(e), Hint: r.By + " must ask for it again"}
 	}
-	position, headAt := d.next()
-	trial := approve.Placed[approve.Approval]{Position: position, HeadAt: headAt, Key: d.signer.Fingerprint()}
-	trial.Record = approve.Approval{Request: r.ID, RequestDigest: e.Digest, Duration: narrow}
-	trial.Record.By, trial.Record.Created = d.me, record.At(d.app.Now())
+	trial := d.trialOf(e, narrow)
 	if err := e.MayApprove(d.rep.Ledger().Policies(), trial, d.acts()); err != nil {
 		return "", err
 	}
@@ -203,6 +200,23 @@ func (d *desk) mayApprove(e ledger.Entry, narrow record.Duration) (already strin
 		return "request " + r.ID.Short() + " is " + string(e.State) + " already; nobody else's approval is needed", nil
 	}
 	return "", d.inTurn(e, trial)
+}
+
+// trialOf is the approval that this person would sign now.
+func (d *desk) trialOf(e ledger.Entry, narrow record.Duration) approve.Placed[approve.Approval] {
+	position, headAt := d.next()
+	trial := approve.Placed[approve.Approval]{Position: position, HeadAt: headAt, Key: d.signer.Fingerprint()}
+	trial.Record = approve.Approval{Request: e.Request.Record.ID, RequestDigest: e.Digest, Duration: narrow}
+	trial.Record.By, trial.Record.Created = d.me, record.At(d.app.Now())
+	return trial
+}
+
+// opening is e with the time from which it would be open if this person approved it now,
+// where that would decide it: a request or an approval before it that is dated ahead, and
+// the hours of a rule, put it off.
+func (d *desk) opening(e ledger.Entry, narrow record.Duration) ledger.Entry {
+	e.Opens = decidedWith(d.rep.Ledger(), e, d.trialOf(e, narrow), d.acts(), d.app.Now()).Opens
+	return e
 }
 
 // inTurn refuses an approval that no stage would take as things stand: it would

@@ -39,7 +39,7 @@ func viewDelegation(d ledger.DelegationEntry) delegationView {
 	v := delegationView{ID: string(r.ID), ShortID: r.ID.Short(), State: string(d.State), By: r.By, To: r.To,
 		Start: utc(r.Begins()), Until: utc(r.Until.Time), Reason: orNull(r.Reason)}
 	if e := d.Ended; e != nil {
-		v.EndedBy = &endedView{By: orNull(e.By), At: utc(e.At), Reason: orNull(e.Reason), Record: orNull(string(e.Record))}
+		v.EndedBy = &endedView{By: orNull(e.By), At: timeOrNull(e.At), Reason: orNull(e.Reason), Record: orNull(string(e.Record))}
 	}
 	return v
 }
@@ -398,13 +398,18 @@ func aKeyOf(p *policy.Policy, name string) record.Fingerprint {
 
 // tried says what would become of an approval that came next.
 func tried(l *ledger.Ledger, e ledger.Entry, a approve.Placed[approve.Approval], acting approve.Acts, now time.Time) approve.Standing {
+	all := decidedWith(l, e, a, acting, now).Approvals
+	return all[len(all)-1]
+}
+
+// decidedWith decides a request as if an approval came next.
+func decidedWith(l *ledger.Ledger, e ledger.Entry, a approve.Placed[approve.Approval], acting approve.Acts, now time.Time) approve.Decision {
 	a.Record.ID = "trial"
 	c := e.Case
 	c.Approvals = append(slices.Clip(c.Approvals), a)
 	c.Acting = map[record.ID]approve.Acts{a.Record.ID: acting}
 	maps.Copy(c.Acting, e.Acting)
-	all := l.Decide(c, now).Decision.Approvals
-	return all[len(all)-1]
+	return l.Decide(c, now).Decision
 }
 
 // delegatesText says who acts for those who are waited for: "bob for alice".

@@ -155,5 +155,13 @@ func (a *App) whenOf(e ledger.Entry, now time.Time) string {
 		}
 		return formatLeft(e.Ends, now) + " left"
 	}
-	return e.Closed.In(a.Local).Format("2006-01-02 15:04")
+	at, ahead := endedAt(e)
+	switch text := at.In(a.Local).Format("2006-01-02 15:04"); {
+	case ahead && at.IsZero():
+		return "dated ahead"
+	case ahead:
+		return text + ", dated ahead"
+	default:
+		return text
+	}
 }

@@ -162,16 +162,28 @@ func errUnacknowledged(all []emergencyStatus) error {
 // renderFamily names what a request prolongs, and what prolongs it.
 func (a *App) renderFamily(f fields, e ledger.Entry) {
 	if id := e.Request.Record.Extends; id != "" {
-		ends := ""
-		if base := e.Before.Base; base != nil {
-			_, at := base.Window()
-			ends = ", which ends at " + a.FormatTime(at) + " without this"
-		}
-		f.add("extends", id.Short()+ends)
+		f.add("extends", id.Short()+a.endsWithout(e.Before.Base))
 	}
 	for _, id := range e.Extended {
 		f.add("extended", "by "+id.Short()+"; see: jit show "+id.Short())
 	}
+}
+
+// endsWithout says when what is prolonged ends without that: of a bundle that opened in
+// parts, each.
+func (a *App) endsWithout(base *request.Base) string {
+	if base == nil || len(base.Parts) == 0 {
+		return ""
+	}
+	_, first := base.Window()
+	if !slices.ContainsFunc(base.Parts, func(p request.BasePart) bool { return !p.Ends.Equal(first) }) {
+		return ", which ends at " + a.FormatTime(first) + " without this"
+	}
+	var parts []string
+	for _, p := range base.Parts {
+		parts = append(parts, p.Grant.String()+" ends at "+a.FormatTime(p.Ends))
+	}
+	return ", of which without this " + listText(parts, "and")
 }
 
 // windowText gives the window of an entitlement that opens by itself.

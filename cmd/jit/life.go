@@ -208,8 +208,12 @@ func (a *App) inFull(e ledger.Entry, narrow record.Duration) string {
 	if granted != asked {
 		text += " of the " + asked.String() + " asked for"
 	}
-	if r.Start != nil {
+	if from := e.Opens; from.After(a.Now()) {
+		text += ", from " + a.FormatTime(from)
+	} else if r.Start != nil {
 		text += ", from " + a.FormatTime(r.Start.Time)
+	} else if r.Created.After(a.Now()) { // nothing counts before its created
+		text += ", from " + a.FormatTime(r.Created.Time)
 	}
 	return text
 }

@@ -35,8 +35,13 @@ func (a *App) standingLine(e ledger.Entry, now time.Time) string {
 		if e.EndedBy != nil && e.EndedBy.By != "" {
 			word += " by " + e.EndedBy.By
 		}
-		if !e.Closed.IsZero() {
-			word += " at " + a.FormatTime(e.Closed)
+		switch at, ahead := endedAt(e); {
+		case ahead && at.IsZero():
+			word += ", dated ahead"
+		case ahead:
+			word += ", dated ahead to " + a.FormatTime(at)
+		case !at.IsZero():
+			word += " at " + a.FormatTime(at)
 		}
 		if e.EndedBy != nil && e.EndedBy.Reason != "" {
 			word += ": " + lineOf(e.EndedBy.Reason)
@@ -73,6 +78,28 @@ func (a *App) standingLine(e ledger.Entry, now time.Time) string {
 		return "nobody decided by " + a.FormatTime(lapsesAt(e.Decision))
 	}
 	return by(string(e.State))
+}
+
+// endedAt gives when a request ended. What takes away counts at once, whatever time it
+// claims: where that has not come yet, ahead is set and at is what is claimed, or zero
+// where the record that did it does not tell. The time at which somebody looks is neither.
+func endedAt(e ledger.Entry) (at time.Time, ahead bool) {
+	by := e.EndedBy
+	if by == nil {
+		return e.Closed, false
+	}
+	claimed := time.Time{}
+	if by.By != "" && by.Record != "" {
+		claimed = by.Record.Time().UTC().Truncate(time.Second) // which is its created
+	}
+	if claimed.After(e.Closed) {
+		return claimed, true
+	}
+	// What records claim are whole seconds.
+	if claimed.IsZero() && e.Closed.Nanosecond() != 0 {
+		return time.Time{}, true
+	}
+	return e.Closed, false
 }
 
 // closedText says of grants that are to be open why they are not.

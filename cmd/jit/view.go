@@ -65,10 +65,11 @@ type approvalView struct {
 }
 
 // endedView is what ended a request before its time. By is null where the
-// policy did.
+// policy did. At is when; where its record claims a time to come, it counts at once all
+// the same, and At is what it claims, or null where that is not known.
 type endedView struct {
 	By     *string `json:"by"`
-	At     string  `json:"at"`
+	At     *string `json:"at"`
 	Reason *string `json:"reason"`
 	Record *string `json:"record"`
 }
@@ -133,7 +134,8 @@ func viewRequest(h policy.History, e ledger.Entry, now time.Time) requestView {
 		v.Comments = append(v.Comments, commentView{ID: string(c.Record.ID), By: c.Record.By, At: utc(c.Record.Created.Time), Comment: c.Record.Comment})
 	}
 	if by := e.EndedBy; by != nil {
-		v.EndedBy = &endedView{By: orNull(by.By), At: utc(e.Closed), Reason: orNull(by.Reason), Record: orNull(string(by.Record))}
+		at, _ := endedAt(e)
+		v.EndedBy = &endedView{By: orNull(by.By), At: timeOrNull(at), Reason: orNull(by.Reason), Record: orNull(string(by.Record))}
 	}
 	return v
 }
