@@ -20,6 +20,7 @@ func Lint(body *Body, now time.Time) []Problem {
 	l.crowd = newCrowd(l.dir, now)
 	l.cases = newCases(body, l.crowd)
 	l.admins()
+	l.shared()
 	l.rosters(now)
 	l.reconcilers()
 	l.problems = append(l.problems, l.cases.unmatched()...)

@@ -59,6 +59,13 @@ func team(b *Body, name, manager string, teams ...string) {
 	b.People[name] = p
 }
 
+// account gives a person an account of postgres.
+func account(b *Body, name, text string) {
+	p := b.People[name]
+	p.Accounts = map[string]string{"postgres": text}
+	b.People[name] = p
+}
+
 func TestLint(t *testing.T) {
 	if problems := Lint(quiet(), lintNow); len(problems) > 0 {
 		t.Fatalf("a good policy has warnings: %v", problems)
@@ -81,6 +88,24 @@ func TestLint(t *testing.T) {
 		"no admin to spare":       {func(b *Body) { b.Admins.Threshold = 3 }, SeverityWarning, ProblemAdminsSpare, "admins.threshold", "the one key of alice, bob, carol is lost"},
 		"admins with second keys": {func(b *Body) { b.Admins.Threshold = 3; secondKey(b, "alice", "bob", "carol") }, "", "", "", ""},
 		"one admin with one key":  {func(b *Body) { b.Admins.Threshold = 3; secondKey(b, "alice", "bob") }, SeverityWarning, ProblemAdminsSpare, "admins.threshold", "of carol is lost"},
+
+		"one account":    {func(b *Body) { account(b, "dora", "x"); account(b, "erik", "x") }, SeverityWarning, ProblemSharedAccount, "people.erik.accounts.postgres", "dora, erik have one account"},
+		"another's name": {func(b *Body) { account(b, "dora", "erik") }, SeverityWarning, ProblemSharedAccount, "people.dora.accounts.postgres", "dora, erik have one account"},
+		"one key, and another comment": {func(b *Body) {
+			account(b, "dora", "ssh-ed25519 "+strings.Repeat("A", 68)+" dora\nssh-ed25519 "+strings.Repeat("B", 68)+"\n")
+			account(b, "erik", "ssh-ed25519 "+strings.Repeat("B", 68)+" erik@laptop\n")
+		}, SeverityWarning, ProblemSharedAccount, "people.erik.accounts.postgres", "dora, erik have one account"},
+		"keys of their own": {func(b *Body) {
+			account(b, "dora", "ssh-ed25519 "+strings.Repeat("A", 68)+" a\nssh-ed25519 "+strings.Repeat("A", 68)+" a\n")
+			account(b, "erik", "ssh-ed25519 "+strings.Repeat("B", 68)+" a\n")
+		}, "", "", "", ""},
+		"one account of a driver that no resource has": {func(b *Body) {
+			for _, name := range []string{"dora", "erik"} {
+				p := b.People[name]
+				p.Accounts = map[string]string{"other": "x"}
+				b.People[name] = p
+			}
+		}, "", "", "", ""},
 
 		"a roster that is over": {func(b *Body) { b.Rosters["duty"] = b.Rosters["duty"][:1] }, SeverityInfo, ProblemRosterOver, "rosters.duty", `"duty"`},
 		"a roster to come":      {func(b *Body) { b.Rosters["duty"] = []Shift{shift(5, 6, "alice")} }, "", "", "", ""},

@@ -86,6 +86,7 @@ const (
 	ProblemUnreachedRole   ProblemCode = "unreached-role"              // no rule lets anybody ask for it
 	ProblemUnopened        ProblemCode = "resource-without-reconciler" // nothing would open it
 	ProblemConflictNothing ProblemCode = "conflict-matches-nothing"    // it holds nobody back
+	ProblemSharedAccount   ProblemCode = "shared-account"              // a target cannot tell some people apart
 	ProblemRosterOver      ProblemCode = "roster-is-over"              // no shift is on or to come
 )
 
