@@ -180,6 +180,9 @@ func (o *lockOptions) lock(ctx context.Context) (err error) {
 	x := revoke.Lock{Head: record.Head{By: d.me}, Person: o.whom}
 	if fpr, ok := fingerprintIn(o.whom); ok {
 		x.Person, x.Key = "", fpr
+		if err := o.notASubkey(l, fpr); err != nil {
+			return err
+		}
 	}
 	if h := l.Locks().On(x.Person, x.Key); h != nil && policy.CodeOf(l.MayLock(x)) == policy.AlreadyLocked {
 		return o.answer(l, *h, h.Whom()+" is locked already, by "+h.By+": "+lineOf(h.Reason))
@@ -210,6 +213,25 @@ func (o *lockOptions) lock(ctx context.Context) (err error) {
 	h := l.Locks()[i]
 	return o.answer(l, h, fmt.Sprintf("locked %s (%s); reconcilers end the access with their next run\nto lift it, %d must run: jit unlock %s -r REASON",
 		h.Whom(), h.ID.Short(), d.policy().Document().Admins.Threshold, h.ID.Short()))
+}
+
+// notASubkey refuses to lock a subkey: what it signs counts under its primary key, and
+// would go on.
+func (o *lockOptions) notASubkey(l *ledger.Ledger, fpr record.Fingerprint) error {
+	ring, err := l.Keyring()
+	if err != nil {
+		return err
+	}
+	c := primaryOf(ring, fpr)
+	if c == nil {
+		return nil
+	}
+	of := ""
+	if owner, ok := l.Policy().OwnerOf(c.Fingerprint()); ok {
+		of = " of " + owner
+	}
+	return failure(exitUsage, "subkey", "lock the whole key: jit lock "+string(c.Fingerprint())+" -r REASON",
+		"%s is a subkey of the key %s%s, and a lock of it would hold nobody back", fpr, c.Fingerprint(), of)
 }
 
 // showEnds tells what a lock would end, before it is signed.

@@ -165,7 +165,7 @@ The others run: jit approve ID.`,
 			}
 			return o.at(cmd.Context(), func(d *desk) (*policy.Body, string, error) {
 				app.warnOf(args[0], data, body, &d.policy().Document().Body)
-				return body, "changes the policy", nil
+				return body, "changes the policy", d.warnOfSubkeys(body)
 			})
 		},
 	}

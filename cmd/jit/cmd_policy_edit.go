@@ -88,7 +88,7 @@ func (o *proposeOptions) edited(ctx context.Context, d *desk, dr *draft) (*polic
 		}
 		if err == nil {
 			a.warnOf(dr.file, text, &body, &d.policy().Document().Body)
-			return &body, nil
+			return &body, d.warnOfSubkeys(&body)
 		}
 		a.printError(a.asExit(ctx, err), false)
 		again, askErr := a.Confirm("Edit it again?")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/record"
 	"github.com/jitaccess/jit/pkg/replica"
 )
@@ -276,4 +278,36 @@ func shellWord(s string) string {
 		return s
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// primaryOf gives the certificate of which a fingerprint is a subkey's; nil where it is
+// none's that the store knows. Records count under the primary key alone, and a policy
+// or a lock that names a subkey means nobody.
+func primaryOf(ring *record.Keyring, fpr record.Fingerprint) *record.Certificate {
+	if found := ring.Find(fpr); len(found) > 0 && found[0].Fingerprint() != fpr {
+		return found[0]
+	}
+	return nil
+}
+
+// warnOfSubkeys says which fingerprints of a body are those of subkeys.
+func (d *desk) warnOfSubkeys(body *policy.Body) error {
+	ring, err := d.rep.Ledger().Keyring()
+	if err != nil {
+		return err
+	}
+	warn := func(path string, keys []record.Fingerprint) {
+		for _, k := range keys {
+			if c := primaryOf(ring, k); c != nil {
+				d.app.Warn("%s.keys: %s is a subkey: nothing signed with it would count as theirs; the fingerprint of its primary key is %s", path, k, c.Fingerprint())
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(body.People)) {
+		warn("people."+name, body.People[name].Keys)
+	}
+	for _, name := range slices.Sorted(maps.Keys(body.Reconcilers)) {
+		warn("reconcilers."+name, body.Reconcilers[name].Keys)
+	}
+	return nil
 }
