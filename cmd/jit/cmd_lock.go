@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/jitaccess/jit/pkg/approve"
 	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/record"
@@ -241,23 +242,53 @@ func (o *lockOptions) showEnds(d *desk, x revoke.Lock) error {
 	if err != nil {
 		return err
 	}
-	var rows [][]string
+	var rows, approved [][]string
 	for _, e := range open {
 		r := e.Request.Record
-		if r.By == x.Person || x.Key != "" && e.Request.Key == x.Key {
-			rows = append(rows, []string{"  " + r.ID.Short(), r.By, grantsText(r.Grants), a.when(e)})
+		row := []string{"  " + r.ID.Short(), r.By, grantsText(r.Grants), a.when(e)}
+		switch {
+		case r.By == x.Person || x.Key != "" && e.Request.Key == x.Key:
+			rows = append(rows, row)
+		case takesApproval(e, x):
+			approved = append(approved, row)
 		}
 	}
-	if len(rows) == 0 {
+	if len(rows)+len(approved) == 0 {
 		a.Say("nothing is open or waiting that it would end")
-	} else {
-		a.Say("%s would end:", count(len(rows), "request"))
-		a.Table(a.IO.Err, []string{"  id", "by", "grants", "when"}, rows)
+	}
+	for _, part := range []struct {
+		rows [][]string
+		what string
+	}{{rows, "would end"}, {approved, "would lose an approval"}} {
+		if len(part.rows) > 0 {
+			a.Say("%s %s:", count(len(part.rows), "request"), part.what)
+			a.Table(a.IO.Err, []string{"  id", "by", "grants", "when"}, part.rows)
+		}
 	}
 	if x.Person == d.me {
 		a.Warn("this is yourself: others must lift it")
 	}
 	return nil
+}
+
+// takesApproval reports whether a lock would take an approval from what is not decided:
+// one that counts, or will when the time that it claims has come, and was given by who is
+// locked or in their place.
+func takesApproval(e ledger.Entry, x revoke.Lock) bool {
+	if !slices.ContainsFunc(e.Grants, func(g approve.GrantDecision) bool { return g.State == approve.Pending }) {
+		return false
+	}
+	for i, s := range e.Decision.Approvals {
+		theirs := s.By == x.Person || x.Key != "" && e.Case.Approvals[i].Key == x.Key
+		inTheirPlace := slices.ContainsFunc(e.Acting[s.ID], func(a approve.Acting) bool {
+			of := a.Name == x.Person || x.Key != "" && slices.Contains(append(slices.Clone(a.Keys), a.Signed), x.Key)
+			return of && (!s.Counted || slices.Contains(s.For, a.Name))
+		})
+		if (s.Counted || s.Why == policy.NotYet) && (theirs || inTheirPlace) {
+			return true
+		}
+	}
+	return false
 }
 
 func (o *lockOptions) unlock(ctx context.Context) (err error) {

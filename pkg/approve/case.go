@@ -55,6 +55,8 @@ type Case struct {
 	// Locks are those of the requester, of an approver, or of one in whose place an
 	// approver acted, or of their keys, that came after what they signed.
 	Locks []Locked `json:",omitempty"`
+	// Lost is what the signers of approvals have lost since they signed.
+	Lost []Lost `json:",omitempty"`
 	// Extended are the requests that prolong this one: what takes it away takes
 	// them away.
 	Extended []record.ID `json:",omitempty"`
@@ -106,6 +108,25 @@ type Locked struct {
 	// For is the one in whose place nobody acts any more from there, by the name that
 	// they had when an approval was given in it.
 	For string `json:",omitempty"`
+}
+
+// Lost is what the signer of an approval could sign it with, and no more: the key, which
+// its owner has retired, or a delegation, which was ended. What takes effect before that
+// keeps what it has.
+type Lost struct {
+	Approval        record.ID
+	Position, Order int
+	// At is the time that the revocation, or the end of the delegation, claims.
+	At time.Time
+	// For is the one in whose place they acted; empty where it is the key.
+	For string `json:",omitempty"`
+}
+
+func (x Lost) place() place { return place{x.Position, x.Order} }
+
+// Same reports whether an approval lost the same by both.
+func (x Lost) Same(y Lost) bool {
+	return x.Approval == y.Approval && x.For == y.For && x.At.Equal(y.At)
 }
 
 func (l Locked) place() place { return place{l.Position, l.Order} }

@@ -13,6 +13,7 @@ import (
 // chain is the stages of one entitlement as the approvals fill them.
 type chain struct {
 	v      *verdict
+	seen   sight
 	p      *policy.Policy
 	rule   *policy.Rule
 	about  request.Grant
@@ -67,9 +68,9 @@ func (s *stage) expires() time.Time {
 	return s.began.Add(s.Expire.Duration)
 }
 
-func (v *verdict) newChain(p *policy.Policy, grant int) *chain {
+func (v *verdict) newChain(p *policy.Policy, grant int, seen sight) *chain {
 	r := v.c.Request.Record
-	c := &chain{v: v, p: p, rule: v.view(p).matches[grant].Rule, about: r.Grants[grant], counted: map[string]bool{}}
+	c := &chain{v: v, seen: seen, p: p, rule: v.view(p).matches[grant].Rule, about: r.Grants[grant], counted: map[string]bool{}}
 	if r.Emergency {
 		return c // opens at once
 	}
@@ -94,8 +95,28 @@ func (c *chain) concern(at time.Time) policy.Concern {
 	return policy.Concern{Requester: c.v.c.Request.Record.By, Resource: c.about.Resource, At: at}
 }
 
+// openUnder says what openTo does where all of some versions say so.
+func (c *chain) openUnder(under []*policy.Policy, s *stage, name string, at time.Time) (open [][]bool, as string) {
+	for n, p := range under {
+		also, may := c.openTo(p, s, []string{name}, at)
+		if as = may; as == "" {
+			return nil, ""
+		}
+		if n == 0 {
+			open = also
+			continue
+		}
+		for k, quorums := range also {
+			for j, may := range quorums {
+				open[k][j] = open[k][j] && may
+			}
+		}
+	}
+	return open, as
+}
+
 // openTo says, for each way and quorum, whether an approver could have a seat at a
-// time: by the policy at their place, in their own name or in that of somebody for
+// time: by a policy, in their own name or in that of somebody for
 // whom they act. as is the name under which they are eligible, empty where they
 // are not.
 func (c *chain) openTo(p *policy.Policy, s *stage, names []string, at time.Time) (open [][]bool, as string) {
@@ -148,8 +169,8 @@ func (c *chain) take(i int, a Placed[Approval], acting Acts) (seated bool, why p
 	if !slices.Contains(c.rule.Exclude, policy.ExcludeDelegates) {
 		inNames = append(inNames, acting...)
 	}
-	at := c.v.history.At(a.Position)
-	if at.Excludes(c.rule, a.Record.By, c.v.c.Request.Record.By) {
+	under := c.v.under(a, c.seen)
+	if slices.ContainsFunc(under, func(p *policy.Policy) bool { return p.Excludes(c.rule, a.Record.By, c.v.c.Request.Record.By) }) {
 		return false, policy.Excluded
 	}
 	// In their own name first, and else in that of one for whom they act: an
@@ -157,7 +178,7 @@ func (c *chain) take(i int, a Placed[Approval], acting Acts) (seated bool, why p
 	var as *Acting // of whom it is said what became of it
 	for k := range inNames {
 		x := &inNames[k]
-		open, eligible := c.openTo(at, s, []string{x.Name}, created)
+		open, eligible := c.openUnder(under, s, x.Name, created)
 		if eligible == "" {
 			continue
 		}
@@ -181,7 +202,7 @@ func (c *chain) take(i int, a Placed[Approval], acting Acts) (seated bool, why p
 	switch {
 	case seated:
 	case as == nil:
-		return false, c.notYet(at, s, inNames.Names(), created)
+		return false, c.notYet(under[len(under)-1], s, inNames.Names(), created)
 	case c.hasCounted(*as):
 		return false, policy.CountedOnce
 	default:
@@ -385,13 +406,13 @@ func (c *chain) next(i int, now time.Time) *EscalationDue {
 // its place in the history, where its signer is eligible there; one person counts
 // once over all stages, under whatever name or key, and together with the one for
 // whom they act.
-func (v *verdict) chain(p *policy.Policy, grant int, standings []Standing, upTo place, counts []bool) *chain {
+func (v *verdict) chain(p *policy.Policy, grant int, standings []Standing, seen sight, counts []bool) *chain {
 	m := v.view(p).matches[grant]
-	c := v.newChain(p, grant)
+	c := v.newChain(p, grant, seen)
 	r := v.c.Request
 	requester := identities(p, r.Record.By, r.Key)
 	for i, a := range v.c.Approvals {
-		if upTo.before(a.place()) || c.granted() {
+		if seen.place.before(a.place()) || c.granted() {
 			break
 		}
 		switch standings[i].Why {
@@ -404,12 +425,12 @@ func (v *verdict) chain(p *policy.Policy, grant int, standings []Standing, upTo 
 		switch {
 		case who.any(func(name string) bool { return name == requester[0] || name == requester[1] }):
 			standings[i].Why = policy.OwnRequest
-		case v.stale(i, grant, upTo) || v.rested[i][grant].basis != m.Basis:
+		case v.stale(i, grant, seen.place) || v.rested[i][grant].basis != m.Basis:
 			standings[i].Why = policy.BasisChanged
 		case who.any(func(name string) bool { return c.counted[name] }):
 			standings[i].Why = policy.CountedOnce
 		default:
-			if seated, why := c.take(i, a, v.acting(a, upTo).without(p, requester[:]...)); !seated {
+			if seated, why := c.take(i, a, v.acting(a, seen).without(p, requester[:]...)); !seated {
 				standings[i].Why = why
 			}
 		}

@@ -145,7 +145,8 @@ type Standing struct {
 // The order of the history decides, and not the times that records claim: the
 // first place from which all stages are met and stay met until access opens.
 // Claimed times can only take away. An approval has no effect before its own
-// created, so a decision may wait for one that was signed ahead of time. Where
+// created, so a decision may wait for one that was signed ahead of time, and until
+// then what takes away from it does so as if it stood before: see sight. Where
 // another that stands later in the history claims to be earlier, it may have
 // opened access meanwhile; both then count, and the one that ends sooner
 // holds. So no clock, ahead or behind, reopens or lengthens a window.
@@ -192,7 +193,7 @@ func (v *verdict) decide() Decision {
 			v.lapse = u.ends
 		}
 	}
-	o = v.tally(last, v.history.Latest(), v.now, nil)
+	o = v.tally(sight{last, v.now}, v.history.Latest(), v.now, nil)
 	o.granted = false
 	if !decided {
 		o.left, o.cut = v.left, cut
@@ -205,8 +206,12 @@ func (v *verdict) decide() Decision {
 func (v *verdict) outcome() (best outcome, known, decided, cut bool) {
 	v.findLapse()
 	var all []outcome
+	var reach time.Time
 	for _, e := range v.events() {
 		o, ok, left := v.decidedAt(e)
+		if len(all) == 0 {
+			reach = v.reach
+		}
 		cut = cut || left
 		if ok {
 			all = append(all, o)
@@ -216,7 +221,7 @@ func (v *verdict) outcome() (best outcome, known, decided, cut bool) {
 	var first outcome
 	var over time.Time
 	for _, o := range all {
-		if !v.keepWithin(&o) || first.granted && !o.decided.Before(first.decided) {
+		if !v.keepWithin(&o) || first.granted && !o.decided.Before(first.decided) && !o.decided.Before(reach) {
 			continue
 		}
 		if !first.granted {

@@ -57,9 +57,9 @@ func (v *verdict) leaves(by string, key record.Fingerprint, position int) *polic
 	return first
 }
 
-// gone reports whether a version at upTo or before takes one away who signed at a
-// position, or their key. A decision that was reached earlier stays.
-func (v *verdict) gone(by string, key record.Fingerprint, position int, upTo place) bool {
+// gone reports whether a version in sight takes one away who signed at a position, or
+// their key. A decision that was reached earlier stays.
+func (v *verdict) gone(by string, key record.Fingerprint, position int, seen sight) bool {
 	first := v.leaves(by, key, position)
-	return first != nil && first.Position <= upTo.position && v.happened(first.Since, placeOf(*first))
+	return first != nil && v.sees(seen, moment{first.Since, placeOf(*first)})
 }

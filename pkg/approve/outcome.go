@@ -27,8 +27,13 @@ type verdict struct {
 	// none does. leavers are those of all signers, as far as they are known.
 	left    *policy.InForce
 	leavers map[signature]*policy.InForce
-	// undone are the windows of decisions that a withdrawal took back.
+	// undone are the windows of decisions that were taken back, by a withdrawal or by what
+	// came before their time: they bound what is decided from their opening on.
 	undone []window
+	// reach is when the last was to be decided that came to nothing so by what came before
+	// its time: what claims to be earlier than that bounds what is decided in its place, as
+	// it would have bounded it.
+	reach time.Time
 	// outlived is the first word of the requester's that they take it for lapsed; nil
 	// for none.
 	outlived *Outlived
@@ -140,20 +145,31 @@ func (v *verdict) decidedAt(e event) (o outcome, ok, cut bool) {
 	p := v.history.At(e.place.position)
 	for _, at := range v.moments(e) {
 		var back map[int]bool
+		seen := sight{place: e.place}
 		for {
-			o = v.tally(e.place, p, at, back)
+			o = v.tally(seen, p, at, back)
 			if !o.granted {
 				break
 			}
 			if !e.approval && e.at.After(o.decided) {
 				v.decideAt(&o, e.at)
 			}
-			n := len(back)
-			if back = v.takenBack(o, back); len(back) > n {
+			n, struck := len(back), v.struck(o, seen, p, at, back)
+			if struck {
+				seen.at = o.decided
+			}
+			if back = v.takenBack(o, back); len(back) > n || struck {
 				if o.never == nil && o.decided.Before(v.lapse) {
-					v.undone = append(v.undone, window{o.opens, o.ends})
+					w := window{o.opens, o.ends}
+					if struck {
+						w.opens = time.Time{} // what its approvals narrowed stays so, for what is decided before too
+						if o.decided.After(v.reach) {
+							v.reach = o.decided
+						}
+					}
+					v.undone = append(v.undone, w)
 				}
-				continue // without those that were taken back before it opened
+				continue // without what was taken back before it opened, or taken away before it was decided
 			}
 			if o.never == nil && o.decided.Before(v.lapse) {
 				holds, left := v.holds(o)
@@ -290,28 +306,28 @@ func (v *verdict) decideAt(o *outcome, at time.Time) {
 	}
 }
 
-// tally counts, under one policy, the approvals that stand up to a place and
-// have taken effect at a time, without those in back.
-func (v *verdict) tally(upTo place, p *policy.Policy, at time.Time, back map[int]bool) outcome {
+// tally counts, under one policy, the approvals that stand in sight and have taken
+// effect at a time, without those in back.
+func (v *verdict) tally(seen sight, p *policy.Policy, at time.Time, back map[int]bool) outcome {
 	r := v.c.Request.Record
-	o := outcome{policy: p, place: upTo, duration: r.Duration, granted: p != nil && len(v.unit) > 0, keys: []record.Fingerprint{v.c.Request.Key}}
+	o := outcome{policy: p, place: seen.place, duration: r.Duration, granted: p != nil && len(v.unit) > 0, keys: []record.Fingerprint{v.c.Request.Key}}
 	if p == nil {
 		return o
 	}
-	o.approvals = v.standings(upTo, at, back)
-	seen := v.view(p)
+	o.approvals = v.standings(seen, at, back)
+	view := v.view(p)
 	counts := make([]bool, len(o.approvals))
 	for _, i := range v.unit {
-		g, m := r.Grants[i], seen.matches[i]
-		gd := GrantDecision{Grant: g, Refusal: seen.errs[i]}
+		g, m := r.Grants[i], view.matches[i]
+		gd := GrantDecision{Grant: g, Refusal: view.errs[i]}
 		var c *chain
 		if gd.Refusal == nil {
-			gd.Refusal = seen.fits
+			gd.Refusal = view.fits
 		}
 		o.bases = append(o.bases, m.Basis)
 		if gd.Refusal == nil {
 			gd.Rule, gd.Meaning, gd.Auto = m.Rule.Name, m.Meaning, m.Rule.Approve == policy.ApproveAuto
-			c = v.chain(p, i, o.approvals, upTo, counts)
+			c = v.chain(p, i, o.approvals, seen, counts)
 			gd.Stages, gd.Granted = c.decisions(), c.granted()
 		}
 		o.chains = append(o.chains, c)
@@ -343,23 +359,27 @@ func (v *verdict) tally(upTo place, p *policy.Policy, at time.Time, back map[int
 	return o
 }
 
-// standings lists the approvals, each with why it does not count up to a place
-// and at a time.
-func (v *verdict) standings(upTo place, at time.Time, back map[int]bool) []Standing {
+// standings lists the approvals, each with why it does not count in sight of what
+// stands and at a time.
+func (v *verdict) standings(seen sight, at time.Time, back map[int]bool) []Standing {
 	var all []Standing
 	for i, a := range v.c.Approvals {
 		s := Standing{ID: a.Record.ID, By: a.Record.By, At: a.Record.Created.Time, Duration: a.Record.Duration, Comment: a.Record.Comment}
 		switch {
-		case a.Record.Created.After(at) || !v.happened(a.Record.Created.Time, a.place()):
+		case !v.happened(a.Record.Created.Time, a.place()):
 			s.Why = policy.NotYet
-		case v.voided(a.Key, upTo):
+		case v.voided(a.Key, seen.place):
 			s.Why = policy.KeyVoid
-		case v.locked(a, upTo):
+		case v.locked(a, seen):
 			s.Why = policy.Locked
-		case v.gone(a.Record.By, a.Key, a.Position, upTo):
+		case v.gone(a.Record.By, a.Key, a.Position, seen):
 			s.Why = policy.SignerLeft
-		case back[i] || v.withdrawn(a, upTo):
+		case v.lost(a, "", seen):
+			s.Why = policy.KeyRetired
+		case back[i] || v.withdrawn(a, seen.place):
 			s.Why = policy.Withdrawn
+		case a.Record.Created.After(at):
+			s.Why = policy.NotYet
 		case !a.Record.Created.Before(v.c.Request.Record.Expires.Time):
 			s.Why = policy.Lapsed
 		}
@@ -398,25 +418,25 @@ func (v *verdict) voided(key record.Fingerprint, upTo place) bool {
 }
 
 // locked reports whether the signer of an approval, or their key, was locked after
-// it and at upTo or before. It must be given again when the lock is lifted.
-func (v *verdict) locked(a Placed[Approval], upTo place) bool {
+// it and in sight. It must be given again when the lock is lifted.
+func (v *verdict) locked(a Placed[Approval], seen sight) bool {
 	return slices.ContainsFunc(v.c.Locks, func(l Locked) bool {
-		return l.names(a.Record.By, a.Key) && v.between(a, l, upTo)
+		return l.names(a.Record.By, a.Key) && v.between(a, l, seen)
 	})
 }
 
-// between reports whether a lock came after an approval and at upTo or before.
-func (v *verdict) between(a Placed[Approval], l Locked, upTo place) bool {
-	return a.place().before(l.place()) && l.place().before(upTo) && v.happened(l.At, l.place())
+// between reports whether a lock came after an approval and in sight.
+func (v *verdict) between(a Placed[Approval], l Locked, seen sight) bool {
+	return a.place().before(l.place()) && v.sees(seen, moment{l.At, l.place()})
 }
 
 // acting gives those in whose place the signer of an approval acted, without those
 // who were locked or left after it, or whose delegation a key signed that was taken
-// from them or found to be compromised, at upTo or before.
-func (v *verdict) acting(a Placed[Approval], upTo place) Acts {
+// from them or found to be compromised, in sight, or which had ended before the approval took effect.
+func (v *verdict) acting(a Placed[Approval], seen sight) Acts {
 	return slices.DeleteFunc(slices.Clone(v.c.Acting[a.Record.ID]), func(x Acting) bool {
-		return v.voided(x.Signed, upTo) || v.gone(x.Name, x.Signed, a.Position, upTo) || slices.ContainsFunc(v.c.Locks, func(l Locked) bool {
-			return l.For == x.Name && v.between(a, l, upTo)
+		return v.voided(x.Signed, seen.place) || v.lost(a, x.Name, seen) || v.gone(x.Name, x.Signed, a.Position, seen) || slices.ContainsFunc(v.c.Locks, func(l Locked) bool {
+			return l.For == x.Name && v.between(a, l, seen)
 		})
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/receipt"
 	"github.com/jitaccess/jit/pkg/record"
 	"github.com/jitaccess/jit/pkg/request"
 	"github.com/jitaccess/jit/pkg/revoke"
@@ -199,6 +200,16 @@ func (tl *timeline) revoke(by string, minute int) *timeline {
 		tl.t.Fatal(err)
 	}
 	tl.c.Revocations = append(tl.c.Revocations, placed(tl, revoke.Revocation{Head: tl.head(record.KindRevocation, by, minute), Reason: "enough"}, by))
+	return tl
+}
+
+// opened notes that a reconciler has opened what was asked for.
+func (tl *timeline) opened(minute int) *timeline {
+	for _, g := range tl.c.Request.Record.Grants {
+		x := receipt.Receipt{Head: tl.head(record.KindReceipt, "db1", minute), Resource: g.Resource, Role: g.Role, Outcome: receipt.Applied}
+		tl.pos++
+		tl.c.Receipts = append(tl.c.Receipts, Placed[receipt.Receipt]{Record: x, Position: tl.pos, HeadAt: tl.pos - 1})
+	}
 	return tl
 }
 

@@ -19,7 +19,7 @@ func TestOpensAgrees(t *testing.T) {
 		minute := rapid.IntRange(0, 300).Draw(rt, "minute")
 		var chains []*chain
 		for _, unit := range tl.c.units(tl.h) {
-			chains = append(chains, newVerdict(tl.h, tl.c, unit, at(minute)).tally(last, tl.h.Latest(), at(minute), nil).chains...)
+			chains = append(chains, newVerdict(tl.h, tl.c, unit, at(minute)).tally(sight{place: last}, tl.h.Latest(), at(minute), nil).chains...)
 		}
 		for _, c := range chains {
 			if c == nil {

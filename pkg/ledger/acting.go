@@ -140,7 +140,22 @@ func (f *fold) endDelegation(v record.Verified) error {
 		return err
 	}
 	d.Ended = &approve.DelegationEnded{By: x.By, Record: x.ID, Position: f.position, At: x.Created.Time, Reason: x.Reason}
-	return f.saveDelegation(d)
+	if err := f.saveDelegation(d); err != nil {
+		return err
+	}
+	ids, err := f.actedFor([]string{d.Record.By}, nil)
+	for _, id := range ids {
+		lost := approve.Lost{Position: f.position, Order: f.order, At: x.Created.Time, For: d.Record.By}
+		err = errors.Join(err, f.lose(id, lost, func(a approve.Placed[approve.Approval]) bool { return under(d, a) }))
+	}
+	return err
+}
+
+// under reports whether an approval could be given under a delegation at the time that
+// it claims: no two by one person to another last at once.
+func under(d approve.Delegated, a approve.Placed[approve.Approval]) bool {
+	r, created := d.Record, a.Record.Created.Time
+	return a.Record.By == r.To && a.Position >= d.Position && !created.Before(r.Begins()) && created.Before(r.Until.Time)
 }
 
 // endDelegations ends those by and to people, and those that some keys have signed.

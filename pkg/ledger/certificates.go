@@ -51,6 +51,11 @@ func (f *fold) certificate(x certFile) (refused, err error) {
 			return nil, err
 		}
 	}
+	if kind, at := cert.Revocation(); kind == record.RevokedSoft {
+		if err := f.retireKey(x.fpr, at); err != nil {
+			return nil, err
+		}
+	}
 	return nil, f.hold(x.file.Path, x.file.Blob)
 }
 
@@ -111,6 +116,45 @@ func (f *fold) voidKey(fpr record.Fingerprint, at time.Time) error {
 		return err
 	}
 	return f.voidDelegations(fpr, at)
+}
+
+// retireKey notes at the requests that a key has approved that its owner retired it:
+// what it has signed ahead of its time was signed with it in vain.
+func (f *fold) retireKey(fpr record.Fingerprint, at time.Time) error {
+	signed, err := f.rows(`WHERE r.key = ? AND r.kind = ? AND NOT r.policy ORDER BY r.position, r.ord`, fpr.Bytes(), string(record.KindApproval))
+	if err != nil {
+		return err
+	}
+	for _, r := range signed {
+		lost := approve.Lost{Position: f.position, Order: beforeRecords, At: at.UTC()}
+		if err := f.lose(r.Request, lost, func(a approve.Placed[approve.Approval]) bool { return a.Key == fpr }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// beforeRecords is the order of what a commit's certificates bring.
+const beforeRecords = -1
+
+// lose notes that some approvals of a request, of those which claim a later time, were
+// signed with what was lost.
+func (f *fold) lose(id record.ID, lost approve.Lost, with func(approve.Placed[approve.Approval]) bool) error {
+	c, err := f.kase(id)
+	if err != nil {
+		return err
+	}
+	was := len(c.Lost)
+	for _, a := range c.Approvals {
+		lost.Approval = a.Record.ID
+		if with(a) && a.Record.Created.After(lost.At) && !slices.ContainsFunc(c.Lost, lost.Same) {
+			c.Lost = append(slices.Clip(c.Lost), lost)
+		}
+	}
+	if len(c.Lost) == was {
+		return nil
+	}
+	return f.keep(c)
 }
 
 // voidProposal takes a compromised key's agreement from a proposal that is

@@ -58,3 +58,34 @@ func (r *reference) lastAway(name string, key record.Fingerprint) (position int)
 	}
 	return position
 }
+
+// lostSince gives, of the approvals of a request, those whose key was retired after they
+// were counted, and those given under a delegation that a record has ended since, at
+// times before the ones that they claim.
+func (r *reference) lostSince(q approve.Case) (all []approve.Lost) {
+	for _, a := range q.Approvals {
+		for _, t := range r.taken {
+			if kind, at := t.cert.Revocation(); kind == record.RevokedSoft && t.cert.Fingerprint() == a.Key && t.position > a.Position {
+				all = append(all, approve.Lost{Approval: a.Record.ID, Position: t.position, Order: -1, At: at.UTC()})
+			}
+		}
+		for i, c := range r.counted {
+			end, ok := c.value.(approve.DelegationEnd)
+			if !ok {
+				continue
+			}
+			for _, given := range r.counted[:i] {
+				d, ok := given.value.(approve.Delegation)
+				if !ok || d.ID != end.Delegation || d.To != a.Record.By {
+					continue
+				}
+				counts := slices.ContainsFunc(r.counted[:i], func(c counted) bool { return c.ID == a.Record.ID })
+				then := a.Record.Created
+				if counts && !then.Before(d.Begins()) && then.Before(d.Until.Time) {
+					all = append(all, approve.Lost{Approval: a.Record.ID, Position: c.position, Order: c.order, At: end.Created.Time, For: d.By})
+				}
+			}
+		}
+	}
+	return all
+}

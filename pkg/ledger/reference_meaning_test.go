@@ -158,6 +158,7 @@ func (r *reference) request(id record.ID) (c approve.Case, ok bool) {
 		c.Prolongs = &first
 	}
 	if ok {
+		c.Lost = r.lostSince(c)
 		c.Locks = r.lockedBy(c.Request.Record.By, r.locksFrom(from, signed, c.Acting), before)
 	}
 	return c, ok

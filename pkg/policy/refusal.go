@@ -60,6 +60,7 @@ const (
 	Withdrawn    Code = "withdrawn"
 	CountedOnce  Code = "counted-once"
 	KeyVoid      Code = "key-compromised"
+	KeyRetired   Code = "key-revoked"
 	SignerLeft   Code = "signer-left"
 	NotYet       Code = "not-yet"
 	AlreadyOpen  Code = "already-open"
