@@ -119,6 +119,7 @@ func (f *fold) delegate(v record.Verified, headAt int) error {
 	if err := f.roomToDelegate(x.By); err != nil {
 		return err
 	}
+	f.came(x.ID)
 	return f.saveDelegation(approve.Delegated{Placed: placed(f, v, x, headAt)})
 }
 

@@ -57,6 +57,10 @@ type fold struct {
 	// asked counts the requests of each person in this commit, and asides what of it
 	// is set aside, by reason.
 	asked, asides map[string]int
+	// early says that something may wait for what it names; arrived is what counts since
+	// this commit from which such may take.
+	early   bool
+	arrived []record.ID
 	// cases are the requests that this fold has changed and not written yet: one
 	// with many records beside it is read and written once.
 	cases map[record.ID]approve.Case
@@ -269,6 +273,9 @@ func (f *fold) one(c gitstore.Commit) error {
 		if err := f.settle(x, f.judge(x)); err != nil {
 			return err
 		}
+	}
+	if err := f.settleEarly(); err != nil {
+		return err
 	}
 	if err := f.settleSides(later); err != nil {
 		return err
@@ -562,6 +569,11 @@ func (f *fold) count(v record.Verified, c candidate) error {
 		return err
 	}
 	f.bulk.sawRecord(c.place.ID)
+	if c.place.Kind.TakesAway() {
+		if err := f.notEarly(c.path); err != nil {
+			return err
+		}
+	}
 	if c.older {
 		for _, path := range []string{c.path, record.SignaturePath(c.path)} {
 			if _, err := f.Exec(`DELETE FROM loose WHERE path = ?`, path); err != nil {

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"errors"
 	"maps"
 
@@ -27,9 +28,6 @@ func (f *fold) judge(c candidate) error {
 	case h.Store != f.identity:
 		return refuse(ReasonWrongStore, "it was signed for store %s", orNone(string(h.Store)))
 	}
-	if err := f.unheld(v); err != nil {
-		return err
-	}
 	if err := f.standing(v); err != nil {
 		return err
 	}
@@ -45,12 +43,12 @@ func (f *fold) judge(c candidate) error {
 			return unseen
 		}
 	}
-	if err := f.keptBack(h, v.Primary(), headAt); err != nil {
-		return err
-	}
 	// What one who is locked may still sign shows nothing: it may be the thief's.
 	shut := f.locks.Refuse(h.By, v.Primary()) != nil
-	if err := f.admit(v, c, headAt); err != nil {
+	if err := f.taken(v, c, headAt); err != nil {
+		if off && !shut && reasonOf(err) != "" {
+			err = shows(unseen, err)
+		}
 		return err
 	}
 	if off {
@@ -62,6 +60,22 @@ func (f *fold) judge(c candidate) error {
 		f.see(v, headAt)
 	}
 	return f.count(v, c)
+}
+
+// taken takes a record of one in good standing, or says why it does not count.
+func (f *fold) taken(v record.Verified, c candidate, headAt int) error {
+	if err := f.unheld(v); err != nil {
+		return err
+	}
+	h := v.Head()
+	if err := f.keptBack(h, v.Primary(), headAt); err != nil {
+		return err
+	}
+	err := f.admit(v, c, headAt)
+	if reasonOf(err) != "" && h.Kind.TakesAway() {
+		return cmp.Or(f.waitFor(v, c), err)
+	}
+	return err
 }
 
 // unheld refuses a record whose id another has that counts already. What takes away
@@ -239,6 +253,7 @@ func (f *fold) request(v record.Verified, headAt int) error {
 	if err := f.keep(c); err != nil {
 		return err
 	}
+	f.came(r.ID)
 	return f.prolongs(r)
 }
 
@@ -314,6 +329,9 @@ func (f *fold) beside(v record.Verified, c candidate, headAt int) error {
 	kase.Void = f.voids(kase.Void, v.Primary())
 	if err := f.keep(kase); err != nil {
 		return err
+	}
+	if v.Head().Kind == record.KindApproval {
+		f.came(kase.Request.Record.ID)
 	}
 	if kase.Over() {
 		if err := f.over(kase.Request.Record.ID); err != nil {

@@ -125,7 +125,7 @@ func (l *Ledger) form() error {
 	if tables > 0 {
 		return fmt.Errorf("it is of version %d, and this jit makes version %d", version, Version)
 	}
-	_, err := l.db.Exec(schema + strangerSchema + healSchema + mergedSchema + standingSchema + sightSchema + claimSchema + waitingSchema + indices + fmt.Sprintf(`PRAGMA user_version = %d`, Version))
+	_, err := l.db.Exec(schema + strangerSchema + healSchema + mergedSchema + earlySchema + standingSchema + sightSchema + claimSchema + waitingSchema + indices + fmt.Sprintf(`PRAGMA user_version = %d`, Version))
 	return err
 }
 
@@ -262,7 +262,11 @@ func (l *Ledger) folding(ctx context.Context, src Source) (*sql.Tx, *fold, error
 	if err := x.loadKeys(&l.state); err != nil {
 		return nil, nil, errors.Join(unreadable(err), tx.Rollback())
 	}
-	return tx, &fold{ctx: ctx, src: src, index: x, state: l.state.clone()}, nil
+	f := &fold{ctx: ctx, src: src, index: x, state: l.state.clone()}
+	if err := x.QueryRow(`SELECT EXISTS (SELECT 1 FROM early)`).Scan(&f.early); err != nil {
+		return nil, nil, errors.Join(unreadable(err), tx.Rollback())
+	}
+	return tx, f, nil
 }
 
 func (l *Ledger) begin(ctx context.Context) (*sql.Tx, error) {

@@ -249,6 +249,7 @@ type tally struct {
 	versions, real  int
 	late, kept      int // what came after the end of a proposal, and after a lock of its signer
 	left, away      int // what ended since its signer left, and what was kept over that
+	met             int // what takes away and came before what it names
 	standings
 	relations
 }
@@ -270,6 +271,7 @@ func (y *tally) add(s *stand) {
 	}
 	y.late, y.kept = y.late+s.ref.late, y.kept+s.ref.kept
 	y.left, y.away = y.left+s.left, y.away+s.ref.away
+	y.met += s.ref.met
 	y.versions += len(s.ref.succession()) - 1
 	if s.genuine {
 		y.real++
@@ -278,8 +280,8 @@ func (y *tally) add(s *stand) {
 
 // enough fails where the stores held too little of what they are made for.
 func (y *tally) enough(t *testing.T) {
-	t.Logf("%d stores with %d records, %d of them in a repository, %d changes of policy, %d after the end of a proposal, %d after a lock; %d ended by leaving, %d kept over that\ncounted: %v\nset aside: %v\nstates: %v\nlocks and delegations: %+v\nof several requests: %+v",
-		y.stores, y.records, y.real, y.versions, y.late, y.kept, y.left, y.away, y.counted, y.aside, y.states, y.standings, y.relations)
+	t.Logf("%d stores with %d records, %d of them in a repository, %d changes of policy, %d after the end of a proposal, %d after a lock; %d ended by leaving, %d kept over that; %d met what they name\ncounted: %v\nset aside: %v\nstates: %v\nlocks and delegations: %+v\nof several requests: %+v",
+		y.stores, y.records, y.real, y.versions, y.late, y.kept, y.left, y.away, y.met, y.counted, y.aside, y.states, y.standings, y.relations)
 	if y.stores < 300 {
 		return // too few to hold everything
 	}

@@ -31,6 +31,8 @@ type reference struct {
 	ring     *record.Keyring // of all that was taken
 	counted  []counted
 	aside    []ledger.SetAside // without the words
+	early    []counted         // what takes away, and came before what it names
+	met      int               // of them, those that counted in the end
 	late     int               // proposals and agreements whose time was past
 	kept     int               // what was signed before its signer was locked
 	away     int               // or before they, or their key, were taken away
@@ -190,6 +192,7 @@ func (r *reference) records(files []lookedAt) {
 			r.setAside(p.Path(), reason)
 		}
 	}
+	r.meetEarly()
 }
 
 // why gives the code of a refusal by one of the packages below.
@@ -240,7 +243,11 @@ func (r *reference) certificate(f lookedAt) (reason string) {
 // judge counts a record, or says why it does not count, in the order of the
 // chapter "What counts".
 func (r *reference) judge(p record.Place) (reason string) {
-	c := counted{Place: p, path: p.Path(), blob: r.latest(p.Path()), asc: r.latest(record.SignaturePath(p.Path())), position: r.position}
+	return r.judgeBytes(p, r.latest(p.Path()), r.latest(record.SignaturePath(p.Path())))
+}
+
+func (r *reference) judgeBytes(p record.Place, blob, asc gitstore.Hash) (reason string) {
+	c := counted{Place: p, path: p.Path(), blob: blob, asc: asc, position: r.position}
 	for _, other := range r.counted {
 		if other.position == c.position {
 			c.order++
@@ -276,12 +283,20 @@ func (r *reference) judge(p record.Place) (reason string) {
 	}
 	if len(r.counted) == 0 {
 		reason = r.first(&c)
-	} else if reason = r.common(&c); reason == "" {
-		reason = r.meaning(&c)
+	} else if reason = r.signer(&c); reason == "" {
+		if reason = r.common(&c); reason == "" {
+			if reason = r.meaning(&c); reason != "" && !r.hasTarget(c) {
+				r.early = append(slices.DeleteFunc(r.early, func(e counted) bool { return e.path == c.path }), c)
+			}
+		}
+		if reason != "" && c.headAt == 0 && !c.locked {
+			return ledger.ReasonUnknownHead // that shows a fork, whatever else is wrong
+		}
 	}
 	if reason != "" {
 		return reason
 	}
+	r.early = slices.DeleteFunc(r.early, func(e counted) bool { return e.path == c.path })
 	if c.headAt == 0 && r.position > 1 {
 		r.setAside(c.path, ledger.ReasonHeadNoted)
 	}
@@ -317,17 +332,11 @@ func decodePolicy(c *counted) (reason string) {
 	return why(err)
 }
 
-// common judges what all records have in common: store, id, signer, head.
-func (r *reference) common(c *counted) (reason string) {
+// signer judges whose record it is, and finds its head.
+func (r *reference) signer(c *counted) (reason string) {
 	head, now := c.Head(), r.inForce()
 	if head.Store != r.identity {
 		return ledger.ReasonWrongStore
-	}
-	for _, other := range r.counted {
-		// What takes away counts beside another with its id, but for a lock beside a lock.
-		if other.ID == head.ID && (!head.Kind.TakesAway() || other.Digest() == c.Digest() || head.Kind == record.KindLock && other.Head().Kind == record.KindLock) {
-			return ledger.ReasonDuplicateID
-		}
 	}
 	owner, known := now.OwnerOf(c.Primary())
 	_, machine := now.Reconciler(owner)
@@ -353,8 +362,22 @@ func (r *reference) common(c *counted) (reason string) {
 			c.headAt = i + 1
 		}
 	}
+	return ""
+}
+
+// common judges what else all records have in common.
+func (r *reference) common(c *counted) (reason string) {
+	head, now := c.Head(), r.inForce()
+	owner, _ := now.OwnerOf(c.Primary())
+	_, machine := now.Reconciler(owner)
 	if c.headAt == 0 && !head.Kind.TakesAway() {
 		return ledger.ReasonUnknownHead
+	}
+	for _, other := range r.counted {
+		// What takes away counts beside another with its id, but for a lock beside a lock.
+		if other.ID == head.ID && (!head.Kind.TakesAway() || other.Digest() == c.Digest() || head.Kind == record.KindLock && other.Head().Kind == record.KindLock) {
+			return ledger.ReasonDuplicateID
+		}
 	}
 	if head.Kind.TakesAway() || machine {
 		return ""

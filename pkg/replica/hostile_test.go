@@ -270,6 +270,41 @@ func TestForkEvidence(t *testing.T) {
 	}
 }
 
+// TestRevocationBeforeItsRequest: a forced push puts the one before the other, over a
+// head that machines stand at that had seen neither.
+func TestRevocationBeforeItsRequest(t *testing.T) {
+	w, ctx := newWorld(t), context.Background()
+	bob, alice, behind := w.machine(), w.machine(), w.machine()
+	base := w.tip()
+	asked, req := w.ask(bob)
+	w.sync(alice)
+	h, err := alice.NewHead(record.KindRevocation, "alice", w.now)
+	w.must(err)
+	out, err := alice.Prepare(ctx, w.signers["alice"], revoke.Revocation{Head: h, Request: req.ID, RequestDigest: record.Sum(asked.Data), Reason: "x"}, w.now, req.ID, false)
+	w.must(err)
+	dir := w.clone()
+	w.git(dir, "reset", "-q", "--hard", base)
+	for _, x := range []replica.Outgoing{out, asked} {
+		w.write(dir, x.Path, string(x.Data))
+		w.write(dir, record.SignaturePath(x.Path), string(x.Signature))
+		w.git(dir, "add", "-A")
+		w.git(dir, "commit", "-q", "-m", "another order")
+	}
+	w.git(w.url, "config", "receive.denyNonFastForwards", "false")
+	w.git(dir, "push", "-qf", "origin", "HEAD:main")
+	if report := w.sync(behind); report.Forks != 2 || report.Records != 2 {
+		t.Errorf("%+v", report)
+	}
+	e, err := behind.Ledger().Request(req.ID, w.now)
+	w.must(err)
+	if e.State != approve.Revoked {
+		t.Errorf("it is %s", e.State)
+	}
+	if _, err := w.open(t.TempDir()).Sync(ctx); !errors.Is(err, replica.ErrForked) {
+		t.Errorf("who comes anew: %v", err)
+	}
+}
+
 // TestSpool: the remote is away, and back.
 func TestSpool(t *testing.T) {
 	w, ctx := newWorld(t), context.Background()
