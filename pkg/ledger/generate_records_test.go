@@ -328,3 +328,28 @@ func (m *maker) agree() {
 		return s
 	})
 }
+
+// turnRound lays what takes away before what it names.
+func (m *maker) turnRound() {
+	defer func() { m.keep = 0 }()
+	m.keep = 1 + m.below(2)
+	n := len(m.asked)
+	switch way := m.below(3); {
+	case way == 0:
+		if m.ask(); len(m.asked) == n {
+			return
+		}
+		r := m.asked[n]
+		m.lay(record.KindRevocation, "alice", r.ID, false, "alice revokes ahead "+r.ID.Short(), func(record.Head) string { return m.about(r.ID, r.digest) + "reason: enough\n" })
+	case way == 1 && n > 0:
+		r, key := m.one(), pick(m, "carol", "alice", "dave")
+		about := func(record.Head) string { return m.about(r.ID, r.digest) }
+		m.lay(record.KindApproval, key, r.ID, false, owner(key)+" approves "+r.ID.Short(), about)
+		m.lay(record.KindWithdrawal, key, r.ID, false, owner(key)+" withdraws ahead from "+r.ID.Short(), about)
+	default:
+		d, _ := m.lay(record.KindDelegation, "carol", "", false, "carol delegates to bob for 8h", func(h record.Head) string {
+			return "to: bob\nuntil: " + h.Created.Add(8*time.Hour).Format(timeForm) + "\n"
+		})
+		m.lay(record.KindDelegationEnd, "carol", "", false, "carol ends ahead "+d.ID.Short(), func(record.Head) string { return fmt.Sprintf("delegation: %s\n", d.ID) })
+	}
+}

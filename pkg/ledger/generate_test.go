@@ -335,6 +335,10 @@ var strange = []string{"README", "readme", "notes", "notes/x", "notes/X", "Reque
 
 // attack is what somebody who may push does with files that are there.
 func (m *maker) attack() {
+	if m.seldom(64) {
+		m.turnRound()
+		return
+	}
 	path := pick(m, m.paths...)
 	if n := len(m.paths); n > 6 && m.seldom(128) {
 		path = pick(m, m.paths[n-6:]...)

@@ -295,6 +295,9 @@ func (y *tally) enough(t *testing.T) {
 	if y.stores >= 1000 && (y.late == 0 || y.kept == 0) {
 		t.Errorf("%d came after the end of a proposal, %d after a lock of their signer", y.late, y.kept)
 	}
+	if y.stores >= 1000 && y.met == 0 {
+		t.Error("nothing that takes away came before what it names")
+	}
 	if y.stores >= 1000 && (y.left == 0 || y.away == 0) {
 		t.Errorf("%d requests ended since somebody left, %d records were kept over that", y.left, y.away)
 	}
