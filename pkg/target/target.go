@@ -36,6 +36,9 @@ type Grant struct {
 	// saw (Observation.Foreign) before the first Grant. It is set by the caller
 	// for Check and Revoke, and such access is left.
 	Standing bool
+	// Identity is what Check saw last of this grant (Observation.Identity); empty where
+	// the caller knows none. It is set by the caller for Check and Revoke.
+	Identity string `json:",omitempty"`
 }
 
 // Who is the person's account on the target: Account, or Person where it is
@@ -68,6 +71,13 @@ type Observation struct {
 	Foreign bool
 	// Detail says in words what was seen where it needs saying.
 	Detail string
+	// Identity tells, in the driver's own words, what the names of this grant stand for at
+	// the target now, so that what it gave is found again when names change. Empty where
+	// the driver needs none.
+	Identity string
+	// Astray names, in words, what this grant gave and is now under other names than the
+	// grant's. Revoke takes it.
+	Astray []string
 }
 
 // Ending is how access ended.
@@ -83,6 +93,8 @@ type Ending struct {
 	// Others are the ids of grants that were not passed as remaining, and whose traces
 	// still let the same in. The caller knows which of them it is about to end.
 	Others []string `json:",omitempty"`
+	// Astray names, in words, what was taken under other names than the grant's.
+	Astray []string `json:",omitempty"`
 }
 
 // Listed is a trace of jit's own on a target.
@@ -124,6 +136,14 @@ type Driver interface {
 	Ping(ctx context.Context) error
 	// Close releases what the driver holds. It ends no access.
 	Close() error
+}
+
+// Auditor is a driver of a target that tells what jit gave, but not by which grant.
+type Auditor interface {
+	// Unaccounted lists what jit gave at the target and none of open gives, as far as it is
+	// of the roles of open and known. Of known only Params and Identity are read. GrantID
+	// is of a grant in open that gave it under other names, or empty.
+	Unaccounted(ctx context.Context, open, known []Grant) ([]Listed, error)
 }
 
 // Config is how a driver is made for one resource.

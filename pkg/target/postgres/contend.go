@@ -62,6 +62,18 @@ func hold(ctx context.Context, tx pgx.Tx, login string) error {
 	return err
 }
 
+// holdOid is hold for a login that may be called otherwise by now, and gives it as it is.
+func holdOid(ctx context.Context, tx pgx.Tx, oid uint32) (role, error) {
+	account, err := lookupOid(ctx, tx, oid)
+	for held := ""; err == nil && account.exists && account.name != held; {
+		held = account.name
+		if err = hold(ctx, tx, held); err == nil {
+			account, err = lookupOid(ctx, tx, oid)
+		}
+	}
+	return account, err
+}
+
 // contended reports whether the server says that somebody else holds what was to be
 // changed, or was quicker.
 func contended(err error) bool {

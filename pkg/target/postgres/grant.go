@@ -126,7 +126,14 @@ func (d *driver) Check(ctx context.Context, g target.Grant, remaining []target.G
 				return err
 			}
 		}
-		if !m.ours {
+		if seen.Astray, err = astray(ctx, conn, s, g, p, remaining); err != nil {
+			return err
+		}
+		if account.exists && granted.exists {
+			seen.Identity = identity{s.cluster, granted.oid, account.oid}.String()
+		}
+		// What is astray was opened, and is to be ended before anything is refused.
+		if !m.ours && len(seen.Astray) == 0 {
 			if err := refuse(ctx, conn, s, p, account, granted); err != nil {
 				return err
 			}
@@ -136,7 +143,7 @@ func (d *driver) Check(ctx context.Context, g target.Grant, remaining []target.G
 			return nil
 		}
 		seen.Present = m.any() && account.canLogin
-		m = m.without(othersRoles(g, remaining))
+		m = m.without(rolesOf(remaining, g.ID, g.Who()))
 		seen.Foreign = g.Standing && m.any() || m.foreign || len(m.through) > 0
 		seen.Detail = m.words(account.canLogin)
 		return nil
@@ -156,11 +163,11 @@ func (m membership) words(canLogin bool) string {
 	return ""
 }
 
-// othersRoles are the roles that other open grants give to g's account.
-func othersRoles(g target.Grant, remaining []target.Grant) []string {
+// rolesOf are the roles that open grants, but for one, give to who is called account now.
+func rolesOf(open []target.Grant, but, account string) []string {
 	var roles []string
-	for _, o := range remaining {
-		if o.ID != g.ID && o.Who() == g.Who() {
+	for _, o := range open {
+		if o.ID != but && o.Who() == account {
 			roles = append(roles, o.Params[paramGrant])
 		}
 	}

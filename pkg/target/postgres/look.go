@@ -22,15 +22,41 @@ type role struct {
 	comment  string
 }
 
-func lookup(ctx context.Context, q querier, name string) (role, error) {
-	r := role{name: name}
-	err := q.QueryRow(ctx, `select oid, rolcanlogin, rolconnlimit, coalesce(shobj_description(oid, 'pg_authid'), '') from pg_roles where rolname = $1`, name).
-		Scan(&r.oid, &r.canLogin, &r.limit, &r.comment)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return r, nil
-	}
+const roleColumns = `select oid, rolname::text, rolcanlogin, rolconnlimit, coalesce(shobj_description(oid, 'pg_authid'), '') from pg_roles `
+
+func scanRole(row pgx.Row) (r role, err error) {
+	err = row.Scan(&r.oid, &r.name, &r.canLogin, &r.limit, &r.comment)
 	r.exists = err == nil
 	return r, err
+}
+
+func lookup(ctx context.Context, q querier, name string) (role, error) {
+	r, err := scanRole(q.QueryRow(ctx, roleColumns+`where rolname = $1`, name))
+	if errors.Is(err, pgx.ErrNoRows) {
+		return role{name: name}, nil
+	}
+	return r, err
+}
+
+// lookupOid finds a role whatever it is called now.
+func lookupOid(ctx context.Context, q querier, oid uint32) (role, error) {
+	r, err := scanRole(q.QueryRow(ctx, roleColumns+`where oid = $1`, oid))
+	if errors.Is(err, pgx.ErrNoRows) {
+		return role{oid: oid}, nil
+	}
+	return r, err
+}
+
+// again looks a role up once more that was there before.
+func (r role) again(ctx context.Context, q querier) (role, error) {
+	if !r.exists {
+		return r, nil
+	}
+	now, err := lookupOid(ctx, q, r.oid)
+	if !now.exists {
+		now.name = r.name
+	}
+	return now, err
 }
 
 // membership is how an account comes to a granted role.
@@ -44,14 +70,9 @@ func (m membership) any() bool { return m.ours || m.foreign || len(m.through) > 
 
 // memberships looks how account belongs to granted. Which of an account's
 // memberships are jit's is told by who granted them: the driver's login is used
-// by nothing else. (A superuser's grants are all recorded under one name since
-// PostgreSQL 16, which is a reason not to run jit as one.)
+// by nothing else.
 func memberships(ctx context.Context, q querier, s self, account, granted role) (membership, error) {
 	var m membership
-	grantor := s.oid
-	if s.super && s.version >= 160000 {
-		grantor = 10 // BOOTSTRAP_SUPERUSERID
-	}
 	rows, err := q.Query(ctx, `
 		with recursive above(role) as (
 			select $2::oid
@@ -59,7 +80,7 @@ func memberships(ctx context.Context, q querier, s self, account, granted role) 
 			select m.member from pg_auth_members m join above a on m.roleid = a.role)
 		select r.rolname::text, m.roleid = $2, m.grantor = $3
 		from pg_auth_members m join above a on m.roleid = a.role join pg_roles r on r.oid = m.roleid
-		where m.member = $1 order by 1`, account.oid, granted.oid, grantor)
+		where m.member = $1 order by 1`, account.oid, granted.oid, s.grantor())
 	if err != nil {
 		return m, err
 	}

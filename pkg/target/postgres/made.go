@@ -111,15 +111,9 @@ func setLogin(ctx context.Context, tx pgx.Tx, verb, name, options string, holder
 
 // releaseLogin takes g off a login that jit made. closed says that nobody holds
 // it any more; it may then not log in.
-func (d *driver) releaseLogin(ctx context.Context, tx pgx.Tx, g target.Grant) (closed bool, err error) {
-	account, err := lookup(ctx, tx, g.Who())
+func (d *driver) releaseLogin(ctx context.Context, tx pgx.Tx, g target.Grant, login uint32) (closed bool, err error) {
+	account, err := holdOid(ctx, tx, login)
 	if err != nil || !account.exists { // another run has dropped it
-		return false, err
-	}
-	if err := hold(ctx, tx, account.name); err != nil {
-		return false, err
-	}
-	if account, err = lookup(ctx, tx, account.name); err != nil {
 		return false, err
 	}
 	holders, made := parseMark(account.comment)
@@ -136,12 +130,10 @@ func (d *driver) releaseLogin(ctx context.Context, tx pgx.Tx, g target.Grant) (c
 // dropLogin removes a login that jit made and nobody holds. What stands in the
 // way is said: jit drops nothing that a person owns, and no membership that
 // somebody else granted.
-func (d *driver) dropLogin(ctx context.Context, conn *pgx.Conn, s self, name string) (left string, err error) {
+func (d *driver) dropLogin(ctx context.Context, conn *pgx.Conn, s self, login role) (left string, err error) {
+	name := login.name
 	err = try(ctx, conn, func(tx pgx.Tx) error {
-		if err := hold(ctx, tx, name); err != nil {
-			return err
-		}
-		account, err := lookup(ctx, tx, name)
+		account, err := holdOid(ctx, tx, login.oid)
 		if err != nil {
 			return err
 		}
@@ -158,7 +150,7 @@ func (d *driver) dropLogin(ctx context.Context, conn *pgx.Conn, s self, name str
 			left = fmt.Sprintf("login %q, which jit made, was given other roles by somebody else: it may not log in any more, but is not dropped", name)
 			return nil
 		}
-		_, err = tx.Exec(ctx, "DROP ROLE "+ident(name))
+		_, err = tx.Exec(ctx, "DROP ROLE "+ident(account.name))
 		return err
 	})
 	pg, ok := errors.AsType[*pgconn.PgError](err)

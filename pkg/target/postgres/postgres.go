@@ -260,9 +260,12 @@ func (d *driver) Ping(ctx context.Context) error {
 
 // self is the driver's own login.
 type self struct {
-	version                   int
-	oid                       uint32
-	name                      string
+	version int
+	oid     uint32
+	name    string
+	// cluster is the server's own number, which its copies share; "0" where it may not be
+	// asked for.
+	cluster                   string
 	super, createRole, signal bool
 	// admin says that it may hand on at least one role, which is enough where it makes
 	// no logins.
@@ -279,8 +282,31 @@ func whoami(ctx context.Context, q querier) (self, error) {
 		pg_has_role(oid, 'pg_signal_backend', 'USAGE'),
 		exists (select from pg_auth_members where member = r.oid and admin_option) from pg_roles r where rolname = current_user`).
 		Scan(&s.version, &s.oid, &s.name, &s.super, &s.createRole, &s.signal, &s.admin)
+	if err != nil {
+		return s, err
+	}
+	// Apart: a function that may not be called fails even where its value is not asked for.
+	s.cluster = "0"
+	var may bool
+	if err := q.QueryRow(ctx, `select has_function_privilege('pg_control_system()', 'execute')`).Scan(&may); err != nil || !may {
+		return s, err
+	}
+	err = q.QueryRow(ctx, `select system_identifier::text from pg_control_system()`).Scan(&s.cluster)
 	return s, err
 }
+
+// grantor is the role under which the server records what jit grants. (A superuser's grants
+// are all recorded under one name since PostgreSQL 16, which is a reason not to run jit as
+// one.)
+func (s self) grantor() uint32 {
+	if s.shared() {
+		return 10 // BOOTSTRAP_SUPERUSERID
+	}
+	return s.oid
+}
+
+// shared says that the grants of others are recorded under the same role as jit's.
+func (s self) shared() bool { return s.super && s.version >= 160000 }
 
 type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row

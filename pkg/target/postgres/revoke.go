@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -23,29 +24,66 @@ func (d *driver) Revoke(ctx context.Context, g target.Grant, remaining []target.
 		return ending, err
 	}
 	err = d.session(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		var r revocation
-		err := d.push(ctx, conn, g.Who(), nil, func(tx pgx.Tx) (err error) {
-			r, err = d.take(ctx, tx, g, p, remaining)
-			return err
-		})
+		s, err := whoami(ctx, conn)
 		if err != nil {
 			return err
 		}
-		ending.Standing, ending.Left = r.standing, r.left
-		// What cannot be ended keeps nothing else from being ended.
-		err = d.cut(ctx, conn, g, r, &ending)
-		if r.made {
-			err = errors.Join(err, d.release(ctx, conn, g, r, &ending))
+		where, err := places(ctx, conn, s, g, p)
+		if err != nil {
+			return err
 		}
+		// What cannot be ended keeps nothing else from being ended.
+		var taken []revocation
+		var errs []error
+		for _, at := range where {
+			var r revocation
+			err := d.push(ctx, conn, at.account.name, nil, func(tx pgx.Tx) (err error) {
+				r, err = d.take(ctx, tx, s, g, at, remaining)
+				return err
+			})
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			taken = append(taken, r)
+		}
+		found := s.knows(g.Identity)
+		for _, r := range taken {
+			found = found || r.found || r.standing
+			errs = append(errs, d.finish(ctx, conn, g, r, &ending))
+		}
+		if err := errors.Join(errs...); err != nil || found {
+			return err
+		}
+		left, err := unfound(ctx, conn, s, g, remaining)
+		ending.Left = append(ending.Left, left...)
 		return err
 	})
 	return ending, err
 }
 
+// finish does what remains at one place, and adds what came of it.
+func (d *driver) finish(ctx context.Context, conn *pgx.Conn, g target.Grant, r revocation, all *target.Ending) error {
+	here := target.Ending{Left: r.left}
+	err := d.cut(ctx, conn, g, r, &here)
+	if r.made {
+		err = errors.Join(err, d.release(ctx, conn, g, r, &here))
+	}
+	if r.found && !r.named {
+		all.Astray = append(all.Astray, r.place.String())
+	}
+	all.SessionsEnded += here.SessionsEnded
+	all.Left = append(all.Left, here.Left...)
+	all.Standing = all.Standing || r.standing
+	return err
+}
+
 // revocation is what remains to be done once the membership is settled.
 type revocation struct {
-	self             self
-	account, granted role
+	place
+	self self
+	// found: there was something of this grant's.
+	found bool
 	// logins are those whose sessions can have used the access.
 	logins   []uint32
 	standing bool
@@ -57,13 +95,13 @@ type revocation struct {
 	left          []string
 }
 
-func (d *driver) take(ctx context.Context, tx pgx.Tx, g target.Grant, p params, remaining []target.Grant) (r revocation, err error) {
-	s, err := whoami(ctx, tx)
-	if err != nil {
+// take settles the membership at one place.
+func (d *driver) take(ctx context.Context, tx pgx.Tx, s self, g target.Grant, at place, remaining []target.Grant) (r revocation, err error) {
+	r = revocation{place: at, self: s}
+	if r.account, err = at.account.again(ctx, tx); err != nil || !r.account.exists {
 		return r, err
 	}
-	r.self = s
-	if r.account, r.granted, err = parties(ctx, tx, g, p); err != nil || !r.account.exists {
+	if r.granted, err = at.granted.again(ctx, tx); err != nil {
 		return r, err
 	}
 	if r.account.oid == s.oid {
@@ -75,21 +113,22 @@ func (d *driver) take(ctx context.Context, tx pgx.Tx, g target.Grant, p params, 
 	if r.logins, err = users(ctx, tx, s, r.account, r.granted); err != nil {
 		return r, err
 	}
-	holders, made := parseMark(r.account.comment)
-	r.made = made
-	r.closing = made && len(without(holders, g.ID, d.now())) == 0
+	r.mark(g, d.now())
 	if !r.granted.exists {
 		// The server took the memberships with the role; sessions that had
 		// taken it on are not known to have ended.
 		r.cut = true
 		return r, nil
 	}
-	others := othersRoles(g, remaining)
-	shared := slices.Contains(others, p.grant)
+	others := rolesOf(remaining, g.ID, r.account.name)
+	shared := slices.Contains(others, r.granted.name)
 	m, err := memberships(ctx, tx, s, r.account, r.granted)
 	if err != nil {
 		return r, err
 	}
+	// Who bears the name now and was given nothing keeps the sessions.
+	stranger := at.strange && !m.ours && !r.found
+	r.found = r.found || m.ours && !shared
 	if m.ours && !shared {
 		if _, err := tx.Exec(ctx, fmt.Sprintf("REVOKE %s FROM %s", ident(r.granted.name), ident(r.account.name))); err != nil {
 			return r, err
@@ -104,8 +143,18 @@ func (d *driver) take(ctx context.Context, tx pgx.Tx, g target.Grant, p params, 
 	rest := m.without(others)
 	r.standing = rest.foreign || len(rest.through) > 0 || g.Standing && rest.ours
 	lives := r.standing || shared || len(m.through) > len(rest.through)
-	r.cut = !lives || r.closing
+	r.cut = !lives && !stranger || r.closing
 	return r, nil
+}
+
+// mark reads whether jit made the login, and whether for g.
+func (r *revocation) mark(g target.Grant, now time.Time) {
+	holders, made := parseMark(r.account.comment)
+	mine := slices.ContainsFunc(holders, func(h holder) bool { return h.id == g.ID })
+	// Under another name it may have become the login of other grants.
+	r.made = made && (r.named || mine || len(holders) == 0)
+	r.closing = r.made && len(without(holders, g.ID, now)) == 0
+	r.found = mine
 }
 
 // cut ends the sessions that may still use the access, and looks at what was prepared in
@@ -133,7 +182,7 @@ func (d *driver) release(ctx context.Context, conn *pgx.Conn, g target.Grant, r 
 	}
 	var closed bool
 	err := d.push(ctx, conn, r.account.name, closing, func(tx pgx.Tx) (err error) {
-		closed, err = d.releaseLogin(ctx, tx, g)
+		closed, err = d.releaseLogin(ctx, tx, g, r.account.oid)
 		return err
 	})
 	if err != nil || !closed {
@@ -145,7 +194,7 @@ func (d *driver) release(ctx context.Context, conn *pgx.Conn, g target.Grant, r 
 	if len(ending.Left) > 0 {
 		return nil
 	}
-	left, err := d.dropLogin(ctx, conn, r.self, r.account.name)
+	left, err := d.dropLogin(ctx, conn, r.self, r.account)
 	if left != "" {
 		ending.Left = append(ending.Left, left)
 	}
