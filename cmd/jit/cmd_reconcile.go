@@ -272,6 +272,9 @@ func partly(res reconcile.Result) string {
 	if left > 0 {
 		parts = append(parts, count(left, "grant")+" could not be ended whole")
 	}
+	if res.Left > 0 {
+		parts = append(parts, count(res.Left, "line")+" of drift may let somebody in")
+	}
 	if n := len(res.Problems); n > 0 {
 		parts = append(parts, count(n, "problem"))
 	}

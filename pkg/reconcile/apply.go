@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/jitaccess/jit/pkg/ledger"
@@ -121,11 +122,13 @@ func (r *run) gone(ctx context.Context, s *site, t task, ending map[string]bool)
 	if err != nil {
 		return true
 	}
-	remaining := r.remaining(t, ending)
+	g, remaining := t.Grant, r.remaining(t, ending)
+	k := r.kept(g.ID)
+	g.Identity = k.identity
 	seen, err := ask(ctx, s, func(ctx context.Context) (target.Observation, error) {
-		return d.Check(ctx, t.Grant, remaining)
+		return d.Check(ctx, g, remaining)
 	})
-	return err != nil || !seen.Present
+	return err != nil || !seen.Present || len(seen.Astray) > 0 || k.astray
 }
 
 // open opens access, or brings it back where it has gone. It reports true when
@@ -144,6 +147,7 @@ func (r *run) open(ctx context.Context, s *site, t task, ending map[string]bool,
 	// A verb that is left behind must find nothing that the run still changes.
 	check := func() (target.Observation, error) {
 		look, remaining := *g, r.remaining(t, ending)
+		look.Identity = r.kept(g.ID).identity
 		return ask(ctx, s, func(ctx context.Context) (target.Observation, error) {
 			return d.Check(ctx, look, remaining)
 		})
@@ -152,8 +156,20 @@ func (r *run) open(ctx context.Context, s *site, t task, ending map[string]bool,
 	if err != nil {
 		return false, err
 	}
+	if len(seen.Astray) > 0 || r.kept(g.ID).astray {
+		if err := r.gather(ctx, s, t, ending); err != nil {
+			return false, err
+		}
+		if seen, err = check(); err != nil {
+			return false, err
+		}
+		if len(seen.Astray) > 0 {
+			return false, &target.Error{Reason: target.Failed, Detail: plain("it is not given anew beside what could not be ended: "+strings.Join(seen.Astray, "; "), maxDetail)}
+		}
+	}
 	k := r.kept(t.Grant.ID)
 	if k.stage == open && seen.Present {
+		r.identify(event{Grant: g.ID, Identity: seen.Identity})
 		return true, nil
 	}
 	if !g.Ends.After(r.now()) {
@@ -163,7 +179,7 @@ func (r *run) open(ctx context.Context, s *site, t task, ending map[string]bool,
 		// What came up while it was suspended was not there before.
 		g.Standing = seen.Foreign && (k.stage == untouched || k.standing)
 		w := t.wish
-		if err := r.record(event{Kind: intended, Grant: g.ID, Wish: &w, Standing: g.Standing}); err != nil {
+		if err := r.record(event{Kind: intended, Grant: g.ID, Wish: &w, Standing: g.Standing, Identity: seen.Identity}); err != nil {
 			return false, err
 		}
 		reach("intended")
@@ -181,13 +197,57 @@ func (r *run) open(ctx context.Context, s *site, t task, ending map[string]bool,
 	}
 	reach("checked")
 	if t.action == Restore {
+		r.identify(event{Grant: g.ID, Identity: seen.Identity})
 		return false, nil
 	}
-	if err := r.record(event{Kind: opened, Grant: g.ID}); err != nil {
+	if err := r.record(event{Kind: opened, Grant: g.ID, Identity: seen.Identity}); err != nil {
 		return false, fmt.Errorf("access is open, but: %w", err)
 	}
 	reach("opened")
 	return false, nil
+}
+
+// gather ends what a grant gave and is under other names by now, before it is given anew
+// to whom the policy names: else two would have it. That it has begun is written down, for
+// a membership that is gone does not tell whether its sessions are.
+func (r *run) gather(ctx context.Context, s *site, t task, ending map[string]bool) error {
+	d, err := s.driver(ctx, t.Driver)
+	if err != nil {
+		return err
+	}
+	g, remaining := t.Grant, r.remaining(t, ending)
+	g.Standing, g.Identity = t.standing, r.kept(g.ID).identity
+	r.identify(event{Grant: g.ID, Astray: true})
+	e, err := ask(ctx, s, func(ctx context.Context) (target.Ending, error) { return d.Revoke(ctx, g, remaining) })
+	if err != nil {
+		return err
+	}
+	r.tellAstray(g, e)
+	if len(e.Left) > 0 {
+		r.left(s.resource, "grant %s: %s", g.ID, strings.Join(e.Left, "; "))
+	}
+	reach("gathered")
+	r.identify(event{Grant: g.ID})
+	return nil
+}
+
+// identify writes down what the names of a grant stand for, where that is new. Nothing
+// waits for it: what keeps the journal from being written is told.
+func (r *run) identify(e event) {
+	e.Kind = identified
+	k := r.kept(e.Grant)
+	if e.Astray == k.astray && (e.Identity == "" || e.Identity == k.identity) || k.stage == untouched || r.journal.err() != nil {
+		return
+	}
+	if err := r.record(e); err != nil {
+		r.log.Warn("what the names of the grant stand for is not in the journal", "grant", e.Grant, "error", err)
+	}
+}
+
+func (r *run) tellAstray(g target.Grant, e target.Ending) {
+	for _, where := range e.Astray {
+		r.drift(g.Resource, "grant %s: %s, and is ended there (%d sessions closed)", g.ID, where, e.SessionsEnded)
+	}
 }
 
 // end takes access away. The journal is written afterwards: a run that is
@@ -199,7 +259,7 @@ func (r *run) end(ctx context.Context, s *site, t task, ending map[string]bool) 
 		return target.Ending{}, err
 	}
 	g := t.Grant
-	g.Standing = t.standing
+	g.Standing, g.Identity = t.standing, r.kept(g.ID).identity
 	remaining := r.remaining(t, ending)
 	reach("ending")
 	e, err := ask(ctx, s, func(ctx context.Context) (target.Ending, error) {
@@ -213,7 +273,8 @@ func (r *run) end(ctx context.Context, s *site, t task, ending map[string]bool) 
 			e.Left = append(e.Left, "grant "+id+" lets the same in, and is not known to be open")
 		}
 	}
-	e.Others = nil
+	r.tellAstray(g, e)
+	e.Others, e.Astray = nil, nil
 	if e.Standing && !g.Standing {
 		// jit may only leave what was there before it, and this was not. It may be somebody's
 		// own all the same: that is for people to judge.
@@ -339,7 +400,79 @@ func (r *run) look(ctx context.Context, s *site) {
 				r.drift(s.resource, "grant %q of account %q is unknown, and is left", l.GrantID, l.Account)
 			}
 		}
+		if a, ok := d.(target.Auditor); ok {
+			r.audit(ctx, s, name, a)
+		}
 	}
+}
+
+// audit tells what jit gave at a target and no grant gives. It is left: whose it is was
+// lost with the journal, or with the name.
+func (r *run) audit(ctx context.Context, s *site, driver string, a target.Auditor) {
+	gives, known := r.givenAt(s, driver)
+	listed, err := ask(ctx, s, func(ctx context.Context) ([]target.Listed, error) { return a.Unaccounted(ctx, gives, known) })
+	if err != nil {
+		r.unseen()
+		r.left(s.resource, "what is open there and no grant gives could not be looked for: %v", err)
+		return
+	}
+	for i, l := range listed {
+		switch {
+		case i == maxDrift:
+			return
+		case l.GrantID != "":
+			r.left(s.resource, "%s: grant %s gave it, under another name", l.Detail, l.GrantID)
+		case r.synced: // else the store may have it
+			r.left(s.resource, "%s; it is left: take it on the server, or have it asked for", l.Detail)
+		}
+	}
+}
+
+// givenAt gives the grants that may rightly be open at a target, whoever opens them and
+// whether or not they are withheld, and, as grants, whatever else may be there of jit's.
+func (r *run) givenAt(s *site, driver string) (gives, known []target.Grant) {
+	taken := map[string]bool{}
+	add := func(w wish, g target.Grant, open bool) {
+		switch {
+		case g.Resource != s.resource || w.Driver != driver || taken[g.ID]:
+		case open:
+			taken[g.ID] = true
+			gives = append(gives, g)
+		default:
+			known = append(known, g)
+		}
+	}
+	r.journal.view(func(state *journalState) {
+		for _, k := range state.sorted() {
+			add(k.wish, k.grant(), k.mayBeOpen())
+			taken[k.Grant.ID] = taken[k.Grant.ID] || k.stage == over && !k.suspended() // what ended stays so
+		}
+	})
+	for _, k := range r.recalled {
+		add(k.wish, k.grant(), true)
+	}
+	for _, e := range r.active {
+		for _, w := range wishes(e) {
+			add(w, w.Grant, true)
+		}
+	}
+	if p := r.policy; p != nil {
+		res, _ := p.Resource(s.resource)
+		for _, role := range res.Roles {
+			if res.Driver == driver {
+				known = append(known, target.Grant{Params: role.Parameters})
+			}
+		}
+	}
+	return gives, known
+}
+
+// left is drift that lets somebody in: the run ends with the code for it.
+func (r *run) left(resource, format string, args ...any) {
+	r.drift(resource, format, args...)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.result.Left++
 }
 
 // driversOf names the drivers of a resource in the policy and the journal.

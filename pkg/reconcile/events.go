@@ -27,6 +27,8 @@ const (
 
 	announced eventKind = "announced" // access is to open; a receipt is owed, which must come back first
 	renewed   eventKind = "renewed"   // the leases, all of them
+
+	identified eventKind = "identified" // what the names stand for at the target is known, or another
 )
 
 // event is one line of the journal.
@@ -42,6 +44,10 @@ type event struct {
 	Wish *wish `json:"wish,omitempty"`
 	// Standing says that the access was there before (intended).
 	Standing bool `json:"standing,omitempty"`
+	// Identity is what the names stand for at the target (intended, opened, identified).
+	Identity string `json:"identity,omitempty"`
+	// Astray says that something is to be ended under other names first (identified).
+	Astray bool `json:"astray,omitempty"`
 	// Cause is why it ended (ended).
 	Cause  string         `json:"cause,omitempty"`
 	Ending *target.Ending `json:"ending,omitempty"`
@@ -95,7 +101,10 @@ type kept struct {
 	wish
 	stage    stage
 	standing bool
-	cause    string
+	identity string
+	// astray: what it gave under other names is being ended.
+	astray bool
+	cause  string
 	// trace is the signed intent to open it, where one was needed: the newest since
 	// it last ended.
 	trace record.ID
@@ -132,7 +141,7 @@ func (k *kept) announcing() bool {
 // grant is the grant as drivers are told of it.
 func (k *kept) grant() target.Grant {
 	g := k.wish.Grant
-	g.Standing = k.standing
+	g.Standing, g.Identity = k.standing, k.identity
 	return g
 }
 
@@ -175,7 +184,7 @@ func (s *journalState) apply(e event) error {
 			k = &kept{wish: *e.Wish, troubles: map[Action]string{}, owed: map[int]*owed{}}
 			s.grants[e.Grant] = k
 		}
-	case opened, ended, prepared, sent:
+	case opened, ended, prepared, sent, identified:
 		if k = s.grants[e.Grant]; k == nil {
 			return fmt.Errorf("grant %q did not come up before", e.Grant)
 		}
@@ -200,6 +209,9 @@ func (s *journalState) apply(e event) error {
 
 func (k *kept) apply(e event) {
 	k.events = append(k.events, e)
+	if e.Identity != "" {
+		k.identity = e.Identity
+	}
 	switch e.Kind {
 	case announced:
 		if e.Wish != nil && k.stage == untouched {
@@ -232,6 +244,8 @@ func (k *kept) apply(e event) {
 				}
 			}
 		}
+	case identified:
+		k.astray = e.Astray
 	case sent:
 		for _, n := range e.For {
 			delete(k.owed, n)

@@ -33,6 +33,7 @@ type fakeTarget struct {
 	hang     map[string]bool
 	slow     map[string]func() // called in the verb, as time goes by
 	deaf     bool              // takes grants and does nothing
+	astray   []string          // what is under other names, until revoke is called
 }
 
 func newFakeTarget() *fakeTarget {
@@ -100,6 +101,7 @@ func (f *fakeTarget) Grant(_ context.Context, g target.Grant) error {
 func (f *fakeTarget) Revoke(_ context.Context, g target.Grant, remaining []target.Grant) (target.Ending, error) {
 	err := f.enter("revoke", g)
 	defer f.mu.Unlock()
+	f.astray = nil
 	if err != nil {
 		return target.Ending{}, err
 	}
@@ -121,7 +123,7 @@ func (f *fakeTarget) Check(_ context.Context, g target.Grant, _ []target.Grant) 
 	err := f.enter("check", g)
 	defer f.mu.Unlock()
 	key := memberOf(g)
-	return target.Observation{Present: f.members[key] || f.foreign[key], Foreign: f.foreign[key]}, err
+	return target.Observation{Present: f.members[key] || f.foreign[key], Foreign: f.foreign[key], Astray: f.astray}, err
 }
 
 func (f *fakeTarget) List(context.Context) ([]target.Listed, error) {

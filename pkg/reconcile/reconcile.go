@@ -87,6 +87,9 @@ type Result struct {
 	// Drift is what is on the targets and should not be, or is not jit's, a
 	// line each.
 	Drift []string
+	// Left counts what of the drift is access that jit gave, or may have given, and that
+	// no grant gives.
+	Left int
 	// ReceiptsWritten counts receipts handed over; ReceiptsSpooled those of
 	// them that wait until the store can be reached; ReceiptsOwed those that
 	// could not be signed or handed over yet.
@@ -104,7 +107,7 @@ const (
 
 // ExitCode gives the code with which a program that made this run ends: 4 when
 // the store's history was rewritten or is another store's; else 6 when a target
-// failed, could not be fully ended, something was withheld, or a part of the work
+// failed, could not be fully ended, holds access that no grant gives, something was withheld, or a part of the work
 // could not be done;
 // else 5 when the store could not be reached or did not take what was sent; else
 // 0. The worst comes first:
@@ -117,7 +120,7 @@ func (r Result) ExitCode() int {
 	switch {
 	case errors.Is(r.SyncErr, replica.ErrRewritten), errors.Is(r.SyncErr, replica.ErrIdentity), errors.Is(r.SyncErr, replica.ErrForked):
 		return exitTampered
-	case r.Failed > 0, r.Withheld > 0, left, len(r.Problems) > 0:
+	case r.Failed > 0, r.Withheld > 0, left, r.Left > 0, len(r.Problems) > 0:
 		return exitPartly
 	case errors.Is(r.SyncErr, replica.ErrUnreachable), errors.Is(r.SyncErr, gitstore.ErrBadRemote),
 		errors.Is(r.SyncErr, gitstore.ErrRefused), errors.Is(r.SyncErr, gitstore.ErrContention):

@@ -217,6 +217,42 @@ func TestStandingAccessIsLeft(t *testing.T) {
 	}
 }
 
+// TestAstrayIsEndedFirst: what is under other names ends before the access is given anew,
+// however often that takes, and only then.
+func TestAstrayIsEndedFirst(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.store.Granted("bob", time.Hour, "db:read")
+	w.run(0)
+	db := w.targets["db"]
+	db.astray = []string{"with another"}
+	delete(db.members, "bob/readers")
+	w.o.DryRun = true
+	w.run(0)
+	w.o.DryRun = false
+	if db.count("revoke") > 0 || len(w.lines) != 1 {
+		t.Errorf("a dry run: %q, %q", w.lines, db.calls)
+	}
+	// It takes the membership and fails, so that the target shows nothing any more.
+	db.fail["revoke"] = &target.Error{Reason: target.Held}
+	w.run(6)
+	w.wantAccess("bob", "readers", false)
+	w.run(6)
+	delete(db.fail, "revoke")
+	w.run(0)
+	w.wantAccess("bob", "readers", true)
+	if n := db.count("revoke"); n != 3 {
+		t.Errorf("%d endings: %q", n, db.calls)
+	}
+	w.run(0)
+	if n := db.count("revoke"); n != 3 {
+		t.Errorf("what was ended is ended again: %q", db.calls)
+	}
+	w.store.Revoke("alice", r.ID)
+	w.run(0)
+	w.wantAccess("bob", "readers", false)
+}
+
 func TestRestoresWithoutReceipt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
