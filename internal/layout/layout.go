@@ -37,7 +37,7 @@ var aside = map[string][]string{
 	"pkg/gitstore": {"pkg/ledger", "pkg/replica", "pkg/reconcile", "cmd/jit", "bench"},
 	"pkg/target":   {"pkg/reconcile", "cmd/jit"},
 	// Who may change a file.
-	"internal/owned": {"pkg/gitstore", "pkg/target", "pkg/reconcile", "cmd/jit"},
+	"internal/owned": {"pkg/gitstore", "pkg/replica", "pkg/target", "pkg/reconcile", "cmd/jit"},
 	// Whether there is no room.
 	"internal/full": {"pkg/target", "pkg/reconcile"},
 	// Files that a program carries with it, and nothing else.

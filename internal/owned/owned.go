@@ -50,6 +50,13 @@ func Ours(info fs.FileInfo) bool {
 	return ok && (st.Uid == 0 || int(st.Uid) == os.Geteuid())
 }
 
+// Same reports whether two files have the same owner.
+func Same(a, b fs.FileInfo) bool {
+	x, ok := a.Sys().(*syscall.Stat_t)
+	y, also := b.Sys().(*syscall.Stat_t)
+	return ok && also && x.Uid == y.Uid
+}
+
 // othersWrite are the permissions of which one lets others change a file.
 const othersWrite = 0o022
 
@@ -186,6 +193,9 @@ func passable(path string, info fs.FileInfo) error {
 func Open(path string, flag int, perm fs.FileMode) (*os.File, error) {
 	f, err := os.OpenFile(path, flag|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, perm)
 	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, err // most often what is looked for is elsewhere
+		}
 		if info, lerr := os.Lstat(path); lerr == nil && !info.Mode().IsRegular() {
 			return nil, irregular(path, info)
 		}

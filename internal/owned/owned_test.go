@@ -1,12 +1,14 @@
 package owned
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // reason gives the reason of an error, "" for none, and what it says where it has none.
@@ -132,5 +134,33 @@ func TestOpen(t *testing.T) {
 	}
 	if data, err := ReadFile(root+"/file", 12); err != nil || !strings.HasPrefix(string(data), "twelve") {
 		t.Errorf("%q, %v", data, err)
+	}
+}
+
+// TestLock: one at a time has it, it is waited for no longer than is asked, and what is no
+// regular file is none.
+func TestLock(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "lock")
+	unlock, err := Lock(t.Context(), path, time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	soon, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := Lock(soon, path, time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a second one: %v", err)
+	}
+	if err := unlock(); err != nil {
+		t.Error(err)
+	}
+	if unlock, err = Lock(t.Context(), path, time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(unlock(), os.Remove(path), syscall.Mkfifo(path, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Lock(t.Context(), path, time.Millisecond); err == nil {
+		t.Error("a pipe is a lock")
 	}
 }

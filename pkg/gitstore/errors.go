@@ -27,6 +27,9 @@ var (
 	// repository: garbage, a truncated or oversized pack, a shallow history, a
 	// redirect to another host.
 	ErrBadRemote = errors.New("remote sent something unusable")
+	// ErrMirror means that the mirror could not be written or read, for a cause that is this
+	// machine's. What else an error is, that a program said, was then guessed wrongly.
+	ErrMirror = errors.New("the copy of the store could not be used")
 	// ErrIncomplete means that a history lacks a commit, a folder or a file that it
 	// needs. With ErrBadRemote it is what the remote has sent, and nothing of it was
 	// taken; alone it is the mirror, see [Store.Mend].

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"github.com/jitaccess/jit/internal/owned"
 )
 
 // writeFileSync replaces a file so that after a crash either the old or the new
@@ -71,20 +73,12 @@ func (s *Store) lock(ctx context.Context) (unlock func(), err error) {
 	if s.o.InMemory {
 		return func() { <-s.turn }, nil // nothing is written that others read
 	}
-	file, err := lockFile(ctx, filepath.Join(s.o.Dir, "lock"))
+	release, err := owned.Lock(ctx, filepath.Join(s.o.Dir, "lock"), lockPoll)
 	if err != nil {
 		<-s.turn
 		return nil, err
 	}
-	return func() { _ = file.Close(); <-s.turn }, nil
-}
-
-func lockFile(ctx context.Context, path string) (*flock.Flock, error) {
-	file := flock.New(path, flock.SetPermissions(0o600))
-	if _, err := file.TryLockContext(ctx, lockPoll); err != nil {
-		return nil, fmt.Errorf("the lock %q: %w", path, err)
-	}
-	return file, nil
+	return func() { _ = release(); <-s.turn }, nil
 }
 
 // queuePatience bounds the waiting in a queue that is only a courtesy, since the
@@ -145,12 +139,29 @@ func (s *Store) waitInQueue(ctx context.Context, file *flock.Flock) bool {
 
 // Checkpoint gives the last head that was verified on this machine; "" where
 // there is none yet. It is kept apart from the mirror, which can be rebuilt.
+//
+// To a store in memory one that cannot be read is none: what is read there is believed
+// for nothing but what takes away.
 func (s *Store) Checkpoint() (Hash, error) {
 	if h, ok := s.memory.ref(checkpointRef); ok {
 		return h, nil
 	}
+	h, err := s.checkpointFile()
+	if err != nil && s.o.InMemory {
+		s.log.Warn("what the store shows is held to no checkpoint", "cause", err)
+		return "", nil
+	}
+	return h, err
+}
+
+// maxSmall bounds the files beside the mirror that hold a line or a few, in bytes: what is
+// larger, or has no end, is none of them.
+const maxSmall = 64 << 10
+
+// checkpointFile reads the file of the checkpoint.
+func (s *Store) checkpointFile() (Hash, error) {
 	path := filepath.Join(s.o.Dir, "checkpoint")
-	data, err := os.ReadFile(path)
+	data, err := owned.ReadFile(path, maxSmall)
 	if errors.Is(err, os.ErrNotExist) {
 		return "", nil
 	}
@@ -160,7 +171,7 @@ func (s *Store) Checkpoint() (Hash, error) {
 	if len(data) != 41 || data[40] != '\n' || !isHash(string(data[:40])) {
 		// An unreadable checkpoint must not pass for none: that would accept any
 		// history.
-		return "", fmt.Errorf("%w: the checkpoint %q holds no commit", ErrCorrupt, path)
+		return "", fmt.Errorf("%w: the checkpoint %q holds no commit: put back what a backup has of it; where there is none, compare the head in a colleague's jit status with the store's, and delete it", ErrCorrupt, path)
 	}
 	return Hash(data[:40]), nil
 }
@@ -201,11 +212,11 @@ func (s *Store) moveCheckpoint(head Hash, allowed func(old Hash) error) error {
 		// A lock of its own, for callers move it while they hold the other.
 		ctx, cancel := context.WithTimeout(context.Background(), DefaultTimeout)
 		defer cancel()
-		file, err := lockFile(ctx, filepath.Join(s.o.Dir, "checkpoint.lock"))
+		release, err := owned.Lock(ctx, filepath.Join(s.o.Dir, "checkpoint.lock"), lockPoll)
 		if err != nil {
 			return err
 		}
-		defer file.Close()
+		defer func() { _ = release() }()
 	}
 	old, err := s.Checkpoint()
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/jitaccess/jit/internal/owned"
 )
 
 // gitRemote speaks to the remote by the git program, with all that the user has
@@ -90,7 +92,7 @@ func (r *gitRemote) fetch(ctx context.Context, whole []Hash) (Hash, error) {
 
 // makeScratch makes a folder a repository of the mirror's kind.
 func (s *Store) makeScratch(dir string) error {
-	config, err := os.ReadFile(filepath.Join(s.mirror, "config"))
+	config, err := owned.ReadFile(filepath.Join(s.mirror, "config"), maxSmall)
 	if err != nil {
 		return err
 	}
@@ -135,7 +137,7 @@ func (r *gitRemote) fetchInto(ctx context.Context, repository string, first bool
 		}
 		return "", s.fail(ctx, "fetch", err, talk)
 	}
-	text, err := os.ReadFile(fetchHead)
+	text, err := owned.ReadFile(fetchHead, maxSmall)
 	if err != nil {
 		return "", fmt.Errorf("the mirror: %w", err)
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/cache"
 	"github.com/go-git/go-git/v5/storage/filesystem"
 
+	"github.com/jitaccess/jit/internal/owned"
 	"github.com/jitaccess/jit/pkg/gitstore/internal/odb"
 )
 
@@ -90,7 +91,11 @@ type Options struct {
 	// InMemory means that nothing is written to Dir: what is there is read, and what is
 	// new is held in memory until the store is closed, a checkpoint too. Nothing can be
 	// appended. Builtin speaks to the remote, for the git program writes what it fetches.
+	// A mirror that cannot be used is none; see [Store.Unusable].
 	InMemory bool
+	// Afresh, with InMemory, has nothing of the mirror be read: all of the store is
+	// fetched. The checkpoint, which is beside the mirror, counts.
+	Afresh bool
 	// Timeout is how long a remote may be silent. 0 means DefaultTimeout.
 	Timeout time.Duration
 	// Progress, where set, is told what a long fetch is at: what it does, how
@@ -120,6 +125,9 @@ type Store struct {
 	moved bool
 
 	memory overlay
+	// unusable says why a store in memory uses no mirror, where there is something in its
+	// place.
+	unusable error
 }
 
 // Refs of the mirror. Each says that all that its commit needs is there, which is what
@@ -259,9 +267,34 @@ func (s *Store) openMirror(ctx context.Context) error {
 			return fmt.Errorf("the store's folder: %w", err)
 		}
 	}
+	err := s.useMirror(ctx)
+	if err != nil && !s.o.InMemory {
+		return err
+	}
+	if !s.o.InMemory {
+		s.objects = filesystem.NewStorageWithOptions(osfs.New(s.mirror), cache.NewObjectLRU(cacheBytes), filesystem.Options{})
+	}
+	dirs := []string{filepath.Join(s.mirror, "objects")}
+	if s.unusable = err; err != nil || s.o.Afresh {
+		s.o.Afresh, dirs = true, nil
+	}
+	s.memory.db = odb.Open(dirs...)
+	s.db = s.memory.db
+	return nil
+}
+
+// Unusable says why a store in memory uses nothing of the mirror, or is held to no
+// checkpoint, though there is something in its place; nil where there is no such cause.
+func (s *Store) Unusable() error {
+	_, err := s.checkpointFile()
+	return errors.Join(err, s.unusable)
+}
+
+// useMirror makes the mirror where it is missing, and refuses one that is not this store's.
+func (s *Store) useMirror(ctx context.Context) error {
 	config := filepath.Join(s.mirror, "config")
 	want := s.mirrorConfigOf(quoteConfig(s.url.identity()))
-	have, err := os.ReadFile(config)
+	have, err := owned.ReadFile(config, maxSmall)
 	switch {
 	case errors.Is(err, os.ErrNotExist) && s.o.InMemory:
 		have, err = []byte(want), nil // there is nothing to read
@@ -271,7 +304,7 @@ func (s *Store) openMirror(ctx context.Context) error {
 			return lockErr
 		}
 		defer unlock()
-		if have, err = os.ReadFile(config); errors.Is(err, os.ErrNotExist) {
+		if have, err = owned.ReadFile(config, maxSmall); errors.Is(err, os.ErrNotExist) {
 			have, err = []byte(want), makeBare(s.mirror, want)
 		}
 	}
@@ -289,11 +322,6 @@ func (s *Store) openMirror(ctx context.Context) error {
 			return fmt.Errorf("%w: the mirror %q has a file %q, which would change what its history is: delete the mirror", ErrCorrupt, s.mirror, name)
 		}
 	}
-	if !s.o.InMemory {
-		s.objects = filesystem.NewStorageWithOptions(osfs.New(s.mirror), cache.NewObjectLRU(cacheBytes), filesystem.Options{})
-	}
-	s.memory.db = odb.Open(filepath.Join(s.mirror, "objects"))
-	s.db = s.memory.db
 	return nil
 }
 
@@ -392,14 +420,14 @@ func (s *Store) Tip() Hash {
 
 // readRef gives what a ref of the mirror points to; "" where it does not exist.
 func (s *Store) readRef(name string) (Hash, error) {
-	if h, ok := s.memory.ref(name); ok {
+	if h, ok := s.memory.ref(name); ok || s.o.Afresh {
 		return h, nil
 	}
 	return readRefIn(s.mirror, name)
 }
 
 func readRefIn(repository, name string) (Hash, error) {
-	data, err := os.ReadFile(filepath.Join(repository, filepath.FromSlash(name)))
+	data, err := owned.ReadFile(filepath.Join(repository, filepath.FromSlash(name)), maxSmall)
 	if errors.Is(err, os.ErrNotExist) {
 		return "", nil
 	}

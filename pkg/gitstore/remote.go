@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -145,6 +147,9 @@ func (s *Store) fail(ctx context.Context, op string, err error, said string, kin
 	if k := noRoom(said); k != nil {
 		kind = append(kind, k)
 	}
+	if s.ofMirror(said) {
+		kind = append(kind, ErrMirror)
+	}
 	return &RemoteError{Op: op, URL: s.url.identity(), Kind: kind, Err: err, Said: said}
 }
 
@@ -175,6 +180,18 @@ func noRoom(said string) error {
 		}
 	}
 	return nil
+}
+
+// untouchable are words with which git says that it may not, or cannot, touch a file.
+var untouchable = []string{"permission denied", "operation not permitted", "read-only file system", "input/output error", "not a directory", "is a directory"}
+
+// ofMirror tells by what the git program prints that it could not use the mirror. As with
+// noRoom, a remote that says so gains nothing.
+func (s *Store) ofMirror(said string) bool {
+	if strings.Contains(said, "insufficient permission for adding an object") {
+		return true
+	}
+	return strings.Contains(said, s.o.Dir) && slices.ContainsFunc(untouchable, func(w string) bool { return strings.Contains(strings.ToLower(said), w) })
 }
 
 // refs is what a remote advertised.
@@ -332,6 +349,9 @@ func (r *builtinRemote) fetch(ctx context.Context, whole []Hash) (Hash, error) {
 	in := s.newIncoming(whole)
 	defer in.drop()
 	if err := in.receive(wait, demux(req.Capabilities, resp, talk)); err != nil {
+		if onDisk(err) {
+			return "", fmt.Errorf("%w: %w", ErrMirror, err)
+		}
 		kind := ErrBadRemote
 		if errors.Is(err, errStream) {
 			kind = ErrUnreachable
@@ -341,10 +361,25 @@ func (r *builtinRemote) fetch(ctx context.Context, whole []Hash) (Hash, error) {
 	return got.head, s.judged(looking, in.take(looking, got.head))
 }
 
-// judged makes a refusal of the remote of what was found in what it has sent.
+// onDisk reports whether what a remote has sent could not be kept for a fault of a file
+// of this machine.
+func onDisk(err error) bool {
+	if errors.Is(err, errStream) {
+		return false // of a pipe
+	}
+	_, path := errors.AsType[*fs.PathError](err)
+	_, link := errors.AsType[*os.LinkError](err)
+	return path || link
+}
+
+// judged makes a refusal of the remote of what was found in what it has sent, but for what
+// a file here is at fault for.
 func (s *Store) judged(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
+	}
+	if onDisk(err) {
+		return fmt.Errorf("%w: %w", ErrMirror, err)
 	}
 	for _, of := range []error{ErrIncomplete, ErrTooLarge, ErrCorrupt, ErrBadRemote} {
 		if errors.Is(err, of) {

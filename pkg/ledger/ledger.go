@@ -308,7 +308,10 @@ func damage(err error) error {
 	var e *sqlite.Error
 	if errors.As(err, &e) {
 		switch e.Code() & 0xff {
-		case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB,
+			// Another's file, or one that may only be read: where the folder is this
+			// machine's, one of its own takes its place.
+			sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM:
 			return fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
 	}

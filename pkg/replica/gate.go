@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gofrs/flock"
-
 	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/record"
@@ -118,14 +116,14 @@ func OpenGate(ctx context.Context, c GateConfig) (*Gate, error) {
 	}
 	g.own = &Replica{
 		config: Config{Dir: dir, Identity: c.Identity, Log: c.Log, Now: c.Now},
-		lock:   flock.New(filepath.Join(dir, "lock"), flock.SetPermissions(0o600)),
+		lock:   filepath.Join(dir, "lock"),
 	}
 	return g, nil
 }
 
 // Close releases the files.
 func (g *Gate) Close() error {
-	err := errors.Join(g.bare.Close(), g.own.lock.Close())
+	err := g.bare.Close()
 	if g.own.ledger != nil {
 		err = errors.Join(err, g.own.ledger.Close())
 	}

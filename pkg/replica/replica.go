@@ -16,8 +16,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gofrs/flock"
-
+	"github.com/jitaccess/jit/internal/owned"
 	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/record"
@@ -59,7 +58,10 @@ type Config struct {
 	// [gitstore.Options]. Nothing is written, and nothing sent: what is submitted waits
 	// with what is in the spool, until the copy is closed.
 	InMemory bool
-	Env      []string
+	// Afresh, with InMemory, reads nothing of the mirror either: all of the store is
+	// fetched.
+	Afresh bool
+	Env    []string
 	// Timeout bounds each network operation; 0 is gitstore's default.
 	Timeout time.Duration
 	// Progress, where set, is told how far a long fetch or verification is:
@@ -78,7 +80,7 @@ type Replica struct {
 	config Config
 	store  *gitstore.Store
 	ledger *ledger.Ledger
-	lock   *flock.Flock
+	lock   string // the file of the lock between processes
 	// healed is the newest heal that this process made or followed, until a Sync
 	// has reported it.
 	healed *Healed
@@ -102,13 +104,13 @@ func Open(ctx context.Context, c Config) (*Replica, error) {
 	}
 	store, err := gitstore.Open(ctx, gitstore.Options{
 		Dir: c.Dir, URL: c.URL, Branch: c.Branch, Transport: c.Transport, SSH: c.SSH,
-		Isolated: c.Isolated, InMemory: c.InMemory, Env: c.Env, Timeout: c.Timeout, Logger: c.Log,
+		Isolated: c.Isolated, InMemory: c.InMemory, Afresh: c.Afresh, Env: c.Env, Timeout: c.Timeout, Logger: c.Log,
 		Progress: c.Progress,
 	})
 	if err != nil {
 		return nil, err
 	}
-	r := &Replica{config: c, store: store, lock: flock.New(filepath.Join(c.Dir, "replica.lock"), flock.SetPermissions(0o600))}
+	r := &Replica{config: c, store: store, lock: filepath.Join(c.Dir, "replica.lock")}
 	if err := r.openLedger(); err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
@@ -158,8 +160,27 @@ func (r *Replica) indexPath() string {
 	return filepath.Join(r.config.Dir, "ledger.db")
 }
 
+// indexEnds are the files of an index, after its path.
+var indexEnds = []string{"", "-wal", "-shm", "-journal"}
+
+// noIndex refuses what is no regular file in the place of one of the index, for SQLite
+// would wait for a pipe.
+func (r *Replica) noIndex() error {
+	if r.config.InMemory {
+		return nil
+	}
+	for _, end := range indexEnds {
+		if info, err := os.Lstat(r.indexPath() + end); err == nil && !info.Mode().IsRegular() {
+			return fmt.Errorf("%w: %q is no regular file (%s)", ledger.ErrDamaged, r.indexPath()+end, info.Mode())
+		}
+	}
+	return nil
+}
+
 func (r *Replica) openLedger() (err error) {
-	r.ledger, err = ledger.Open(r.indexPath(), r.config.Identity)
+	if err = r.noIndex(); err == nil {
+		r.ledger, err = ledger.Open(r.indexPath(), r.config.Identity)
+	}
 	if errors.Is(err, ledger.ErrDamaged) {
 		r.config.Log.Warn("the local index is made again", "cause", err)
 		if err := r.removeIndex(); err != nil {
@@ -177,7 +198,7 @@ func (r *Replica) removeIndex() error {
 	if r.config.InMemory {
 		return nil
 	}
-	for _, end := range []string{"", "-wal", "-shm"} {
+	for _, end := range indexEnds {
 		if err := os.Remove(r.indexPath() + end); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
@@ -187,7 +208,7 @@ func (r *Replica) removeIndex() error {
 
 // Close releases the files.
 func (r *Replica) Close() error {
-	return errors.Join(r.ledger.Close(), r.store.Close(), r.lock.Close())
+	return errors.Join(r.ledger.Close(), r.store.Close())
 }
 
 // Ledger gives the state as of the last Sync.
@@ -205,15 +226,12 @@ func (r *Replica) exclusive(ctx context.Context) (unlock func(), err error) {
 	if r.config.InMemory {
 		return func() {}, nil // there is nothing that two would write
 	}
-	ok, err := r.lock.TryLockContext(ctx, 20*time.Millisecond)
+	release, err := owned.Lock(ctx, r.lock, 20*time.Millisecond)
 	if err != nil {
 		return nil, fmt.Errorf("waiting for another jit on %s: %w", r.config.Dir, err)
 	}
-	if !ok {
-		return nil, fmt.Errorf("another jit holds %s", r.config.Dir)
-	}
 	return func() {
-		if err := r.lock.Unlock(); err != nil {
+		if err := release(); err != nil {
 			r.config.Log.Warn("the lock was not released", "error", err)
 		}
 	}, nil
@@ -288,6 +306,11 @@ func (r *Replica) sync(ctx context.Context, h *Healer) (Report, error) {
 	r.healed = nil
 	_, report.Shown = r.ledger.Head()
 	waiting, err := r.spooled()
+	if err != nil && r.config.InMemory {
+		// What the store says is known all the same.
+		report.Waiting, report.Cause = 1, err
+		return report, nil
+	}
 	if err != nil || len(waiting) == 0 {
 		return report, err
 	}
@@ -490,9 +513,12 @@ func (r *Replica) noteFetch() {
 	}
 }
 
+// maxNote bounds the files that hold a line, in bytes.
+const maxNote = 64 << 10
+
 // Freshness gives when the remote last answered; zero when it never did.
 func (r *Replica) Freshness() time.Time {
-	data, err := os.ReadFile(filepath.Join(r.config.Dir, "fetched"))
+	data, err := owned.ReadFile(filepath.Join(r.config.Dir, "fetched"), maxNote)
 	if err != nil {
 		return time.Time{}
 	}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jitaccess/jit/internal/owned"
 	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/record"
@@ -298,12 +299,16 @@ func (r *Replica) Refused() ([]string, error) {
 	names, err := filepath.Glob(filepath.Join(r.spoolDir(), "refused", "*.reason"))
 	var all []string
 	for _, name := range names {
-		text, readErr := os.ReadFile(name)
+		text, readErr := owned.ReadFile(name, maxNote)
 		err = errors.Join(err, readErr)
 		all = append(all, strings.TrimSpace(string(text)))
 	}
 	return all, err
 }
+
+// maxSpoolFile bounds one file of the spool, in bytes: far more than what is signed at once
+// takes.
+const maxSpoolFile = 64 << 20
 
 func (r *Replica) spooled() ([]submission, error) {
 	names, err := filepath.Glob(filepath.Join(r.spoolDir(), "*.json"))
@@ -313,7 +318,7 @@ func (r *Replica) spooled() ([]submission, error) {
 	slices.Sort(names)
 	var all []submission
 	for _, name := range names {
-		data, err := os.ReadFile(name)
+		data, err := owned.ReadFile(name, maxSpoolFile)
 		if errors.Is(err, os.ErrNotExist) {
 			continue // another process has sent it
 		}

@@ -5,7 +5,7 @@
 //
 // It exists since go-git reads a pack's whole index into memory before the first
 // object, a hundred megabytes for a large store. It writes no file, knows nothing of
-// refs or history, and imports no other package of jit.
+// refs or history, and imports no other package of jit but the one that opens files.
 package odb
 
 import (
@@ -271,7 +271,7 @@ func nameOf(t Type, data []byte) Name {
 func (db *DB) openFile(n Name) (f *os.File, err error) {
 	text := n.String()
 	for _, dir := range db.dirs {
-		if f, err = os.Open(filepath.Join(dir, text[:2], text[2:])); !errors.Is(err, os.ErrNotExist) {
+		if f, err = open(filepath.Join(dir, text[:2], text[2:])); !errors.Is(err, os.ErrNotExist) {
 			break
 		}
 	}

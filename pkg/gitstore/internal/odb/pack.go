@@ -12,6 +12,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/jitaccess/jit/internal/owned"
 )
 
 // pack is a pack with its index, both mapped.
@@ -46,9 +48,19 @@ func openPack(path string) (*pack, error) {
 	return p, nil
 }
 
+// open opens a file of the database, where it is one: what is no regular file is never
+// waited for, and no object.
+func open(path string) (*os.File, error) {
+	f, err := owned.Open(path, os.O_RDONLY, 0)
+	if _, irregular := errors.AsType[*owned.Error](err); irregular {
+		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return f, err
+}
+
 // mapFile maps a file for reading.
 func mapFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := open(path)
 	if err != nil {
 		return nil, err
 	}
