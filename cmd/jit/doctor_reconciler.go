@@ -29,6 +29,7 @@ func (o *doctorOptions) reconciler(ctx context.Context) {
 	}
 	o.good("settings", "%s: reconciler %s", o.config, c.Name)
 	o.stateFolder(c.State)
+	o.stateCopy(ctx, c)
 	o.stateMirror(ctx, filepath.Join(c.State, "store"))
 	o.metrics(c.Metrics)
 	signer, err := record.OpenKeyFile(c.Key, nil, o.app.Now)
@@ -76,6 +77,13 @@ func (o *doctorOptions) stateFolder(dir string) {
 		o.failed("state", err)
 	default:
 		o.good("state", "%s", dir)
+	}
+}
+
+// stateCopy looks whether a run could use what it keeps there.
+func (o *doctorOptions) stateCopy(ctx context.Context, c reconcile.Config) {
+	for _, err := range reconcile.CheckCopy(ctx, c) {
+		o.bad("copy", "give it to whom jit runs as, or delete it, for it is made again; but for the checkpoint and the journal, which a backup has", "%v", err)
 	}
 }
 

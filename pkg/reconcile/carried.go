@@ -119,8 +119,14 @@ func (r *run) carry(ctx context.Context) error {
 			r.note(fmt.Errorf("what was carried in is taken, and stays: %w", err))
 		}
 	}
+	r.lookAhead(ctx)
+	return nil
+}
+
+// lookAhead gives what waits to be sent its effect.
+func (r *run) lookAhead(ctx context.Context) {
 	if r.synced && !r.waiting {
-		return nil
+		return
 	}
 	err := r.book.Ahead(ctx)
 	if errors.Is(err, ledger.ErrDamaged) {
@@ -132,7 +138,6 @@ func (r *run) carry(ctx context.Context) error {
 		r.problem(fmt.Errorf("what waits to be sent has no effect yet: %w", err))
 	}
 	r.policy = r.book.Policy()
-	return nil
 }
 
 // broughtIn reads the folder. A file there is a spool file of a person's machine (.json),

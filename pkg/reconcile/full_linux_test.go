@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/jitaccess/jit/internal/testenv"
+	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/replica"
 )
@@ -36,6 +38,9 @@ var withoutRoom = map[string]func(t *testing.T, w *world) (fill, free func()){
 	"a broken disk":            errorsOf(syscall.EIO),
 	"an index without room":    errorsOf(ledger.ErrUnwritable),
 }
+
+// remedies are what a run says is to be done, where that is not to make room.
+var remedies = map[string]string{"a broken disk": "jit doctor --config"}
 
 // errorsOf has each bringing up to date of the copy on the disk fail.
 func errorsOf(cause error) func(t *testing.T, w *world) (fill, free func()) {
@@ -75,7 +80,7 @@ func TestRevokesOnAFullDisk(t *testing.T) {
 					t.Errorf("%+v", res)
 				}
 				if !slices.ContainsFunc(res.Problems, func(err error) bool {
-					return strings.Contains(err.Error(), "cannot be written") && strings.Contains(err.Error(), w.o.Config.State)
+					return strings.Contains(err.Error(), "cannot be used") && strings.Contains(err.Error(), cmp.Or(remedies[name], "make room there")) && strings.Contains(err.Error(), w.o.Config.State)
 				}) {
 					t.Errorf("problems %q", res.Problems)
 				}
@@ -212,12 +217,18 @@ func TestNoCopyYetOnAFullDisk(t *testing.T) {
 	w.wantReceipts(r.ID, "applied db:read")
 }
 
-// TestNoMemoryForOthersFaults: what has nothing to do with the disk is what it was.
+// TestNoMemoryForOthersFaults: what the store is at fault for is what it was.
 func TestNoMemoryForOthersFaults(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.faulty(&faultyBook{sync: errTest})
-	if res := w.run(1); !errors.Is(res.SyncErr, errTest) || len(res.Problems) > 0 {
-		t.Errorf("%+v", res)
+	for cause, exit := range map[error]int{
+		gitstore.ErrUnreachable: 5, gitstore.ErrBadRemote: 5, gitstore.ErrRefused: 5, replica.ErrNoStore: 1,
+		replica.ErrRewritten: 4, replica.ErrForked: 4, replica.ErrIdentity: 4,
+		fmt.Errorf("%w: %w", gitstore.ErrUnreachable, os.ErrPermission): 5, // of an identity file
+	} {
+		w.faulty(&faultyBook{sync: cause})
+		if res := w.run(exit); !errors.Is(res.SyncErr, cause) || len(res.Problems) > 0 {
+			t.Errorf("%v: %+v", cause, res)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"time"
 
@@ -16,23 +17,36 @@ const (
 	lookEvery = time.Second
 	// againEvery is after how long such a run tries again what could not be ended.
 	againEvery = time.Minute
+	// graceful is how long work may go on when the run is to stop. A disk that hangs does
+	// not hear of that.
+	graceful = 10 * time.Second
 )
 
 // meanwhile does work, which touches nothing of the run, and ends what becomes due until
-// it is done.
-func (r *run) meanwhile(ctx context.Context, work func()) {
-	done := make(chan struct{})
+// it is done. What does not stop with the run is left behind.
+func meanwhile[T any](ctx context.Context, r *run, work func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
 	go func() {
-		defer close(done)
-		work()
+		value, err := work()
+		done <- result{value, err}
 	}()
+	stopped := make(chan struct{})
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(graceful, func() { close(stopped) }) })()
 	look, again := time.NewTicker(lookEvery), time.NewTicker(againEvery)
 	defer look.Stop()
 	defer again.Stop()
 	for {
 		select {
-		case <-done:
-			return
+		case got := <-done:
+			return got.value, got.err
+		case <-stopped:
+			r.left = true
+			var none T
+			return none, fmt.Errorf("the work on the copy of the store does not stop: %w", ctx.Err())
 		case <-again.C:
 			r.forgetFailures()
 		case <-look.C:
@@ -58,22 +72,20 @@ type attended struct {
 	run *run
 }
 
-func (a attended) Sync(ctx context.Context, h *replica.Healer) (report replica.Report, err error) {
-	a.run.meanwhile(ctx, func() { report, err = a.book.Sync(ctx, h) })
-	return report, err
+func (a attended) Sync(ctx context.Context, h *replica.Healer) (replica.Report, error) {
+	return meanwhile(ctx, a.run, func() (replica.Report, error) { return a.book.Sync(ctx, h) })
 }
 
-func (a attended) Ahead(ctx context.Context) (err error) {
-	a.run.meanwhile(ctx, func() { err = a.book.Ahead(ctx) })
+func (a attended) Ahead(ctx context.Context) error {
+	_, err := meanwhile(ctx, a.run, func() (struct{}, error) { return struct{}{}, a.book.Ahead(ctx) })
 	return err
 }
 
-func (a attended) Rebuild(ctx context.Context) (err error) {
-	a.run.meanwhile(ctx, func() { err = a.book.Rebuild(ctx) })
+func (a attended) Rebuild(ctx context.Context) error {
+	_, err := meanwhile(ctx, a.run, func() (struct{}, error) { return struct{}{}, a.book.Rebuild(ctx) })
 	return err
 }
 
 func (a attended) Submit(ctx context.Context, subject string, trailers [][2]string, out []outgoing) (waiting, err error) {
-	a.run.meanwhile(ctx, func() { waiting, err = a.book.Submit(ctx, subject, trailers, out) })
-	return waiting, err
+	return meanwhile(ctx, a.run, func() (error, error) { return a.book.Submit(ctx, subject, trailers, out) })
 }

@@ -97,7 +97,7 @@ func (r *run) handOver(ctx context.Context, batch []due) error {
 		r.result.ReceiptsSpooled += len(out)
 		r.log.Warn("the receipts wait for the store", "count", len(out), "error", waiting)
 		switch {
-		case cannotBeKept(waiting):
+		case ofThisMachine(waiting):
 			r.note(fmt.Errorf("the receipts: %w", waiting))
 		case r.result.SyncErr == nil:
 			r.result.SyncErr = waiting

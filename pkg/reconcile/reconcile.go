@@ -10,8 +10,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -145,6 +147,11 @@ type run struct {
 	// copy of the store could not be written, and is held in memory.
 	theirs   bool
 	inMemory bool
+	// copied says where that copy is.
+	copied Config
+	// left says that work on the copy did not stop with the run, so that nothing of it can
+	// be closed.
+	left     bool
 	recalled []*kept
 	sites    map[string]*site
 	signer   record.Signer
@@ -293,14 +300,21 @@ func (r *run) sync(ctx context.Context) error {
 		r.result.SyncErr = err
 		return nil //nolint:nilerr // kept in the result; the run goes on to its endings
 	}
+	r.copied = config
 	report, err := r.read(ctx, config, r.o.openBook)
-	if cannotBeKept(err) && ctx.Err() == nil {
-		report, err = r.readIntoMemory(ctx, config, err)
+	if ofThisMachine(err) && ctx.Err() == nil {
+		report, err = r.readIntoMemory(ctx, err)
 	}
+	r.learned(report, err)
+	return nil
+}
+
+// learned notes what bringing the copy of the store up to date came to.
+func (r *run) learned(report replica.Report, err error) {
+	r.synced, r.result.SyncErr = err == nil, err
 	b := r.book
 	if b == nil {
-		r.result.SyncErr = err
-		return nil
+		return
 	}
 	healed := report.Healed
 	r.shown, r.waiting = report.Shown, report.Waiting > 0
@@ -310,13 +324,9 @@ func (r *run) sync(ctx context.Context) error {
 	if err != nil {
 		var rewrite *replica.RewriteError
 		r.result.WouldHeal = r.o.DryRun && errors.As(err, &rewrite) && rewrite.Relation == gitstore.OffChain
-		r.result.SyncErr = err
 		r.log.Error("the store could not be read; nothing new opens", "error", err)
-	} else {
-		r.synced = true
 	}
 	r.policy = b.Policy()
-	return nil
 }
 
 // opener opens a copy of the store.
@@ -327,32 +337,78 @@ func (r *run) keepsNothing() bool { return r.theirs || r.inMemory }
 
 // read opens a copy of the store and brings it up to date. It is the run's from then on,
 // up to date or not.
-func (r *run) read(ctx context.Context, config Config, open opener) (report replica.Report, err error) {
-	var b book
-	r.meanwhile(ctx, func() { b, err = open(ctx, config, r.o.Now, r.log) })
+func (r *run) read(ctx context.Context, config Config, open opener) (replica.Report, error) {
+	b, err := meanwhile(ctx, r, func() (book, error) { return open(ctx, config, r.o.Now, r.log) })
 	if err != nil {
-		return report, err
+		return replica.Report{}, notOpened{err}
 	}
 	r.book = attended{b, r}
-	r.cleanup = append(r.cleanup, b.Close)
+	r.cleanup = append(r.cleanup, func() error {
+		if r.left {
+			return nil // it would wait
+		}
+		return b.Close()
+	})
 	return r.book.Sync(ctx, r.healer())
 }
 
-// readIntoMemory reads the store without writing it down: whoever can fill the disk shall
-// not keep what is revoked. What is held to the checkpoint is so all the same. Nothing opens,
-// for what the run learns the next one does not know, and nothing is signed or sent.
-func (r *run) readIntoMemory(ctx context.Context, config Config, cause error) (replica.Report, error) {
+// notOpened marks that the store was not asked yet.
+type notOpened struct{ error }
+
+func (e notOpened) Unwrap() error { return e.error }
+
+// readIntoMemory reads the store without writing it down: whoever can fill the disk, or
+// damage what lies there, shall not keep what is revoked. Where the mirror cannot be used,
+// all of the store is fetched. What is held to the checkpoint is so all the same, where that
+// can be read. Nothing opens, for what the run learns the next one does not know, and nothing
+// is signed or sent.
+func (r *run) readIntoMemory(ctx context.Context, cause error) (replica.Report, error) {
+	config := r.copied
 	r.inMemory = true
-	r.closeOpenings(fmt.Errorf("the copy of the store in %q cannot be written, so this run reads the store into memory, and signs and sends nothing: %w; make room there", config.State, cause))
-	return r.read(ctx, config, openInMemory)
+	r.closeOpenings(fmt.Errorf("the copy of the store in %q cannot be used, so this run reads the store into memory, and signs and sends nothing: %w; %s", config.State, cause, remedy(cause)))
+	report, err := r.read(ctx, config, openInMemory)
+	if !ofThisMachine(err) || ctx.Err() != nil {
+		return report, err
+	}
+	r.log.Warn("nothing of the mirror is used", "cause", err)
+	mirrored := r.book
+	report, err = r.read(ctx, config, openAfresh)
+	if err != nil && mirrored != nil {
+		r.book = mirrored // it may know what was revoked before
+	}
+	return report, err
 }
 
-// cannotBeKept reports whether an error says that nothing can be kept in the state folder: it
-// has no room, the disk below it is broken or may only be read, or what lies there cannot be
-// made again.
-func cannotBeKept(err error) bool {
-	return full.Is(err) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EIO) ||
-		errors.Is(err, ledger.ErrUnwritable) || errors.Is(err, ledger.ErrDamaged)
+// ofTheStore are what the remote, or the way to it, is at fault for.
+var ofTheStore = []error{
+	replica.ErrUnreachable, replica.ErrRewritten, replica.ErrForked, replica.ErrIdentity, replica.ErrNoStore,
+	gitstore.ErrBadRemote, gitstore.ErrRefused, gitstore.ErrContention, gitstore.ErrBadURL,
+}
+
+// ofThisMachine reports whether it is for something here that the copy of the store could not
+// be opened or brought up to date: that is all for which the store is not at fault, which is
+// not asked before the copy is open. A program that had no room may have said that it was the
+// store; what memory has no room for is no fault of the copy's.
+func ofThisMachine(err error) bool {
+	_, unasked := errors.AsType[notOpened](err)
+	switch {
+	case err == nil, errors.Is(err, gitstore.ErrInMemory), errors.Is(err, gitstore.ErrBadURL):
+		return false
+	case unasked, full.Is(err), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EIO), errors.Is(err, gitstore.ErrMirror):
+		return true
+	}
+	return !slices.ContainsFunc(ofTheStore, func(of error) bool { return errors.Is(err, of) })
+}
+
+// remedy says what to do about a copy that cannot be used.
+func remedy(cause error) string {
+	switch {
+	case full.Is(cause), errors.Is(cause, ledger.ErrUnwritable):
+		return "make room there"
+	case errors.Is(cause, fs.ErrPermission), errors.Is(cause, syscall.EROFS):
+		return "let whom jit runs as read and write all that is there: jit doctor --config names what it cannot"
+	}
+	return "jit doctor --config looks through it; what is damaged can be deleted but for the checkpoint and the journal, and is made again"
 }
 
 // change plans from the ledger and works the plan off.
@@ -361,6 +417,11 @@ func (r *run) change(ctx context.Context) error {
 		return nil
 	}
 	s, forgotten, err := r.surveyed(ctx)
+	if err != nil && !r.inMemory && ctx.Err() == nil {
+		r.learned(r.readIntoMemory(ctx, err))
+		r.lookAhead(ctx)
+		s, forgotten, err = r.surveyed(ctx)
+	}
 	if err != nil {
 		r.closeOpenings(fmt.Errorf("the ledger cannot be read: %w", err))
 		return nil

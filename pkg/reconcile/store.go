@@ -132,22 +132,27 @@ func (b *replicaBook) Close() error { return errors.Join(b.back(), b.Replica.Clo
 // git reads no configuration of the machine or the user, and sees nothing of
 // this process's environment but what gitstore lets through.
 func openReplica(ctx context.Context, c Config, now func() time.Time, log *slog.Logger) (book, error) {
-	return openCopy(ctx, c, now, log, false)
+	return openCopy(ctx, c, now, log, replica.Config{})
 }
 
 // openInMemory opens it without writing to the state folder.
 func openInMemory(ctx context.Context, c Config, now func() time.Time, log *slog.Logger) (book, error) {
-	return openCopy(ctx, c, now, log, true)
+	return openCopy(ctx, c, now, log, replica.Config{InMemory: true})
 }
 
-func openCopy(ctx context.Context, c Config, now func() time.Time, log *slog.Logger, inMemory bool) (book, error) {
+// openAfresh opens one that is made of the store alone.
+func openAfresh(ctx context.Context, c Config, now func() time.Time, log *slog.Logger) (book, error) {
+	return openCopy(ctx, c, now, log, replica.Config{InMemory: true, Afresh: true})
+}
+
+func openCopy(ctx context.Context, c Config, now func() time.Time, log *slog.Logger, how replica.Config) (book, error) {
 	ssh := gitstore.SSHOptions{IdentityFile: c.Store.IdentityFile}
 	if c.Store.KnownHosts != "" {
 		ssh.KnownHosts = []string{c.Store.KnownHosts}
 	}
 	r, err := replica.Open(ctx, replica.Config{
 		Dir: filepath.Join(c.State, storeName), URL: c.Store.URL, Identity: c.Store.Identity, Branch: c.Store.Branch,
-		Transport: c.Store.Transport, SSH: ssh, Isolated: true, InMemory: inMemory, Now: now, Log: log,
+		Transport: c.Store.Transport, SSH: ssh, Isolated: true, InMemory: how.InMemory, Afresh: how.Afresh, Now: now, Log: log,
 	})
 	if err != nil {
 		return nil, err
