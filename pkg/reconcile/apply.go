@@ -224,7 +224,7 @@ func (r *run) gather(ctx context.Context, s *site, t task, ending map[string]boo
 	}
 	r.tellAstray(g, e)
 	if len(e.Left) > 0 {
-		r.left(s.resource, "grant %s: %s", g.ID, strings.Join(e.Left, "; "))
+		r.letsIn(s.resource, "grant %s: %s", g.ID, strings.Join(e.Left, "; "))
 	}
 	reach("gathered")
 	r.identify(event{Grant: g.ID})
@@ -413,7 +413,7 @@ func (r *run) audit(ctx context.Context, s *site, driver string, a target.Audito
 	listed, err := ask(ctx, s, func(ctx context.Context) ([]target.Listed, error) { return a.Unaccounted(ctx, gives, known) })
 	if err != nil {
 		r.unseen()
-		r.left(s.resource, "what is open there and no grant gives could not be looked for: %v", err)
+		r.letsIn(s.resource, "what is open there and no grant gives could not be looked for: %v", err)
 		return
 	}
 	for i, l := range listed {
@@ -421,9 +421,9 @@ func (r *run) audit(ctx context.Context, s *site, driver string, a target.Audito
 		case i == maxDrift:
 			return
 		case l.GrantID != "":
-			r.left(s.resource, "%s: grant %s gave it, under another name", l.Detail, l.GrantID)
+			r.letsIn(s.resource, "%s: grant %s gave it, under another name", l.Detail, l.GrantID)
 		case r.synced: // else the store may have it
-			r.left(s.resource, "%s; it is left: take it on the server, or have it asked for", l.Detail)
+			r.letsIn(s.resource, "%s; it is left: take it on the server, or have it asked for", l.Detail)
 		}
 	}
 }
@@ -467,8 +467,8 @@ func (r *run) givenAt(s *site, driver string) (gives, known []target.Grant) {
 	return gives, known
 }
 
-// left is drift that lets somebody in: the run ends with the code for it.
-func (r *run) left(resource, format string, args ...any) {
+// letsIn is drift that lets somebody in: the run ends with the code for it.
+func (r *run) letsIn(resource, format string, args ...any) {
 	r.drift(resource, format, args...)
 	r.mu.Lock()
 	defer r.mu.Unlock()
