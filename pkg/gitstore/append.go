@@ -64,6 +64,30 @@ const maxTries = 400
 // with a full disk, says the same.
 const maxUnmoved = 10
 
+// maxUnsure bounds the pushes in a row whose answer is lost: a connection breaks once or
+// twice, and what answers so each time is no connection that breaks.
+const maxUnsure = 5
+
+// longestContest is after how long no further try is begun. A remote that says each time
+// that others were faster, or shows another head each time, would else be tried for as long
+// as it likes, and a lock is held meanwhile. A reconciler, whose run waits for it, gives up
+// sooner, and sends with its next run.
+const (
+	longestContest         = 15 * time.Minute
+	longestContestIsolated = 3 * time.Minute
+)
+
+// giveUp is after how long an append begins no further try.
+func (s *Store) giveUp() time.Duration {
+	switch {
+	case s.longest > 0:
+		return s.longest
+	case s.o.Isolated:
+		return longestContestIsolated
+	}
+	return longestContest
+}
+
 // Fetch asks the remote for its head and brings what the mirror lacks. A
 // remote whose head is the known tip costs no object. The new tip is recorded
 // whatever its relation to the checkpoint is: that is the caller's to judge.
@@ -115,8 +139,8 @@ func (s *Store) moveTo(head Hash) (Tip, error) {
 
 // Append adds files in one commit on the remote's head, and pushes it so that
 // the server compares and swaps. When another writer was faster it fetches,
-// calls onTip and builds again, until ctx ends or maxTries is reached
-// (ErrContention). onTip may be nil. A head that does not extend the checkpoint
+// calls onTip and builds again, until ctx ends, or maxTries or the time for it is
+// reached (ErrContention). onTip may be nil. A head that does not extend the checkpoint
 // is ErrRewritten, an empty remote ErrEmpty; a file that is there with the same
 // bytes is passed over, and what counts and stands in the way of one is ErrExists. When the
 // server refuses, the error is ErrRefused. After any error nothing of this
@@ -158,8 +182,14 @@ func (s *Store) appendLocked(ctx context.Context, make func(tip Hash) (Append, e
 	var result Result
 	var unsure Hash // a commit that was sent without an answer
 	var cause error
-	unmoved, last := 0, Hash("")
+	unmoved, unanswered, last := 0, 0, Hash("")
 	for rounds := 0; result.Tries < maxTries && rounds < 2*maxTries; rounds++ {
+		if rounds > 0 && time.Since(c.begun) > s.giveUp() {
+			if errors.Is(cause, errUnsure) {
+				return result, cause
+			}
+			return result, fmt.Errorf("%w: %d, in %v", ErrContention, result.Tries, time.Since(c.begun).Round(time.Second))
+		}
 		if cause != nil || behind {
 			arrived, err := s.catchUp(ctx, unsure)
 			if err != nil {
@@ -213,8 +243,16 @@ func (s *Store) appendLocked(ctx context.Context, make func(tip Hash) (Append, e
 			return result, nil
 		case errors.Is(err, errUnsure):
 			unsure, cause = head, err
+			if unanswered++; unanswered >= maxUnsure {
+				arrived, caught := s.catchUp(ctx, unsure)
+				if arrived {
+					result.Commit = unsure
+					return result, nil
+				}
+				return result, errors.Join(err, caught)
+			}
 		case errors.Is(err, errRaced):
-			cause = err
+			cause, unanswered = err, 0
 			if unmoved++; tip != last {
 				unmoved, last = 0, tip
 			}

@@ -120,6 +120,7 @@ type Store struct {
 	objects *filesystem.Storage // writes objects
 	turn    chan struct{}       // one goroutine of this process at a time takes the lock
 	turns   turns
+	longest time.Duration // for tests: see giveUp
 
 	// moved says that the mirror was made from another address; see [Store.settle].
 	moved bool

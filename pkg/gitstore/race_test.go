@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -337,4 +339,73 @@ func (p deafPush) send(ctx context.Context, head Hash, objects *newObjects) erro
 		return err
 	}
 	return fmt.Errorf("%w: the line is dead", errUnsure)
+}
+
+// TestPushesEnd: however a host answers a push, it is not tried for ever.
+func TestPushesEnd(t *testing.T) {
+	t.Parallel()
+	report := func(lines ...string) string {
+		text := ""
+		for _, l := range append(lines, "") {
+			if l == "" {
+				text += "0000"
+				continue
+			}
+			text += fmt.Sprintf("%04x%s\n", len(l)+5, l)
+		}
+		return text
+	}
+	for name, c := range map[string]struct {
+		report string
+		moves  bool // the head, before each answer
+		want   error
+		tries  int // at most
+	}{
+		"another ref":             {report("unpack ok", "ok refs/heads/other"), false, ErrBadRemote, 1},
+		"no ref":                  {report("unpack ok"), false, ErrBadRemote, 1},
+		"no report":               {"", false, ErrUnreachable, maxUnsure},
+		"garbage":                 {"0009hello0000", false, ErrUnreachable, maxUnsure},
+		"fetch first":             {report("unpack ok", "ng refs/heads/main fetch first"), false, ErrRefused, 2 * maxUnmoved},
+		"fetch first, and it did": {report("unpack ok", "ng refs/heads/main fetch first"), true, ErrContention, maxTries},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := permissive(t)
+			initStore(t, Options{URL: path, Isolated: true})
+			pushes := 0
+			url := testenv.StartGitHTTP(t, filepath.Dir(path), testenv.GitHTTPOptions{Wrap: func(next http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if r.Method != http.MethodPost || !strings.HasSuffix(r.URL.Path, "/"+receivePack) {
+						next.ServeHTTP(w, r)
+						return
+					}
+					pushes++
+					if c.moves {
+						git(t, path, "update-ref", "refs/heads/main", git(t, path, "commit-tree", "-p", "main", "-m", "x", "main^{tree}"))
+					}
+					text := c.report
+					if text != "" { // by the side band that is asked for
+						text = fmt.Sprintf("%04x\x01%s0000", len(text)+5, text)
+					}
+					w.Header().Set("Content-Type", "application/x-git-receive-pack-result")
+					_, _ = io.WriteString(w, text)
+				})
+			}})
+			s := openStore(t, Options{URL: url + "/" + filepath.Base(path), Transport: Builtin, Isolated: true})
+			if c.moves {
+				s.longest = 2 * time.Second
+			}
+			mustFetch(t, s)
+			began := time.Now()
+			_, err := s.Append(testContext(t), add("requests/1.yaml", "1\n"), nil)
+			if !errors.Is(err, c.want) || pushes == 0 || pushes > c.tries || time.Since(began) > time.Minute {
+				t.Errorf("%d pushes in %v: %v", pushes, time.Since(began), err)
+			}
+		})
+	}
+	s := &Store{}
+	s.o.Isolated = true
+	if reconciler, person := s.giveUp(), (&Store{}).giveUp(); reconciler <= 0 || reconciler > 5*time.Minute || person > time.Hour {
+		t.Errorf("it gives up after %v, and %v", reconciler, person)
+	}
 }

@@ -544,7 +544,9 @@ func (p *builtinPush) send(ctx context.Context, head Hash, objects *newObjects) 
 		}
 		return s.refusal(status.Status, talk.String()+" "+p.c.said())
 	}
-	return fmt.Errorf("%w: %w", errUnsure, s.fail(ctx, "push", errors.New("its report does not name the branch"), talk.String(), ErrBadRemote))
+	// The same push would be answered alike. If it was taken all the same, the next fetch
+	// shows it.
+	return s.fail(ctx, "push", errors.New("its report does not say what became of the branch"), talk.String(), ErrBadRemote)
 }
 
 // lostRace are the words with which servers say that the branch moved, or that

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/record"
@@ -25,6 +26,10 @@ func (s Stuck) String() string { return s.Subject + ": " + s.Cause.Error() }
 // it; a host that takes none is not asked once for each.
 const maxTurnedAway = 16
 
+// longestDelivery is after how long a host that turned one part away is sent no further
+// one: some say only after many tries that nobody had been faster.
+const longestDelivery = 2 * time.Minute
+
 // delivery is one round of sending what waits.
 type delivery struct {
 	r *Replica
@@ -36,6 +41,7 @@ type delivery struct {
 	stuck      []Stuck
 	held       []submission
 	turnedAway int
+	begun      time.Time
 }
 
 // flush sends what waits in one commit. What the history refuses by now is put
@@ -43,7 +49,7 @@ type delivery struct {
 // holds back nothing but what rests on it. An error is one of the store, or of this
 // machine's disk: what is neither sent nor refused waits for it.
 func (r *Replica) flush(ctx context.Context, waiting []submission) (*delivery, error) {
-	d := &delivery{r: r, sent: map[string]gitstore.Hash{}}
+	d := &delivery{r: r, sent: map[string]gitstore.Hash{}, begun: time.Now()}
 	return d, d.send(ctx, waiting)
 }
 
@@ -81,7 +87,7 @@ func (d *delivery) send(ctx context.Context, part []submission) error {
 			if errors.Is(err, gitstore.ErrRefused) {
 				d.turnedAway++
 			}
-			if len(part) == 1 || d.turnedAway >= maxTurnedAway {
+			if len(part) == 1 || d.turnedAway >= maxTurnedAway || time.Since(d.begun) > longestDelivery {
 				for _, s := range part {
 					d.stick(s, err)
 				}
