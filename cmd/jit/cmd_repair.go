@@ -251,6 +251,17 @@ func (a *App) reportHealed(h *replica.Healed) {
 	}
 }
 
+// reportAgain says that the store had lost what this machine had sent.
+func (a *App) reportAgain(g *replica.Again) {
+	switch {
+	case g == nil:
+	case g.Moved:
+		a.Warn("the store had lost the last %s that this machine had sent (to %s), and others have gone on since; what was in them is sent again, and is judged at its new place. Whoever runs the git host must explain it", count(g.Commits, "commit"), g.Lost)
+	default:
+		a.Warn("the store had lost the last %s that this machine had sent (to %s); they are sent again. Whoever runs the git host must explain it", count(g.Commits, "commit"), g.Lost)
+	}
+}
+
 // rewrittenExit says for a head that does not extend what was verified what
 // happens next.
 func rewrittenExit(err error) *exitError {
@@ -261,7 +272,7 @@ func rewrittenExit(err error) *exitError {
 		e.Code = "displaced"
 		e.Hint = "nothing was changed here, and nothing is taken from there. A reconciler or an admin heals it with their next run (admins: jit sync, or look first: jit repair --dry-run). Where nobody else had seen that commit nobody can: compare with an admin, and join anew with another JIT_HOME"
 	default:
-		e.Hint = "nothing was changed here, and nothing is taken from there. Compare with a colleague: jit status. Whoever runs the git host must explain it; an admin puts the history back with: jit repair"
+		e.Hint = "nothing was changed here, and nothing is taken from there. Compare with a colleague: jit status. Whoever runs the git host must explain it; an admin puts the history back with: jit repair. Where that finds nothing to repair, no admin's machine had seen the commit: see docs/reconcile.md, A commit that only this machine has seen"
 	}
 	return e
 }

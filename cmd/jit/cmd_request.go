@@ -67,8 +67,9 @@ or from --start.
 
 With --wait it ends when the access can be used. With a command it waits, runs
 the command, and drops the access when the command ends, however it ends, and on
-each signal that a program can catch. After SIGKILL, or where the machine goes down,
-nobody drops it: it ends with its time, or by "jit cancel".
+SIGINT, SIGTERM, SIGHUP, SIGQUIT and SIGABRT. After SIGKILL or a signal that means a
+crash, such as SIGSEGV, or where the machine goes down, nobody drops it: it ends with
+its time, or by "jit cancel".
 
 Asking again for what is open or pending changes nothing; --new insists on another
 one. To keep what is open for longer, see: jit extend.

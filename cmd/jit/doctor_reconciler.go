@@ -52,6 +52,7 @@ func (o *doctorOptions) reconciler(ctx context.Context) {
 	}
 	defer rep.Close()
 	o.store(ctx, rep, c.Store.URL)
+	o.checkpoint(rep, filepath.Join(c.State, "store"))
 	o.clock(rep, c.Name)
 	p := rep.Ledger().Policies().Latest()
 	if p == nil {
@@ -98,6 +99,33 @@ func (o *doctorOptions) stateMirror(ctx context.Context, dir string) {
 		o.failed("mirror", err)
 	default:
 		o.good("mirror", "all of the history is there")
+	}
+}
+
+// checkpoint looks whether the store's history, as it is shown now, holds what the runs have
+// verified: the throwaway copy believes whatever it is shown.
+func (o *doctorOptions) checkpoint(rep *replica.Replica, dir string) {
+	const check = "verified"
+	if head, _ := rep.Ledger().Head(); head == "" {
+		return // the store could not be read, as said
+	}
+	verified, err := gitstore.CheckpointIn(dir)
+	if err != nil {
+		o.failed(check, err)
+		return
+	}
+	if verified == "" {
+		return // no run has verified anything
+	}
+	at, err := rep.Ledger().PositionOf(verified)
+	switch {
+	case err != nil:
+		o.failed(check, err)
+	case at == 0:
+		o.bad(check, "if all that is missing was this reconciler's, or a merge put it aside, its next run puts that right; else an admin runs: jit repair. Where that finds nothing to repair, no admin's machine has seen the commit: find out what the host has lost, and then let this machine begin anew: mv "+shellWord(dir)+" "+shellWord(dir+".lost"),
+			"the last run had verified commit %s, and the history that the store shows does not contain it: nothing new opens", verified)
+	default:
+		o.good(check, "the store's history holds commit %s, which the last run had verified", verified)
 	}
 }
 

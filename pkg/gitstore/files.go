@@ -176,6 +176,12 @@ func (s *Store) checkpointFile() (Hash, error) {
 	return Hash(data[:40]), nil
 }
 
+// CheckpointIn gives the checkpoint of a store whose folder is not opened: "" where there is
+// none.
+func CheckpointIn(dir string) (Hash, error) {
+	return (&Store{o: Options{Dir: dir}}).Checkpoint()
+}
+
 // SetCheckpoint records that head was verified. A head that does not extend the
 // present checkpoint along the first parents is ErrNotForward, and nothing
 // changes. It is on disk when SetCheckpoint returns.

@@ -85,7 +85,7 @@ func (r *run) carry(ctx context.Context) error {
 		there, err := r.book.Has(c.ID, record.Sum(c.Data))
 		var waiting error
 		if err == nil && !there {
-			waiting, err = r.book.Submit(ctx, subject, trailers, []outgoing{c.outgoing})
+			waiting, err = r.handIn(ctx, subject, trailers, c.outgoing)
 		}
 		if err != nil {
 			reason := CarriedReason(ledger.ReasonOf(err))
@@ -119,6 +119,7 @@ func (r *run) carry(ctx context.Context) error {
 			r.note(fmt.Errorf("what was carried in is taken, and stays: %w", err))
 		}
 	}
+	r.takeShown(ctx)
 	r.lookAhead(ctx)
 	return nil
 }
@@ -138,6 +139,37 @@ func (r *run) lookAhead(ctx context.Context) {
 		r.problem(fmt.Errorf("what waits to be sent has no effect yet: %w", err))
 	}
 	r.policy = r.book.Policy()
+}
+
+// handIn hands in what was carried in. Where the store did not answer in this run, or did
+// not take what was handed in before, it is not asked again for each file: however it
+// answers, what was carried in has its effect now.
+func (r *run) handIn(ctx context.Context, subject string, trailers [][2]string, out outgoing) (waiting, err error) {
+	if r.result.SyncErr != nil || r.waiting {
+		err := r.book.Keep(ctx, subject, trailers, []outgoing{out})
+		return errWaits, err
+	}
+	return r.book.Submit(ctx, subject, trailers, []outgoing{out})
+}
+
+// errWaits says that something waits for what the store has already failed at.
+var errWaits = errors.New("the store does not take it now")
+
+// takeShown takes what takes away in a history that the store shows and that is refused, as
+// if it had been carried in: nobody else can tell of it until that history is explained.
+func (r *run) takeShown(ctx context.Context) {
+	var rewrite *replica.RewriteError
+	if !errors.As(r.result.SyncErr, &rewrite) {
+		return
+	}
+	subjects, err := r.book.TakeShown(ctx, rewrite)
+	if err != nil {
+		r.note(fmt.Errorf("what ends access in the history that is refused: %w", err))
+	}
+	for _, subject := range subjects {
+		r.log.Warn("taken from a history that is refused", "what", subject)
+	}
+	r.result.Carried = append(r.result.Carried, subjects...)
 }
 
 // broughtIn reads the folder. A file there is a spool file of a person's machine (.json),

@@ -89,3 +89,7 @@ func (a attended) Rebuild(ctx context.Context) error {
 func (a attended) Submit(ctx context.Context, subject string, trailers [][2]string, out []outgoing) (waiting, err error) {
 	return meanwhile(ctx, a.run, func() (error, error) { return a.book.Submit(ctx, subject, trailers, out) })
 }
+
+func (a attended) TakeShown(ctx context.Context, rewrite *replica.RewriteError) ([]string, error) {
+	return meanwhile(ctx, a.run, func() ([]string, error) { return a.book.TakeShown(ctx, rewrite) })
+}

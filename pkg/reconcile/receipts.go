@@ -81,8 +81,8 @@ func (r *run) handOver(ctx context.Context, batch []due) error {
 			r.note(fmt.Errorf("the receipts could not be handed over, and are kept: %w", err))
 		}
 		return nil
-	case len(batch) == 1 && ledger.ReasonOf(err) == ledger.ReasonHealedHead:
-		// It was signed on a line that was healed away.
+	case len(batch) == 1 && (ledger.ReasonOf(err) == ledger.ReasonHealedHead || ledger.ReasonOf(err) == ledger.ReasonUnknownHead):
+		// It was signed on a line that was healed away, or that the store has lost.
 		return r.signAnew(ctx, batch[0])
 	case len(batch) == 1:
 		r.note(fmt.Errorf("the receipt for grant %s does not count: %w", batch[0].Grant.ID, err))

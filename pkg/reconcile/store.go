@@ -67,6 +67,10 @@ type book interface {
 	// error for which ledger.ReasonOf has a reason is about one of out, which
 	// would be set aside; then none of them is taken.
 	Submit(ctx context.Context, subject string, trailers [][2]string, out []outgoing) (waiting, err error)
+	// Keep is Submit that sends nothing yet.
+	Keep(ctx context.Context, subject string, trailers [][2]string, out []outgoing) error
+	// TakeShown keeps what takes away in a history that the store shows and that is refused.
+	TakeShown(ctx context.Context, rewrite *replica.RewriteError) (subjects []string, err error)
 	Close() error
 }
 
@@ -241,6 +245,26 @@ func (b *replicaBook) Prepare(ctx context.Context, signer record.Signer, rec any
 }
 
 func (b *replicaBook) Submit(ctx context.Context, subject string, trailers [][2]string, out []outgoing) (waiting, err error) {
+	all, err := outgoings(out)
+	if err != nil {
+		return nil, err
+	}
+	result, err := b.Replica.Submit(ctx, replica.Message{Subject: subject, Trailers: trailers}, all...)
+	if err == nil && result.Spooled {
+		waiting = result.Cause
+	}
+	return waiting, err
+}
+
+func (b *replicaBook) Keep(ctx context.Context, subject string, trailers [][2]string, out []outgoing) error {
+	all, err := outgoings(out)
+	if err != nil {
+		return err
+	}
+	return b.Replica.Keep(ctx, replica.Message{Subject: subject, Trailers: trailers}, all...)
+}
+
+func outgoings(out []outgoing) ([]replica.Outgoing, error) {
 	all := make([]replica.Outgoing, 0, len(out))
 	for _, o := range out {
 		head, err := record.DecodeHead(o.Data)
@@ -249,9 +273,5 @@ func (b *replicaBook) Submit(ctx context.Context, subject string, trailers [][2]
 		}
 		all = append(all, replica.Outgoing{Path: o.Path, Data: o.Data, Signature: o.Signature, Head: head})
 	}
-	result, err := b.Replica.Submit(ctx, replica.Message{Subject: subject, Trailers: trailers}, all...)
-	if err == nil && result.Spooled {
-		waiting = result.Cause
-	}
-	return waiting, err
+	return all, nil
 }

@@ -46,7 +46,11 @@ func (r *Replica) Ahead(ctx context.Context) (ahead *ledger.Ledger, done func() 
 func (s submission) ofPeople() bool {
 	return slices.ContainsFunc(s.Files, func(f ledger.NewFile) bool {
 		p, err := record.ParsePath(f.Path)
-		return err == nil && p.Kind != record.KindReceipt && p.Kind != record.KindHeartbeat
+		if err != nil {
+			_, _, err = record.ParseCertificatePath(f.Path)
+			return err == nil
+		}
+		return p.Kind != record.KindReceipt && p.Kind != record.KindHeartbeat
 	})
 }
 

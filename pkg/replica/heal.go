@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/ledger"
@@ -38,6 +39,10 @@ type Healed struct {
 // maxHeals bounds the lost races of one Sync that heals.
 const maxHeals = 20
 
+// longestHealing is after how long no further one is begun: a host that shows another head
+// each time would decide how long it takes.
+const longestHealing = 3 * time.Minute
+
 // SyncAndHeal is Sync for an admin or a reconciler: where a push has put what
 // this machine verified on a side branch, it makes and pushes the heal, and
 // goes on. Where that cannot be, the error is a RewriteError whose Cause says
@@ -53,10 +58,18 @@ func (r *Replica) SyncAndHeal(ctx context.Context, h Healer) (Report, error) {
 
 // reach is advance with a healer, who may be nil.
 func (r *Replica) reach(ctx context.Context, tip gitstore.Hash, h *Healer) (ledger.Report, error) {
+	begun := time.Now()
 	for try := 0; ; try++ {
 		report, err := r.advance(ctx, tip)
 		var rewrite *RewriteError
-		if h == nil || !errors.As(err, &rewrite) || rewrite.Relation != gitstore.OffChain {
+		if errors.As(err, &rewrite) {
+			report, done, why := r.again(ctx, rewrite, h)
+			if done {
+				return report, nil
+			}
+			rewrite.Cause = errors.Join(rewrite.Cause, why)
+		}
+		if h == nil || rewrite == nil || rewrite.Relation != gitstore.OffChain || time.Since(begun) > longestHealing {
 			return report, err
 		}
 		heal, err := r.heal(ctx, rewrite, *h, false)

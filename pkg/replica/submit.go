@@ -96,13 +96,17 @@ func (r *Replica) Submit(ctx context.Context, m Message, out ...Outgoing) (Resul
 	if len(out) == 0 {
 		return Result{}, errors.New("there is nothing to submit")
 	}
+	return r.submit(ctx, submissionOf(m, out))
+}
+
+func submissionOf(m Message, out []Outgoing) submission {
 	s := submission{ID: string(out[0].Head.ID), Subject: m.Subject, Trailers: m.Trailers,
 		By: out[0].Head.By, When: out[0].Head.Created.Time}
 	for _, o := range out {
 		s.Files = append(s.Files, ledger.NewFile{Path: o.Path, Data: o.Data},
 			ledger.NewFile{Path: record.SignaturePath(o.Path), Data: o.Signature})
 	}
-	return r.submit(ctx, s)
+	return s
 }
 
 // SubmitCertificate publishes a certificate.
@@ -129,18 +133,11 @@ func (r *Replica) submit(ctx context.Context, s submission) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if err := r.ledger.Try(ctx, files(waiting), s.Files); err != nil {
+	if err := r.keep(ctx, waiting, &s); err != nil {
 		return Result{}, err
 	}
-	for _, w := range waiting {
-		s.N = max(s.N, w.N+1)
-	}
 	if r.config.InMemory {
-		r.waiting = append(r.waiting, s)
 		return Result{Spooled: true, Cause: gitstore.ErrInMemory}, nil
-	}
-	if err := r.spool(&s); err != nil {
-		return Result{}, fmt.Errorf("nothing was sent, for what is signed could not be kept on this machine first: %w", err)
 	}
 	d, err := r.flush(ctx, append(waiting, s))
 	result := Result{Commit: d.sent[s.ID], Refused: len(d.refused)}
@@ -158,6 +155,45 @@ func (r *Replica) submit(ctx context.Context, s submission) (Result, error) {
 		}
 	}
 	return result, nil
+}
+
+// Keep is Submit that sends nothing: what it is given waits for the next Sync or Submit.
+func (r *Replica) Keep(ctx context.Context, m Message, out ...Outgoing) error {
+	if len(out) == 0 {
+		return errors.New("there is nothing to keep")
+	}
+	unlock, err := r.exclusive(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := r.refresh(); err != nil {
+		return err
+	}
+	waiting, err := r.spooled()
+	if err != nil {
+		return err
+	}
+	s := submissionOf(m, out)
+	return r.keep(ctx, waiting, &s)
+}
+
+// keep judges a submission as if it came after those that wait, and lets it wait with them.
+func (r *Replica) keep(ctx context.Context, waiting []submission, s *submission) error {
+	if err := r.ledger.Try(ctx, files(waiting), s.Files); err != nil {
+		return err
+	}
+	for _, w := range waiting {
+		s.N = max(s.N, w.N+1)
+	}
+	if r.config.InMemory {
+		r.waiting = append(r.waiting, *s)
+		return nil
+	}
+	if err := r.spool(s); err != nil {
+		return fmt.Errorf("nothing was sent, for what is signed could not be kept on this machine first: %w", err)
+	}
+	return nil
 }
 
 func files(waiting []submission) []ledger.NewFile {
@@ -211,6 +247,7 @@ func (r *Replica) push(ctx context.Context, waiting []submission) (gitstore.Hash
 		return result.Parent, nil // all of it was there already
 	}
 	r.noteFetch()
+	r.noteSent(result.Commit)
 	if _, err = r.advance(ctx, result.Commit); err != nil && result.Lag != nil {
 		err = fmt.Errorf("it is in the store, and the copy of the store could not be written: %w", result.Lag)
 	}
