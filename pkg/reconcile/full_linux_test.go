@@ -123,16 +123,25 @@ func TestCheckpointOnAFullDisk(t *testing.T) {
 	stays := w.store.Granted("bob", 8*time.Hour, "db:read")
 	older := git("rev-parse", "refs/heads/main")
 	w.run(0)
+	w.store.Granted("carol", time.Hour, "db:write")
+	root := func() string { return git("commit-tree", "-m", "another root", "refs/heads/main^{tree}") }
+	granted := root()
 	w.store.Revoke("alice", stays.ID)
-	git("update-ref", "refs/heads/main", git("commit-tree", "-m", "another root", "refs/heads/main^{tree}"))
+	revoked := root()
+	git("update-ref", "refs/heads/main", granted)
 	fill()
 	for range 2 {
 		if res := w.run(4); !errors.Is(res.SyncErr, replica.ErrRewritten) {
 			t.Errorf("%v", res.SyncErr)
 		}
 		w.wantAccess("bob", "readers", true)
+		w.wantAccess("carol", "writers", false)
 		git("update-ref", "refs/heads/main", older)
 	}
+	// What takes away counts wherever it stands.
+	git("update-ref", "refs/heads/main", revoked)
+	w.run(4)
+	w.wantAccess("bob", "readers", false)
 }
 
 // TestCarriedInOnAFullDisk: a revocation that is brought by hand has its effect, in each run,
