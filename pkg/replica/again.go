@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/jitaccess/jit/internal/owned"
 	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/receipt"
@@ -41,7 +41,7 @@ const (
 // sentCommits gives the commits that this machine has pushed, as far as is known. They are
 // known by nothing that others could write: a commit's author and message prove nothing.
 func (r *Replica) sentCommits() []gitstore.Hash {
-	data, err := os.ReadFile(filepath.Join(r.config.Dir, sentName))
+	data, err := owned.ReadFile(filepath.Join(r.config.Dir, sentName), maxNote)
 	if err != nil {
 		return nil
 	}
