@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/jitaccess/jit/pkg/gitstore"
+	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/reconcile"
 	"github.com/jitaccess/jit/pkg/record"
@@ -105,6 +106,7 @@ var storeErrors = []struct {
 	{gitstore.ErrContention, exitUnreachable, "contention", "run it again"},
 	{gitstore.ErrBadRemote, exitUnreachable, "bad-remote", "check with: git ls-remote URL"},
 	{gitstore.ErrCorrupt, exitUntrusted, "corrupt", "run: jit doctor"},
+	{ledger.ErrUnwritable, exitUnexpected, "disk", "make room in jit's folder; what cannot wait, such as a revocation, can be signed on another machine, or with JIT_HOME naming a copy of the folder elsewhere"},
 }
 
 // hintRelativePath is what helps where PATH names a relative folder.
