@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -302,6 +303,11 @@ func TestUnreadShow(t *testing.T) {
 // far as a program can see to it.
 func TestGivenBack(t *testing.T) {
 	t.Parallel()
+	// Who runs the tests may have had them ignore hangup, and so all that they start; what a
+	// program catches its children do not ignore.
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(caught) })
 	j, _ := opened(t)
 	running := filepath.Join(j.dir, "running")
 	ask := func(reason string, command ...string) []string {
