@@ -218,7 +218,6 @@ func configError(err error) error {
 func (o *reconcileOptions) conclude(res reconcile.Result) error {
 	a := o.app
 	a.reportHealed(res.Healed)
-	a.reportAgain(res.Again)
 	if res.WouldHeal {
 		a.Say("a run would heal the history first, if the policy lets this reconciler")
 	}

@@ -251,17 +251,6 @@ func (a *App) reportHealed(h *replica.Healed) {
 	}
 }
 
-// reportAgain says that the store had lost what this machine had sent.
-func (a *App) reportAgain(g *replica.Again) {
-	switch {
-	case g == nil:
-	case g.Moved:
-		a.Warn("the store had lost the last %s that this machine had sent (to %s), and others have gone on since; what was in them is sent again, and is judged at its new place. Whoever runs the git host must explain it", count(g.Commits, "commit"), g.Lost)
-	default:
-		a.Warn("the store had lost the last %s that this machine had sent (to %s); they are sent again. Whoever runs the git host must explain it", count(g.Commits, "commit"), g.Lost)
-	}
-}
-
 // rewrittenExit says for a head that does not extend what was verified what
 // happens next.
 func rewrittenExit(err error) *exitError {

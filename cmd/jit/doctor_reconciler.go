@@ -122,7 +122,7 @@ func (o *doctorOptions) checkpoint(rep *replica.Replica, dir string) {
 	case err != nil:
 		o.failed(check, err)
 	case at == 0:
-		o.bad(check, "if all that is missing was this reconciler's, or a merge put it aside, its next run puts that right; else an admin runs: jit repair. Where that finds nothing to repair, no admin's machine has seen the commit: find out what the host has lost, and then let this machine begin anew: mv "+shellWord(dir)+" "+shellWord(dir+".lost"),
+		o.bad(check, "where a merge put it aside, the next run heals that; else find out what the host has lost, and an admin runs: jit repair. Where that finds nothing to repair, no admin's machine has seen the commit: see docs/reconcile.md, A commit that only this machine has seen",
 			"the last run had verified commit %s, and the history that the store shows does not contain it: nothing new opens", verified)
 	default:
 		o.good(check, "the store's history holds commit %s, which the last run had verified", verified)

@@ -87,7 +87,6 @@ func (a *App) asOf(rep *replica.Replica) string {
 // reportSync says what a person should know about what came in.
 func (a *App) reportSync(r replica.Report) {
 	a.reportHealed(r.Healed)
-	a.reportAgain(r.Again)
 	if r.Sent > 0 {
 		a.Say("sent %s that waited here", count(r.Sent, "submission"))
 	}

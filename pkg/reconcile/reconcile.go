@@ -79,9 +79,6 @@ type Result struct {
 	// that a run would try to heal.
 	Healed    *replica.Healed
 	WouldHeal bool
-	// Again says that the store had lost commits that this reconciler had sent, and that they
-	// were sent again; nil where it had not.
-	Again *replica.Again
 	// Carried says, a line each, which records were carried in by hand, or ended something
 	// from a history that is refused.
 	Carried []string
@@ -321,7 +318,6 @@ func (r *run) learned(report replica.Report, err error) {
 		return
 	}
 	healed := report.Healed
-	r.result.Again = report.Again
 	r.shown, r.waiting = report.Shown, report.Waiting > 0
 	if r.result.Healed = healed; healed != nil {
 		r.log.Warn("the history was healed", "by", healed.By, "commit", string(healed.Commit), "here", healed.Made)

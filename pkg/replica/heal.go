@@ -62,14 +62,7 @@ func (r *Replica) reach(ctx context.Context, tip gitstore.Hash, h *Healer) (ledg
 	for try := 0; ; try++ {
 		report, err := r.advance(ctx, tip)
 		var rewrite *RewriteError
-		if errors.As(err, &rewrite) {
-			report, done, why := r.again(ctx, rewrite, h)
-			if done {
-				return report, nil
-			}
-			rewrite.Cause = errors.Join(rewrite.Cause, why)
-		}
-		if h == nil || rewrite == nil || rewrite.Relation != gitstore.OffChain || time.Since(begun) > longestHealing {
+		if h == nil || !errors.As(err, &rewrite) || rewrite.Relation != gitstore.OffChain || time.Since(begun) > longestHealing {
 			return report, err
 		}
 		heal, err := r.heal(ctx, rewrite, *h, false)

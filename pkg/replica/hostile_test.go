@@ -168,8 +168,8 @@ func TestRewrittenHeads(t *testing.T) {
 			w, ctx := newWorld(t), context.Background()
 			home := t.TempDir()
 			r := w.open(home)
-			w.ask(w.machine()) // its own r would send again
 			w.sync(r)
+			w.ask(r)
 			before, checkpoint := w.export(r), w.checkpoint(r)
 			attack(w, w.clone())
 			refused := func(r *replica.Replica) {

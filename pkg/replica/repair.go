@@ -56,9 +56,7 @@ func (r *Replica) Damage(ctx context.Context) (Damage, Report, error) {
 		return Damage{}, Report{}, err
 	}
 	defer unlock()
-	r.looking = true
 	report, err := r.sync(ctx, nil)
-	r.looking = false
 	var rewrite *RewriteError
 	switch {
 	case errors.As(err, &rewrite):

@@ -37,8 +37,7 @@ func TestRepair(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w, ctx := newWorld(t), context.Background()
 			bob, alice, robot := w.machine(), w.machine(), w.machine()
-			w.ask(w.machine()) // of which nothing is heard again: it would send that once more
-			w.sync(bob)
+			w.ask(bob)
 			w.sync(alice)
 			w.sync(robot)
 			honest := w.tip()

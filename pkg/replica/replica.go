@@ -84,10 +84,6 @@ type Replica struct {
 	// healed is the newest heal that this process made or followed, until a Sync
 	// has reported it.
 	healed *Healed
-	// resent is the same of what the store had lost, and looking says that nothing of that
-	// is to be sent again.
-	resent  *Again
-	looking bool
 	// waiting is what was submitted to a copy in memory.
 	waiting []submission
 }
@@ -257,9 +253,6 @@ type Report struct {
 	// Healed says that this machine healed the history, or followed a heal; nil
 	// where neither was needed.
 	Healed *Healed
-	// Again says that the store had lost commits that this machine had sent, and that they
-	// were sent again; nil where it had not.
-	Again *Again
 	// Shown is the position of the head that the remote has shown, before anything
 	// was sent: what stands up to there has come back from it.
 	Shown int
@@ -309,8 +302,8 @@ func (r *Replica) sync(ctx context.Context, h *Healer) (Report, error) {
 			r.config.Log.Warn("the mirror was not packed", "error", err) // it works all the same
 		}
 	}
-	report := Report{Report: folded, Healed: r.healed, Again: r.resent}
-	r.healed, r.resent = nil, nil
+	report := Report{Report: folded, Healed: r.healed}
+	r.healed = nil
 	_, report.Shown = r.ledger.Head()
 	waiting, err := r.spooled()
 	if err != nil && r.config.InMemory {

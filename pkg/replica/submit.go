@@ -247,7 +247,6 @@ func (r *Replica) push(ctx context.Context, waiting []submission) (gitstore.Hash
 		return result.Parent, nil // all of it was there already
 	}
 	r.noteFetch()
-	r.noteSent(result.Commit)
 	if _, err = r.advance(ctx, result.Commit); err != nil && result.Lag != nil {
 		err = fmt.Errorf("it is in the store, and the copy of the store could not be written: %w", result.Lag)
 	}
