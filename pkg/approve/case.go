@@ -3,6 +3,7 @@ package approve
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -271,13 +272,27 @@ func (c Case) MayWithdraw(by string) error {
 		Hint: "to refuse it, run: jit deny " + c.Request.Record.ID.Short() + " -r REASON"}
 }
 
+// ReceiptsOf gives the receipts of one entitlement, in the order of the history.
+func (c Case) ReceiptsOf(g request.Grant) iter.Seq[Placed[receipt.Receipt]] {
+	return func(yield func(Placed[receipt.Receipt]) bool) {
+		for _, x := range c.Receipts {
+			if x.Record.Resource == g.Resource && x.Record.Role == g.Role && !yield(x) {
+				return
+			}
+		}
+	}
+}
+
 // Over reports that something ended the request for good, or that all of it was ended
 // by a reconciler's word: it waits for nothing.
 func (c Case) Over() bool {
 	ended := func(g request.Grant) bool {
-		return slices.ContainsFunc(c.Receipts, func(x Placed[receipt.Receipt]) bool {
-			return x.Record.Outcome == receipt.Ended && x.Record.Resource == g.Resource && x.Record.Role == g.Role
-		})
+		for x := range c.ReceiptsOf(g) {
+			if x.Record.Outcome == receipt.Ended {
+				return true
+			}
+		}
+		return false
 	}
 	return len(c.Denials)+len(c.Cancellations)+len(c.Revocations) > 0 ||
 		slices.ContainsFunc(c.Locks, func(l Locked) bool { return l.names(c.Request.Record.By, c.Request.Key) }) ||

@@ -36,10 +36,12 @@ func (v *verdict) ahead(from place, x moment, until time.Time) bool {
 // it was opened.
 func (v *verdict) opened(from, to place) bool {
 	return !slices.ContainsFunc(v.grants(), func(g request.Grant) bool {
-		return !slices.ContainsFunc(v.c.Receipts, func(x Placed[receipt.Receipt]) bool {
-			return x.Record.Outcome == receipt.Applied && x.Record.Resource == g.Resource && x.Record.Role == g.Role &&
-				from.before(x.place()) && x.place().before(to)
-		})
+		for x := range v.c.ReceiptsOf(g) {
+			if x.Record.Outcome == receipt.Applied && from.before(x.place()) && x.place().before(to) {
+				return false
+			}
+		}
+		return true
 	})
 }
 

@@ -110,8 +110,8 @@ func base(h policy.History, r request.Request, kase func(record.ID) (approve.Cas
 			return nil, refuse(policy.NotExtendable, "ask anew: jit request", "access by request %s to %s was seen to end at %s; only what is open can be extended", short, g.Grant, at.Format(time.RFC3339))
 		}
 		part := request.BasePart{Grant: g.Grant, Opens: g.Opens, Ends: g.Ends, Meaning: g.Meaning.Digest()}
-		if before := c.Before.Base.Of([]request.Grant{g.Grant}); before != nil && len(before.Parts) > 0 {
-			part.Opens = before.Parts[0].Opens
+		if before, ok := c.Before.Base.Part(g.Grant); ok {
+			part.Opens = before.Opens
 		}
 		b.Parts = append(b.Parts, part)
 	}
@@ -126,8 +126,8 @@ func base(h policy.History, r request.Request, kase func(record.ID) (approve.Cas
 // seenEnded gives when a reconciler wrote that an entitlement was ended, where that is the
 // last that one wrote of it.
 func seenEnded(c approve.Case, g request.Grant) (at time.Time, ok bool) {
-	for _, r := range c.Receipts {
-		if x := r.Record; x.Resource == g.Resource && x.Role == g.Role && (x.Outcome == receipt.Applied || x.Outcome == receipt.Ended) {
+	for r := range c.ReceiptsOf(g) {
+		if x := r.Record; x.Outcome == receipt.Applied || x.Outcome == receipt.Ended {
 			at, ok = x.Created.Time, x.Outcome == receipt.Ended
 		}
 	}

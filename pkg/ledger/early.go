@@ -81,8 +81,8 @@ func (f *fold) came(id record.ID) {
 	}
 }
 
-// waiting is what takes away and waits.
-type waiting struct {
+// tooEarly is what takes away and waits for what it names.
+type tooEarly struct {
 	candidate
 	signer          string
 	position        int
@@ -94,9 +94,9 @@ type waiting struct {
 func (f *fold) settleEarly() error {
 	slices.Sort(f.arrived)
 	for _, id := range slices.Compact(f.arrived) {
-		var all []waiting
+		var all []tooEarly
 		err := f.each(`SELECT path, signer, position, blob, asc, data, signature FROM early WHERE names = ? ORDER BY position, path`, func(r *sql.Rows) error {
-			var w waiting
+			var w tooEarly
 			err := r.Scan(&w.path, &w.signer, &w.position, &w.blob, &w.asc, &w.data, &w.signature)
 			all = append(all, w)
 			return err
@@ -114,7 +114,7 @@ func (f *fold) settleEarly() error {
 	return nil
 }
 
-func (f *fold) judgeEarly(id record.ID, w waiting) (err error) {
+func (f *fold) judgeEarly(id record.ID, w tooEarly) (err error) {
 	if w.place, err = record.ParsePath(w.path); err != nil {
 		return err
 	}

@@ -70,7 +70,8 @@ func (f *fold) roomInRole(c approve.Case, approved time.Time) error {
 			return err
 		}
 		// What an extension prolongs has its room up to the end of that.
-		p := &pastOf{index: f.index, history: f.policies, r: r, at: latest(approved, c.Before.Base.EndOf(g))}
+		base, _ := c.Before.Base.Part(g)
+		p := &pastOf{index: f.index, history: f.policies, r: r, at: later(approved, base.Ends)}
 		n, err := p.taken(g)
 		if err != nil {
 			return err

@@ -186,7 +186,7 @@ func ended(h policy.History, c approve.Case, d approve.Decision) (all []policy.H
 		if from, to, ok := seenOpen(c, g.Grant); ok && !had {
 			old.Since, old.Until, had = from, to, true
 		} else if ok {
-			old.Until = latest(old.Until, earliest(to, last[i].Ends))
+			old.Until = later(old.Until, earlier(to, last[i].Ends))
 		}
 		if !had {
 			if g.State == approve.Cancelled || g.State == approve.Lapsed {
@@ -202,32 +202,22 @@ func ended(h policy.History, c approve.Case, d approve.Decision) (all []policy.H
 // seenOpen gives when a reconciler first wrote that an entitlement was open, and when one
 // last wrote that it was, or was no more.
 func seenOpen(c approve.Case, g request.Grant) (from, to time.Time, ok bool) {
-	for _, r := range c.Receipts {
+	for r := range c.ReceiptsOf(g) {
 		x := r.Record
-		if x.Resource != g.Resource || x.Role != g.Role {
-			continue
-		}
 		switch at := x.Created.Time; {
 		case x.Outcome == receipt.Applied && !ok:
 			from, to, ok = at, at, true
 		case x.Outcome == receipt.Applied:
-			from, to = earliest(from, at), latest(to, at)
+			from, to = earlier(from, at), later(to, at)
 		case x.Outcome == receipt.Ended && ok:
-			to = latest(to, at)
+			to = later(to, at)
 		}
 	}
 	return from, to, ok
 }
 
-func earliest(a, b time.Time) time.Time {
+func earlier(a, b time.Time) time.Time {
 	if b.Before(a) {
-		return b
-	}
-	return a
-}
-
-func latest(a, b time.Time) time.Time {
-	if b.After(a) {
 		return b
 	}
 	return a

@@ -35,18 +35,18 @@ type BasePart struct {
 	Meaning record.Digest
 }
 
-// EndOf gives when an entitlement ends without the extension; zero for one that is not of
-// the base, and for no base.
-func (b *Base) EndOf(g Grant) time.Time {
+// Part gives one entitlement of the base; ok is false for one that is not of it, and for no
+// base.
+func (b *Base) Part(g Grant) (part BasePart, ok bool) {
 	if b == nil {
-		return time.Time{}
+		return part, false
 	}
 	for _, part := range b.Parts {
 		if part.Grant == g {
-			return part.Ends
+			return part, true
 		}
 	}
-	return time.Time{}
+	return part, false
 }
 
 // Of gives what was open of some entitlements.

@@ -150,7 +150,7 @@ func (d *driver) take(ctx context.Context, tx pgx.Tx, s self, g target.Grant, at
 // mark reads whether jit made the login, and whether for g.
 func (r *revocation) mark(g target.Grant, now time.Time) {
 	holders, made := parseMark(r.account.comment)
-	mine := slices.ContainsFunc(holders, func(h holder) bool { return h.id == g.ID })
+	mine := r.account.heldBy(g.ID)
 	// Under another name it may have become the login of other grants.
 	r.made = made && (r.named || mine || len(holders) == 0)
 	r.closing = r.made && len(without(holders, g.ID, now)) == 0
