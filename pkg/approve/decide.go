@@ -193,7 +193,7 @@ func (v *verdict) decide() Decision {
 			v.lapse = u.ends
 		}
 	}
-	o = v.tally(sight{last, v.now}, v.history.Latest(), v.now, nil)
+	o = v.tally(sight{place: last, at: v.now}, v.history.Latest(), v.now, nil)
 	o.granted = false
 	if !decided {
 		o.left, o.cut = v.left, cut

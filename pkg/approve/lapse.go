@@ -33,7 +33,7 @@ func (v *verdict) findLapse() {
 // stuck gives when a stage that is not met by what had happened at a moment can no
 // longer be; ok is false where that never comes.
 func (v *verdict) stuck(m moment) (at time.Time, ok bool) {
-	o := v.asOf(m).tally(sight{last, m.at}, v.policyAt(m), m.at, nil)
+	o := v.asOf(m).tally(sight{place: last, at: m.at}, v.policyAt(m), m.at, nil)
 	if o.granted {
 		return at, false // it is decided, or never opens
 	}

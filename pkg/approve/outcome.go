@@ -154,9 +154,10 @@ func (v *verdict) decidedAt(e event) (o outcome, ok, cut bool) {
 			if !e.approval && e.at.After(o.decided) {
 				v.decideAt(&o, e.at)
 			}
-			n, struck := len(back), v.struck(o, seen, p, at, back)
+			n := len(back)
+			then, struck := v.struck(o, seen, p, at, back)
 			if struck {
-				seen.at = o.decided
+				seen = then
 			}
 			if back = v.takenBack(o, back); len(back) > n || struck {
 				if o.never == nil && o.decided.Before(v.lapse) {

@@ -12,16 +12,20 @@ import (
 // sight is how much a decision takes into account of what takes approvals away. It
 // falls at a place and at a time, the later of both: with an approval that was dated
 // ahead, only when its time has come. So what stands at its place or before counts,
-// whatever time it claims, and of what stands after it that which claims to be from
-// before its time. Where at is zero it is the place alone.
+// whatever time it claims, and of what stands after it, up to another place, that which
+// claims to be from before its time. Where at is zero it is the place alone.
 type sight struct {
 	place place
 	at    time.Time
+	upTo  place
 }
+
+// reaches reports whether what stands at a place is in sight at all.
+func (s sight) reaches(p place) bool { return !s.place.before(p) || !s.upTo.before(p) }
 
 // sees reports whether something that takes away counts in sight.
 func (v *verdict) sees(seen sight, x moment) bool {
-	return v.happened(x.at, x.place) && (!seen.place.before(x.place) || v.ahead(seen.place, x, seen.at))
+	return v.happened(x.at, x.place) && (!seen.place.before(x.place) || seen.reaches(x.place) && v.ahead(seen.place, x, seen.at))
 }
 
 // ahead reports whether something that stands after a place, and claims a time, came
@@ -48,7 +52,7 @@ func (v *verdict) opened(from, to place) bool {
 // overtakes reports whether something came after an approval, and before the approval
 // took effect: it counts as if it had stood there first.
 func (v *verdict) overtakes(a Placed[Approval], x moment, seen sight) bool {
-	return !seen.at.IsZero() && a.place().before(x.place) && v.ahead(a.place(), x, a.Record.Created.Time)
+	return !seen.at.IsZero() && seen.reaches(x.place) && a.place().before(x.place) && v.ahead(a.place(), x, a.Record.Created.Time)
 }
 
 // lost reports whether the signer of an approval had lost their key before it took
@@ -71,21 +75,53 @@ func (v *verdict) under(a Placed[Approval], seen sight) []*policy.Policy {
 	return all
 }
 
-// struck reports whether an outcome is another one in sight of what came before the
-// time at which it is decided.
-func (v *verdict) struck(o outcome, seen sight, p *policy.Policy, at time.Time, back map[int]bool) bool {
-	if !o.decided.After(seen.at) || !v.takesBefore(o.decided) {
-		return false
+// struck gives the sight in which an outcome is another one first, by what came before
+// the time at which it is decided; ok is false where it stays the same in all of it. It
+// looks at one after the other, in the order of the history: what each leaves has been
+// decided until the next came, and bounds what is decided in its place.
+func (v *verdict) struck(o outcome, seen sight, p *policy.Policy, at time.Time, back map[int]bool) (then sight, ok bool) {
+	then = seen
+	if o.decided.After(seen.at) {
+		then.at = o.decided
 	}
-	seen.at = o.decided
-	then := v.tally(seen, p, at, back)
-	return !then.granted || !slices.Equal(then.counted, o.counted) || !slices.Equal(then.keys, o.keys)
+	for _, x := range v.takers(then) {
+		if then.upTo.before(x) {
+			then.upTo = x
+		}
+		if then == seen {
+			continue
+		}
+		other := v.tally(then, p, at, back)
+		if !other.granted || !slices.Equal(other.counted, o.counted) || !slices.Equal(other.keys, o.keys) {
+			return then, true
+		}
+	}
+	return seen, false
 }
 
-// takesBefore reports whether anything that stands after the request, and can take an
-// approval away, claims to be from before a time.
-func (v *verdict) takesBefore(at time.Time) bool {
-	return slices.ContainsFunc(v.c.Locks, func(l Locked) bool { return l.At.Before(at) }) ||
-		slices.ContainsFunc(v.c.Lost, func(x Lost) bool { return x.At.Before(at) }) ||
-		slices.ContainsFunc(v.history.After(v.c.Request.Position), func(p policy.InForce) bool { return p.Since.Before(at) })
+// takers are the places, in their order, at which stands what can take an approval away
+// and claims to be from before a time: of what stands at the place of a sight or before,
+// that place alone.
+func (v *verdict) takers(seen sight) []place {
+	var all []place
+	add := func(x moment) {
+		if !x.at.Before(seen.at) {
+			return
+		}
+		if x.place.before(seen.place) {
+			x.place = seen.place
+		}
+		all = append(all, x.place)
+	}
+	for _, l := range v.c.Locks {
+		add(moment{l.At, l.place()})
+	}
+	for _, x := range v.c.Lost {
+		add(moment{x.At, x.place()})
+	}
+	for _, p := range v.history.After(v.c.Request.Position) {
+		add(moment{p.Since, placeOf(p)})
+	}
+	slices.SortFunc(all, place.compare)
+	return slices.Compact(all)
 }

@@ -54,6 +54,10 @@ func TestDatedAhead(t *testing.T) {
 		"a lock that is dated back, and an approval again, do not begin anew": func(tl *timeline) {
 			tl.request(nil, "read").approve("bob", 5).state(6, Active).lock("bob", 4).approve("carol", 50).state(50, Active).window(50, 50, 65).state(65, Expired)
 		},
+		"a lock that is dated back, of one who had approved for less": func(tl *timeline) {
+			tl.request(nil, "read").approve("bob", 5).approve("carol", 5, narrow(10)).lock("bob", 4).approve("bob", 4).window(5, 5, 15).
+				lock("carol", 4).window(5, 4, 15).state(15, Expired)
+		},
 		"a lock of one in whose place it was approved": func(tl *timeline) {
 			tl.policy(-1, stages(policy.Stage{Approvers: []string{"bob"}, Count: 1}))
 			tl.request(nil, "read")
