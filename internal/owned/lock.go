@@ -24,11 +24,7 @@ func Lock(ctx context.Context, path string, poll time.Duration) (unlock func() e
 	for {
 		switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
 		case err == nil:
-			// Given back before it is closed: a program that is being started still has
-			// the file open for a moment after that.
-			return func() error {
-				return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
-			}, nil
+			return func() error { return giveBack(f) }, nil
 		case !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR):
 			return nil, errors.Join(fmt.Errorf("the lock %q: %w", path, err), f.Close())
 		}
@@ -40,4 +36,27 @@ func Lock(ctx context.Context, path string, poll time.Duration) (unlock func() e
 			return nil, errors.Join(fmt.Errorf("the lock %q: %w", path, ctx.Err()), f.Close())
 		}
 	}
+}
+
+// LockInTurn is Lock on a file that is there, for as long as it takes: the kernel keeps the
+// order of those who wait so. Who asked again and again would get it by luck.
+func LockInTurn(path string) (unlock func() error, err error) {
+	f, err := Open(path, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, fmt.Errorf("the lock: %w", err)
+	}
+	for {
+		switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); {
+		case err == nil:
+			return func() error { return giveBack(f) }, nil
+		case !errors.Is(err, syscall.EINTR):
+			return nil, errors.Join(fmt.Errorf("the lock %q: %w", path, err), f.Close())
+		}
+	}
+}
+
+// giveBack unlocks a file before it is closed: a program that is being started still has it
+// open for a moment after that.
+func giveBack(f *os.File) error {
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
 }

@@ -157,8 +157,27 @@ func TestLock(t *testing.T) {
 	if unlock, err = Lock(t.Context(), path, time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(unlock(), os.Remove(path), syscall.Mkfifo(path, 0o600)); err != nil {
+	inTurn := make(chan func() error)
+	go func() {
+		next, err := LockInTurn(path)
+		if err != nil {
+			t.Error(err)
+		}
+		inTurn <- next
+	}()
+	select {
+	case <-inTurn:
+		t.Fatal("two have it")
+	case <-time.After(50 * time.Millisecond):
+	}
+	if err := unlock(); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join((<-inTurn)(), os.Remove(path), syscall.Mkfifo(path, 0o600)); err != nil {
 		t.Fatal(err)
+	}
+	if _, err := LockInTurn(path); err == nil {
+		t.Error("a pipe is a lock")
 	}
 	if _, err := Lock(t.Context(), path, time.Millisecond); err == nil {
 		t.Error("a pipe is a lock")

@@ -199,6 +199,9 @@ func (s *Store) appendLocked(ctx context.Context, make func(tip Hash) (Append, e
 				result.Commit = unsure
 				return result, nil
 			}
+			if unanswered >= maxUnsure {
+				return result, cause
+			}
 			unsure, cause, behind = "", nil, false
 			c.saw(s.Tip())
 		}
@@ -242,15 +245,7 @@ func (s *Store) appendLocked(ctx context.Context, make func(tip Hash) (Append, e
 			result.Commit = head
 			return result, nil
 		case errors.Is(err, errUnsure):
-			unsure, cause = head, err
-			if unanswered++; unanswered >= maxUnsure {
-				arrived, caught := s.catchUp(ctx, unsure)
-				if arrived {
-					result.Commit = unsure
-					return result, nil
-				}
-				return result, errors.Join(err, caught)
-			}
+			unsure, cause, unanswered = head, err, unanswered+1
 		case errors.Is(err, errRaced):
 			cause, unanswered = err, 0
 			if unmoved++; tip != last {

@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/gofrs/flock"
-
 	"github.com/jitaccess/jit/internal/owned"
 )
 
@@ -97,27 +95,32 @@ func (s *Store) queue(ctx context.Context) (leave func(), first bool) {
 	for _, dir := range []string{filepath.Join(s.url.path, ".git"), s.url.path} {
 		head := filepath.Join(dir, "HEAD")
 		if _, err := os.Stat(head); err == nil {
-			file := flock.New(head, flock.SetFlag(os.O_RDONLY))
-			if s.waitInQueue(ctx, file) {
-				return func() { _ = file.Close() }, true
-			}
-			break
+			return s.waitInQueue(ctx, head)
 		}
 	}
 	return leave, false
 }
 
-// waitInQueue takes the lock, as a blocking call, for then the kernel keeps the
-// order of those who wait. Who asked again and again would get it by luck.
-func (s *Store) waitInQueue(ctx context.Context, file *flock.Flock) bool {
-	mine := make(chan error, 1)
-	go func() { mine <- file.Lock() }()
+// waitInQueue takes the lock on a file in its turn.
+func (s *Store) waitInQueue(ctx context.Context, path string) (leave func(), first bool) {
+	type turn struct {
+		unlock func() error
+		err    error
+	}
+	mine := make(chan turn, 1)
+	go func() {
+		unlock, err := owned.LockInTurn(path)
+		mine <- turn{unlock, err}
+	}()
 	last, _ := s.peekPath()
 	since := time.Now()
 	for {
 		select {
-		case err := <-mine:
-			return err == nil
+		case t := <-mine:
+			if t.err != nil {
+				return func() {}, false
+			}
+			return func() { _ = t.unlock() }, true
 		case <-time.After(queuePatience / 10):
 		case <-ctx.Done():
 		}
@@ -128,11 +131,11 @@ func (s *Store) waitInQueue(ctx context.Context, file *flock.Flock) bool {
 		if ctx.Err() != nil || time.Since(since) > queuePatience {
 			// The call cannot be taken back: what it still gets is given on.
 			go func() {
-				if err := <-mine; err == nil {
-					_ = file.Close()
+				if t := <-mine; t.err == nil {
+					_ = t.unlock()
 				}
 			}()
-			return false
+			return func() {}, false
 		}
 	}
 }

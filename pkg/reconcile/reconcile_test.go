@@ -12,8 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gofrs/flock"
-
+	"github.com/jitaccess/jit/internal/owned"
 	"github.com/jitaccess/jit/internal/storetest"
 	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/replica"
@@ -491,14 +490,14 @@ func TestSecondRunIsToldSo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.run(0)
-	l := flock.New(filepath.Join(w.o.Config.State, "run.lock"))
-	if ok, err := l.TryLock(); !ok || err != nil {
-		t.Fatal(ok, err)
+	unlock, err := owned.Lock(t.Context(), filepath.Join(w.o.Config.State, "run.lock"), time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
 	}
 	if _, err := Run(t.Context(), w.o); !errors.Is(err, ErrBusy) {
 		t.Fatalf("error %v", err)
 	}
-	if err := l.Unlock(); err != nil {
+	if err := unlock(); err != nil {
 		t.Fatal(err)
 	}
 	w.run(0)

@@ -13,8 +13,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/gofrs/flock"
-
 	"github.com/jitaccess/jit/internal/full"
 	"github.com/jitaccess/jit/internal/owned"
 	"github.com/jitaccess/jit/pkg/target"
@@ -132,14 +130,13 @@ func (f file) lines(h *os.File) ([]string, error) {
 const lockPatience = 20 * time.Second
 
 // lock keeps other runs of jit away from the file, which wait meanwhile.
-func (f file) lock(ctx context.Context) (*flock.Flock, error) {
+func (f file) lock(ctx context.Context) (unlock func() error, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lockPatience)
 	defer cancel()
-	lock := flock.New(filepath.Join(f.dir, "."+f.name+".jit-lock"), flock.SetPermissions(0o600))
-	if ok, err := lock.TryLockContext(ctx, 20*time.Millisecond); !ok || err != nil {
+	if unlock, err = owned.Lock(ctx, filepath.Join(f.dir, "."+f.name+".jit-lock"), 20*time.Millisecond); err != nil {
 		return nil, failed("locking the managed file", err)
 	}
-	return lock, nil
+	return unlock, nil
 }
 
 // edit replaces the lines by what change gives, whole or not at all. Equal lines leave the
@@ -147,10 +144,10 @@ func (f file) lock(ctx context.Context) (*flock.Flock, error) {
 // new file, lines that are only taken out are struck out in the one that there is: that
 // takes none, and whoever can fill the disk shall not keep access by it.
 func (f file) edit(ctx context.Context, change func([]string) []string) error {
-	lock, err := f.lock(ctx)
+	unlock, err := f.lock(ctx)
 	switch {
 	case err == nil:
-		defer lock.Close()
+		defer func() { _ = unlock() }()
 	case !full.Is(err):
 		return err
 	}
