@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -133,6 +134,31 @@ func TestReceiptOfTheOtherSideIsSignedAnew(t *testing.T) {
 	alice := replica.Healer{Name: "alice", Signer: func(context.Context) (record.Signer, error) { return w.store.Signer("alice"), nil }}
 	if report, err := people.SyncAndHeal(t.Context(), alice); err != nil || report.Healed == nil {
 		t.Fatalf("%+v, %v", report.Healed, err)
+	}
+	w.run(0)
+	w.wantAccess("bob", "readers", true)
+	w.wantReceipts(r.ID, "applied db:read")
+}
+
+// TestReceiptOfALostHeadIsSignedAnew: so is one that is in the journal alone, signed on a
+// commit that the host has lost, once the reconciler was told to believe what is there now.
+func TestReceiptOfALostHeadIsSignedAnew(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.store.Granted("bob", time.Hour, "db:read")
+	dir := filepath.Join(t.TempDir(), "clone")
+	w.git(t.TempDir(), "clone", "-q", w.store.URL, dir)
+	w.git(dir, "commit", "-q", "--allow-empty", "-m", "to be lost")
+	w.git(dir, "push", "-q", "origin", "HEAD:main")
+	f := &faultyBook{submit: errTest}
+	w.faulty(f)
+	w.run(6)
+	w.wantAccess("bob", "readers", true)
+	f.submit = nil
+	w.git(w.store.URL, "update-ref", "refs/heads/main", "main~1")
+	store := filepath.Join(w.o.Config.State, storeName)
+	if err := os.Rename(store, store+".lost"); err != nil {
+		t.Fatal(err)
 	}
 	w.run(0)
 	w.wantAccess("bob", "readers", true)
