@@ -136,29 +136,45 @@ func (tl *timeline) loses(n, minute int, of string) *timeline {
 	return tl
 }
 
-// drawLock makes a random history with locks of approvers, in no order of their times.
+// drawLock makes a random history with locks of approvers, and keys that they retire, in
+// no order of their times.
 func drawLock(rt *rapid.T, t *testing.T) *timeline {
 	tl := draw(rt, t)
 	for range rapid.IntRange(0, 2).Draw(rt, "locks") {
-		tl.lock(rapid.SampledFrom(others).Draw(rt, "locked"), rapid.IntRange(-30, 330).Draw(rt, "when"))
+		drawTaking(rt, tl)
 		drawRecord(rt, tl)
 	}
 	return tl
 }
 
-// TestLockingNeverOpens: nothing is open after a lock, whatever time it claims, that was
-// not to be open without it, nor for longer.
-func TestLockingNeverOpens(t *testing.T) {
+// drawTaking locks an approver, or has them lose a key with which they approved what is
+// not in effect by then, and says so.
+func drawTaking(rt *rapid.T, tl *timeline) string {
+	when := rapid.IntRange(-30, 330).Draw(rt, "when")
+	if n := len(tl.c.Approvals); n > 0 && rapid.IntRange(0, 3).Draw(rt, "taking") == 0 {
+		i := rapid.IntRange(0, n-1).Draw(rt, "approval")
+		if a := tl.c.Approvals[i].Record; a.Created.After(at(when)) {
+			tl.loses(i, when, "")
+			return "the loss of a key of " + a.By
+		}
+	}
+	who := rapid.SampledFrom(others).Draw(rt, "locked")
+	tl.lock(who, when)
+	return "a lock of " + who
+}
+
+// TestTakingNeverOpens: nothing is open after a lock or the loss of a key, whatever time it
+// claims, that was not to be open without it, nor for longer.
+func TestTakingNeverOpens(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		tl := drawLock(rt, t)
 		before := *tl
-		before.c.Locks = slices.Clone(tl.c.Locks)
-		who := rapid.SampledFrom(others).Draw(rt, "locked last")
-		tl.lock(who, rapid.IntRange(-30, 330).Draw(rt, "locked"))
+		before.c.Locks, before.c.Lost = slices.Clone(tl.c.Locks), slices.Clone(tl.c.Lost)
+		what := drawTaking(rt, tl)
 		everyMoment(func(minute int) {
 			b, a := before.decide(minute), tl.decide(minute)
 			if a.State == Active && (!granted(b) || b.Opens.After(at(minute)) || a.Ends.After(b.Ends)) {
-				rt.Fatalf("a lock of %s made %s of %s at minute %d:\n%+v\n%+v", who, a.State, b.State, minute, b, a)
+				rt.Fatalf("%s made %s of %s at minute %d:\n%+v\n%+v", what, a.State, b.State, minute, b, a)
 			}
 		})
 	})
