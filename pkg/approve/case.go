@@ -21,6 +21,9 @@ type Placed[T any] struct {
 	// its place among the records of that commit. HeadAt is the position of
 	// the commit that its signer had seen.
 	Position, Order, HeadAt int
+	// Beside is, where a merge brought the record, the first position of which the side
+	// that it came from knew nothing; 0 for others.
+	Beside int `json:",omitempty"`
 	// Key is the certificate that signed.
 	Key record.Fingerprint
 }
@@ -100,6 +103,8 @@ func (x Void) place() place { return place{x.Position, -1} }
 type Locked struct {
 	ID              record.ID
 	Position, Order int
+	// Beside is that of [Placed].
+	Beside int `json:",omitempty"`
 	// At is the time that it claims; By the admin who set it.
 	At         time.Time
 	By, Reason string
@@ -117,6 +122,8 @@ type Locked struct {
 type Lost struct {
 	Approval        record.ID
 	Position, Order int
+	// Beside is that of [Placed].
+	Beside int `json:",omitempty"`
 	// At is the time that the revocation, or the end of the delegation, claims.
 	At time.Time
 	// For is the one in whose place they acted; empty where it is the key.
@@ -124,6 +131,12 @@ type Lost struct {
 }
 
 func (x Lost) place() place { return place{x.Position, x.Order} }
+
+// Takes reports whether an approval can lose it: one that claims a later time, or that it
+// stands beside.
+func (x Lost) Takes(a Placed[Approval]) bool {
+	return a.Record.Created.After(x.At) || x.taking().besides(a.place())
+}
 
 // Same reports whether an approval lost the same by both.
 func (x Lost) Same(y Lost) bool {

@@ -61,5 +61,5 @@ func (v *verdict) leaves(by string, key record.Fingerprint, position int) *polic
 // their key. A decision that was reached earlier stays.
 func (v *verdict) gone(by string, key record.Fingerprint, position int, seen sight) bool {
 	first := v.leaves(by, key, position)
-	return first != nil && v.sees(seen, moment{first.Since, placeOf(*first)})
+	return first != nil && v.sees(seen, takingOf(*first))
 }

@@ -213,7 +213,7 @@ func (v *verdict) takenBack(o outcome, back map[int]bool) map[int]bool {
 // be replaced; a change of meaning is an ending of its own.
 func (v *verdict) holds(o outcome) (holds, left bool) {
 	for _, later := range v.history.After(o.place.position) {
-		if !later.Since.Before(o.opens) {
+		if !later.Since.Before(o.opens) && !v.ahead(o.place, takingOf(later), o.opens) {
 			continue
 		}
 		if v.left != nil && later.Policy == v.left.Policy {
@@ -377,7 +377,7 @@ func (v *verdict) standings(seen sight, at time.Time, back map[int]bool) []Stand
 			s.Why = policy.SignerLeft
 		case v.lost(a, "", seen):
 			s.Why = policy.KeyRetired
-		case back[i] || v.withdrawn(a, seen.place):
+		case back[i] || v.withdrawn(a, seen):
 			s.Why = policy.Withdrawn
 		case a.Record.Created.After(at):
 			s.Why = policy.NotYet
@@ -389,12 +389,13 @@ func (v *verdict) standings(seen sight, at time.Time, back map[int]bool) []Stand
 	return all
 }
 
-// withdrawn reports whether a was taken back at upTo or before. A withdrawal
-// that came after access had opened shows by itself: a decision has then been
-// found already, before the withdrawal's place.
-func (v *verdict) withdrawn(a Placed[Approval], upTo place) bool {
+// withdrawn reports whether a was taken back at the place of a sight or before, or
+// beside it. A withdrawal that came after access had opened shows by itself: a decision has
+// then been found already, before the withdrawal's place.
+func (v *verdict) withdrawn(a Placed[Approval], seen sight) bool {
 	return slices.ContainsFunc(v.c.Withdrawals, func(w Placed[Withdrawal]) bool {
-		return takesBack(w, a) && w.place().before(upTo) && v.happened(w.Record.Created.Time, w.place())
+		x := takingBy(w)
+		return takesBack(w, a) && v.happened(x.at, x.place) && (x.place.before(seen.place) || seen.reaches(x.place) && x.besides(seen.place) && !v.opened(seen.place, x.place))
 	})
 }
 
@@ -428,7 +429,7 @@ func (v *verdict) locked(a Placed[Approval], seen sight) bool {
 
 // between reports whether a lock came after an approval and in sight.
 func (v *verdict) between(a Placed[Approval], l Locked, seen sight) bool {
-	return a.place().before(l.place()) && v.sees(seen, moment{l.At, l.place()})
+	return a.place().before(l.place()) && v.sees(seen, l.taking())
 }
 
 // acting gives those in whose place the signer of an approval acted, without those

@@ -42,9 +42,9 @@ type ProposalDecision struct {
 	// Changes reports whether New is asked for.
 	Changes bool
 	// Reached says that all who must agree have agreed; At is the time that
-	// the last of them claims.
-	Reached bool
-	At      time.Time
+	// the last of them claims, and Claimed that of the first.
+	Reached     bool
+	At, Claimed time.Time
 }
 
 // MayPropose refuses a version to which its new admins could never agree. Only what
@@ -109,6 +109,7 @@ func DecidePolicy(inForce *policy.Policy, p Proposal) ProposalDecision {
 		New:     StageDecision{Count: next.Threshold},
 		Changes: old.Threshold != next.Threshold || !sameSet(old.People, next.People),
 		At:      doc.Created.Time,
+		Claimed: doc.Created.Time,
 	}
 	agree := func(by string, key record.Fingerprint, at time.Time, where place) {
 		if _, void := p.Void[key]; void {
@@ -129,6 +130,9 @@ func DecidePolicy(inForce *policy.Policy, p Proposal) ProposalDecision {
 		}
 		if used && at.After(d.At) {
 			d.At = at
+		}
+		if used && at.Before(d.Claimed) {
+			d.Claimed = at
 		}
 	}
 	agree(doc.By, p.Policy.Key, doc.Created.Time, p.Policy.place())

@@ -13,7 +13,8 @@ import (
 // falls at a place and at a time, the later of both: with an approval that was dated
 // ahead, only when its time has come. So what stands at its place or before counts,
 // whatever time it claims, and of what stands after it, up to another place, that which
-// claims to be from before its time. Where at is zero it is the place alone.
+// claims to be from before its time, or stands beside it. Where at is zero it is the place
+// alone.
 type sight struct {
 	place place
 	at    time.Time
@@ -23,17 +24,41 @@ type sight struct {
 // reaches reports whether what stands at a place is in sight at all.
 func (s sight) reaches(p place) bool { return !s.place.before(p) || !s.upTo.before(p) }
 
+// taking is what takes approvals away: the time that it claims, where it stands, and, where
+// a merge brought it, from which position on it stands beside the history.
+type taking struct {
+	at     time.Time
+	place  place
+	beside int
+}
+
+func (l Locked) taking() taking { return taking{l.At, l.place(), l.Beside} }
+
+func (x Lost) taking() taking { return taking{x.At, x.place(), x.Beside} }
+
+func takingOf(p policy.InForce) taking { return taking{p.Claimed, placeOf(p), p.Beside} }
+
+func takingBy(w Placed[Withdrawal]) taking {
+	return taking{w.Record.Created.Time, w.place(), w.Beside}
+}
+
+// besides reports whether neither stands before the other: a merge brought this beside what
+// stands at a place. Who makes the merge, or a heal, chooses which of the two comes first.
+func (x taking) besides(p place) bool {
+	return x.beside > 0 && x.beside <= p.position && p.position < x.place.position
+}
+
 // sees reports whether something that takes away counts in sight.
-func (v *verdict) sees(seen sight, x moment) bool {
+func (v *verdict) sees(seen sight, x taking) bool {
 	return v.happened(x.at, x.place) && (!seen.place.before(x.place) || seen.reaches(x.place) && v.ahead(seen.place, x, seen.at))
 }
 
-// ahead reports whether something that stands after a place, and claims a time, came
-// before another time all the same: what stands at the place was dated ahead. Its
-// claim is not believed where access had been opened on what stands there when it came:
-// who dates back, or whose clock is behind, ends nothing that is open.
-func (v *verdict) ahead(from place, x moment, until time.Time) bool {
-	return x.at.Before(until) && !v.opened(from, x.place)
+// ahead reports whether something that stands after a place came before what stands there
+// all the same: it claims to be from before a time, to which that was dated ahead, or it
+// stands beside that. It does not where access had been opened on what stands there when it
+// came: who dates back, or whose clock is behind, ends nothing that is open.
+func (v *verdict) ahead(from place, x taking, until time.Time) bool {
+	return (x.at.Before(until) || x.besides(from)) && !v.opened(from, x.place)
 }
 
 // opened reports whether, between two places, receipts say of all that is decided that
@@ -51,7 +76,7 @@ func (v *verdict) opened(from, to place) bool {
 
 // overtakes reports whether something came after an approval, and before the approval
 // took effect: it counts as if it had stood there first.
-func (v *verdict) overtakes(a Placed[Approval], x moment, seen sight) bool {
+func (v *verdict) overtakes(a Placed[Approval], x taking, seen sight) bool {
 	return !seen.at.IsZero() && seen.reaches(x.place) && a.place().before(x.place) && v.ahead(a.place(), x, a.Record.Created.Time)
 }
 
@@ -59,7 +84,7 @@ func (v *verdict) overtakes(a Placed[Approval], x moment, seen sight) bool {
 // effect or, where a name is given, the delegation to act in that one's place.
 func (v *verdict) lost(a Placed[Approval], of string, seen sight) bool {
 	return slices.ContainsFunc(v.c.Lost, func(x Lost) bool {
-		return x.Approval == a.Record.ID && x.For == of && v.overtakes(a, moment{x.At, x.place()}, seen)
+		return x.Approval == a.Record.ID && x.For == of && v.overtakes(a, x.taking(), seen)
 	})
 }
 
@@ -68,7 +93,7 @@ func (v *verdict) lost(a Placed[Approval], of string, seen sight) bool {
 func (v *verdict) under(a Placed[Approval], seen sight) []*policy.Policy {
 	all := []*policy.Policy{v.history.At(a.Position)}
 	for _, later := range v.history.After(a.Position) {
-		if v.overtakes(a, moment{later.Since, placeOf(later)}, seen) {
+		if v.overtakes(a, takingOf(later), seen) {
 			all = append(all, later.Policy)
 		}
 	}
@@ -100,12 +125,12 @@ func (v *verdict) struck(o outcome, seen sight, p *policy.Policy, at time.Time, 
 }
 
 // takers are the places, in their order, at which stands what can take an approval away
-// and claims to be from before a time: of what stands at the place of a sight or before,
+// and claims to be from before a time, or was brought by a merge: of what stands at the place of a sight or before,
 // that place alone.
 func (v *verdict) takers(seen sight) []place {
 	var all []place
-	add := func(x moment) {
-		if !x.at.Before(seen.at) {
+	add := func(x taking) {
+		if !x.at.Before(seen.at) && x.beside == 0 {
 			return
 		}
 		if x.place.before(seen.place) {
@@ -114,13 +139,18 @@ func (v *verdict) takers(seen sight) []place {
 		all = append(all, x.place)
 	}
 	for _, l := range v.c.Locks {
-		add(moment{l.At, l.place()})
+		add(l.taking())
 	}
 	for _, x := range v.c.Lost {
-		add(moment{x.At, x.place()})
+		add(x.taking())
+	}
+	for _, w := range v.c.Withdrawals {
+		if w.Beside > 0 {
+			add(takingBy(w)) // of others see takenBack
+		}
 	}
 	for _, p := range v.history.After(v.c.Request.Position) {
-		add(moment{p.Since, placeOf(p)})
+		add(takingOf(p))
 	}
 	slices.SortFunc(all, place.compare)
 	return slices.Compact(all)

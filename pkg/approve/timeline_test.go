@@ -99,7 +99,7 @@ func (tl *timeline) policy(minute int, change ...func(*policy.Body)) *policy.Pol
 	if err != nil {
 		tl.t.Fatal(err)
 	}
-	tl.h = append(tl.h, policy.InForce{Policy: p, Position: tl.pos, Since: at(minute)})
+	tl.h = append(tl.h, policy.InForce{Policy: p, Position: tl.pos, Since: at(minute), Claimed: at(minute)})
 	return p
 }
 

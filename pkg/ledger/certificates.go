@@ -126,7 +126,7 @@ func (f *fold) retireKey(fpr record.Fingerprint, at time.Time) error {
 		return err
 	}
 	for _, r := range signed {
-		lost := approve.Lost{Position: f.position, Order: beforeRecords, At: at.UTC()}
+		lost := approve.Lost{Position: f.position, Order: beforeRecords, Beside: f.alongside, At: at.UTC()}
 		if err := f.lose(r.Request, lost, func(a approve.Placed[approve.Approval]) bool { return a.Key == fpr }); err != nil {
 			return err
 		}
@@ -137,8 +137,8 @@ func (f *fold) retireKey(fpr record.Fingerprint, at time.Time) error {
 // beforeRecords is the order of what a commit's certificates bring.
 const beforeRecords = -1
 
-// lose notes that some approvals of a request, of those which claim a later time, were
-// signed with what was lost.
+// lose notes that some approvals of a request, of those which it can take, were signed with
+// what was lost.
 func (f *fold) lose(id record.ID, lost approve.Lost, with func(approve.Placed[approve.Approval]) bool) error {
 	c, err := f.kase(id)
 	if err != nil {
@@ -147,7 +147,7 @@ func (f *fold) lose(id record.ID, lost approve.Lost, with func(approve.Placed[ap
 	was := len(c.Lost)
 	for _, a := range c.Approvals {
 		lost.Approval = a.Record.ID
-		if with(a) && a.Record.Created.After(lost.At) && !slices.ContainsFunc(c.Lost, lost.Same) {
+		if with(a) && lost.Takes(a) && !slices.ContainsFunc(c.Lost, lost.Same) {
 			c.Lost = append(slices.Clip(c.Lost), lost)
 		}
 	}
@@ -168,5 +168,5 @@ func (f *fold) voidProposal(id record.ID, fpr record.Fingerprint) error {
 		return err
 	}
 	p.Void = f.voids(p.Void, fpr)
-	return f.saveProposal(p, 0, time.Unix(0, 0))
+	return f.saveProposal(p, policy.InForce{})
 }

@@ -47,7 +47,8 @@ CREATE TABLE IF NOT EXISTS requests (
 	position INTEGER NOT NULL, ord INTEGER NOT NULL,
 	state TEXT, quiet INTEGER, had INTEGER);
 CREATE TABLE IF NOT EXISTS proposals (
-	id BLOB PRIMARY KEY, body BLOB NOT NULL, forced INTEGER NOT NULL, since INTEGER NOT NULL,
+	id BLOB PRIMARY KEY, body BLOB NOT NULL, forced INTEGER NOT NULL, beside INTEGER NOT NULL,
+	since INTEGER NOT NULL, claimed INTEGER NOT NULL,
 	person TEXT NOT NULL, replaces TEXT NOT NULL, expires INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS aside (
 	n INTEGER PRIMARY KEY, commit_hash TEXT NOT NULL, position INTEGER NOT NULL,
@@ -225,14 +226,14 @@ func (x index) loadKeys(s *state) error {
 // side: a store has one for each change of people or rules.
 func (x index) loadPolicies(s *state) error {
 	var bodies [][]byte
-	err := x.each(`SELECT body, forced, since FROM proposals WHERE forced > 0 ORDER BY forced, id`, func(r *sql.Rows) error {
+	err := x.each(`SELECT body, forced, beside, since, claimed FROM proposals WHERE forced > 0 ORDER BY forced, id`, func(r *sql.Rows) error {
 		var body []byte
 		var v policy.InForce
-		var since int64
-		if err := r.Scan(&body, &v.Position, &since); err != nil {
+		var since, claimed int64
+		if err := r.Scan(&body, &v.Position, &v.Beside, &since, &claimed); err != nil {
 			return err
 		}
-		v.Since = time.Unix(since, 0).UTC()
+		v.Since, v.Claimed = time.Unix(since, 0).UTC(), time.Unix(claimed, 0).UTC()
 		bodies, s.policies = append(bodies, body), append(s.policies, v)
 		return nil
 	})
@@ -372,7 +373,9 @@ func (x index) proposal(id record.ID) (p approve.Proposal, err error) {
 	return p, err
 }
 
-func (x index) saveProposal(p approve.Proposal, forced int, since time.Time) error {
+// saveProposal keeps a proposal with the version that it has become; the zero value for none
+// yet.
+func (x index) saveProposal(p approve.Proposal, v policy.InForce) error {
 	body, err := json.Marshal(p)
 	if err != nil {
 		return err
@@ -382,7 +385,7 @@ func (x index) saveProposal(p approve.Proposal, forced int, since time.Time) err
 	if doc.Expires != nil {
 		expires = doc.Expires.Unix()
 	}
-	_, err = x.Exec(`INSERT OR REPLACE INTO proposals VALUES (?, ?, ?, ?, ?, ?, ?)`, idBytes(doc.ID), body, forced, since.Unix(), doc.By, string(doc.Replaces), expires)
+	_, err = x.Exec(`INSERT OR REPLACE INTO proposals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, idBytes(doc.ID), body, v.Position, v.Beside, v.Since.Unix(), v.Claimed.Unix(), doc.By, string(doc.Replaces), expires)
 	return err
 }
 

@@ -216,7 +216,7 @@ func (f *fold) apart(v record.Verified, headAt int) error {
 
 // placed puts a record at its place.
 func placed[T any](f *fold, v record.Verified, x T, headAt int) approve.Placed[T] {
-	return approve.Placed[T]{Record: x, Position: f.position, Order: f.order, HeadAt: headAt, Key: v.Primary()}
+	return approve.Placed[T]{Record: x, Position: f.position, Order: f.order, HeadAt: headAt, Beside: f.alongside, Key: v.Primary()}
 }
 
 func (f *fold) request(v record.Verified, headAt int) error {

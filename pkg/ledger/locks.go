@@ -135,7 +135,7 @@ func (f *fold) lock(v record.Verified) error {
 		return err
 	}
 	names, keys := []string{x.Person}, []record.Fingerprint{x.Key}
-	l := approve.Locked{ID: x.ID, Position: f.position, Order: f.order, At: x.Created.Time, By: x.By, Reason: x.Reason, Person: x.Person, Key: x.Key}
+	l := approve.Locked{ID: x.ID, Position: f.position, Order: f.order, Beside: f.alongside, At: x.Created.Time, By: x.By, Reason: x.Reason, Person: x.Person, Key: x.Key}
 	inPlaceOf := names
 	if x.Person != "" {
 		// What they signed under a name that they had before is theirs as well.
@@ -273,7 +273,7 @@ func (f *fold) lockProposal(id record.ID, l approve.Locked) error {
 		return err
 	}
 	p.Locks = append(p.Locks, l)
-	return f.saveProposal(p, 0, time.Unix(0, 0))
+	return f.saveProposal(p, policy.InForce{})
 }
 
 // unlock takes one admin's agreement to lift a lock, and lifts it where enough have

@@ -1,8 +1,10 @@
 package ledger
 
 import (
+	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/jitaccess/jit/pkg/gitstore"
@@ -15,11 +17,16 @@ import (
 // policy, and that one's own commit its second. So what takes away, certificates and
 // changes of the policy count at the merge whatever the merge itself holds, where a commit
 // adds them that it brings beside the chain. What gives is seen in the merge or not at all.
+//
+// Which parent is the first is for whoever makes the merge to choose, and so is what of two
+// sides seems to stand before the other. So what a merge brings is noted with the position
+// from which on it stands beside the history, not after it.
 
-// mergedSchema has the commits beside the chain that were taken.
+// mergedSchema has the commits beside the chain that were taken, each with the position
+// from which on the merge that brought it stands beside the history.
 const mergedSchema = `
 CREATE TABLE IF NOT EXISTS merged (
-	hash BLOB PRIMARY KEY) WITHOUT ROWID;
+	hash BLOB PRIMARY KEY, beside INTEGER NOT NULL) WITHOUT ROWID;
 `
 
 // maxLater bounds what waits to be tried again after all else of a merge: as many as one
@@ -48,16 +55,29 @@ func (f *fold) mergeSides(c gitstore.Commit) (later []candidate, err error) {
 	}
 	var sides []gitstore.Hash
 	for _, side := range c.Parents[1:] {
-		beside, err := src.Beside(side, f.passed)
+		beside := math.MaxInt
+		brought, err := src.Beside(side, func(h gitstore.Hash) (bool, error) {
+			at, passed, err := f.parted(h)
+			if passed {
+				beside = min(beside, at)
+			}
+			return passed, err
+		})
 		if err != nil {
 			return nil, err
 		}
-		for _, h := range beside {
-			if _, err := f.Exec(`INSERT INTO merged VALUES (?)`, hashBytes(h)); err != nil {
+		if beside == math.MaxInt {
+			beside = 1 // it shares nothing with this history
+		}
+		for _, h := range brought {
+			if _, err := f.Exec(`INSERT INTO merged VALUES (?, ?)`, hashBytes(h), beside); err != nil {
 				return nil, err
 			}
 		}
-		sides = append(sides, beside...)
+		if len(brought) > 0 && (f.alongside == 0 || beside < f.alongside) {
+			f.alongside = beside
+		}
+		sides = append(sides, brought...)
 	}
 	for _, wanted := range []func(string) bool{takesAway, isCertificate, isOfPolicy} {
 		for _, h := range sides {
@@ -129,13 +149,17 @@ func (f *fold) settleSides(later []candidate) error {
 	return nil
 }
 
-// passed reports whether a commit is on the chain so far, or was merged into it.
-func (f *fold) passed(h gitstore.Hash) (passed bool, err error) {
+// parted gives the first position of the chain that stands beside what rests on a commit
+// alone. It reports false for one that is not on the chain so far, nor was merged into it.
+func (f *fold) parted(h gitstore.Hash) (beside int, passed bool, err error) {
 	if at, err := f.place(h); err != nil || at > 0 {
-		return at > 0, err
+		return at + 1, at > 0, err
 	}
-	err = f.QueryRow(`SELECT EXISTS (SELECT 1 FROM merged WHERE hash = ?)`, hashBytes(h)).Scan(&passed)
-	return passed, err
+	err = f.QueryRow(`SELECT beside FROM merged WHERE hash = ?`, hashBytes(h)).Scan(&beside)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, false, nil
+	}
+	return beside, err == nil, err
 }
 
 // unmerged drops what a merge holds that counts by now, since a commit that it brings

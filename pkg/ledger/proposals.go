@@ -40,11 +40,12 @@ func (f *fold) first(v record.Verified, c candidate) error {
 		return &policy.Refusal{Code: policy.NotAdmin, Message: "it is not signed by one of its admins"}
 	}
 	f.identity = identity
-	if err := f.enforce(policy.InForce{Policy: p, Position: f.position, Since: h.Created.Time}); err != nil {
+	version := policy.InForce{Policy: p, Position: f.position, Since: h.Created.Time, Claimed: h.Created.Time}
+	if err := f.enforce(version); err != nil {
 		return err
 	}
 	proposal := approve.Proposal{Policy: placed(f, v, doc, 0), Digest: v.Digest()}
-	if err := f.saveProposal(proposal, f.position, h.Created.Time); err != nil {
+	if err := f.saveProposal(proposal, version); err != nil {
 		return err
 	}
 	f.see(v, 0)
@@ -93,19 +94,24 @@ func (f *fold) propose(v record.Verified, headAt int) error {
 func (f *fold) weigh(proposal approve.Proposal, compile func() (*policy.Policy, error)) error {
 	d := approve.DecidePolicy(f.policies.Latest(), proposal)
 	if !d.Reached {
-		return f.saveProposal(proposal, 0, time.Unix(0, 0))
+		return f.saveProposal(proposal, policy.InForce{})
 	}
 	p, err := compile()
 	if err != nil {
 		return err
 	}
-	if err := f.enforce(policy.InForce{Policy: p, Position: f.position, Since: d.At}); err != nil {
+	version := policy.InForce{Policy: p, Position: f.position, Beside: f.alongside, Since: d.At, Claimed: d.Claimed}
+	if err := f.enforce(version); err != nil {
 		return err
 	}
-	if err := f.forget(d.At); err != nil {
+	since := d.Claimed
+	if f.alongside > 0 {
+		since = time.Unix(0, 0) // whatever time it claims
+	}
+	if err := f.forget(since); err != nil {
 		return err
 	}
-	if err := f.endForGone(f.policies[len(f.policies)-1]); err != nil {
+	if err := f.endForGone(version); err != nil {
 		return err
 	}
 	if err := f.dropAgreements(func(u revoke.Lift) bool { return !isAdminWith(p, u.By, u.Key) }); err != nil {
@@ -114,7 +120,7 @@ func (f *fold) weigh(proposal approve.Proposal, compile func() (*policy.Policy, 
 	if err := f.liftAgreed(); err != nil {
 		return err
 	}
-	return f.saveProposal(proposal, f.position, d.At)
+	return f.saveProposal(proposal, version)
 }
 
 func (f *fold) approvePolicy(v record.Verified, c candidate, headAt int) error {

@@ -29,11 +29,11 @@ func (r *reference) forced() (h policy.History, at []int) {
 		switch {
 		case len(h) == 0:
 			at = append(at, i)
-			h = policy.History{{Policy: c.policy, Position: c.position, Since: c.Head().Created.Time}}
+			h = policy.History{{Policy: c.policy, Position: c.position, Since: c.Head().Created.Time, Claimed: c.Head().Created.Time}}
 		case c.Policy:
 			version := r.version(c.Request)
-			if since, ok := r.agreed(h.Latest().Document().Admins, version, i); ok {
-				h, at = append(h, policy.InForce{Policy: version.policy, Position: c.position, Since: since}), append(at, i)
+			if since, claimed, ok := r.agreed(h.Latest().Document().Admins, version, i); ok {
+				h, at = append(h, policy.InForce{Policy: version.policy, Position: c.position, Since: since, Claimed: claimed}), append(at, i)
 			}
 		}
 	}
@@ -61,10 +61,11 @@ func (r *reference) version(id record.ID) *counted {
 }
 
 // agreed reports whether enough admins had agreed to a version when the record
-// with that number was counted, and what the last of them claims as the time.
-func (r *reference) agreed(old policy.Admins, version *counted, upTo int) (since time.Time, ok bool) {
+// with that number was counted, and what the last and the first of them claim as the time.
+func (r *reference) agreed(old policy.Admins, version *counted, upTo int) (since, claimed time.Time, ok bool) {
 	admins := version.policy.Document().Admins
 	since = version.Head().Created.Time
+	claimed = since
 	var agree []string
 	for i, c := range r.counted[:upTo+1] {
 		by := c.Head().By
@@ -76,8 +77,12 @@ func (r *reference) agreed(old policy.Admins, version *counted, upTo int) (since
 		case !slices.Contains(old.People, by) && !slices.Contains(admins.People, by) || slices.Contains(agree, by):
 		default:
 			agree = append(agree, by)
-			if at := c.Head().Created.Time; at.After(since) {
+			at := c.Head().Created.Time
+			if at.After(since) {
 				since = at
+			}
+			if at.Before(claimed) {
+				claimed = at
 			}
 		}
 	}
@@ -91,7 +96,7 @@ func (r *reference) agreed(old policy.Admins, version *counted, upTo int) (since
 		return n >= a.Threshold
 	}
 	same := old.Threshold == admins.Threshold && slices.Equal(slices.Sorted(slices.Values(old.People)), slices.Sorted(slices.Values(admins.People)))
-	return since, enough(old) && (same || enough(admins))
+	return since, claimed, enough(old) && (same || enough(admins))
 }
 
 // void finds from where a key counts as compromised.

@@ -10,8 +10,12 @@ type InForce struct {
 	// Position is the number of the commit from which it is in force; the
 	// store's first commit is 1.
 	Position int
-	// Since is the time that its deciding approval claims.
-	Since time.Time
+	// Beside is, where a merge brought it into force, the first position of which the side
+	// that brought it knew nothing; 0 for others.
+	Beside int
+	// Since is the time that its deciding approval claims. Claimed is the earliest that
+	// anybody claims who made it: one of them alone does not choose that.
+	Since, Claimed time.Time
 }
 
 // History is the succession of versions in force, oldest first. The zero value

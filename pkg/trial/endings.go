@@ -36,7 +36,7 @@ type Endings struct {
 // position, and tells what that changes.
 func Ends(h policy.History, next *policy.Policy, position int, cases []approve.Case, now time.Time) Endings {
 	all := Endings{Ended: []Ending{}, Undecided: []Ending{}}
-	after := append(slices.Clone(h), policy.InForce{Policy: next, Position: position, Since: now})
+	after := append(slices.Clone(h), policy.InForce{Policy: next, Position: position, Since: now, Claimed: now})
 	for _, c := range cases {
 		was := approve.Decide(h, c, now)
 		if was.State.Settled() {
