@@ -24,7 +24,7 @@ func (tl *timeline) actsFor(minute, n int, want ...string) *timeline {
 // lock shuts somebody out at a minute.
 func (tl *timeline) lock(person string, minute int) *timeline {
 	tl.pos++
-	tl.c.Locks = append(tl.c.Locks, Locked{ID: "L", Position: tl.pos, At: at(minute), By: "erin", Reason: "lost", Person: person, For: person})
+	tl.c.Locks = append(tl.c.Locks, Locked{ID: "L", Position: tl.pos, Beside: tl.beside, At: at(minute), By: "erin", Reason: "lost", Person: person, For: person})
 	return tl
 }
 

@@ -129,10 +129,102 @@ func TestDatedAhead(t *testing.T) {
 	}
 }
 
+// merged has a merge bring what comes next, which rests on a position.
+func (tl *timeline) merged(fork int) *timeline {
+	tl.beside = fork
+	if fork > 0 {
+		tl.beside++
+	}
+	return tl
+}
+
+// fork gives the position of what was laid last, for a merge to rest on.
+func (tl *timeline) fork() int { return tl.pos }
+
+// TestBesides: whoever makes a merge does not choose that an approval came before what takes
+// it away, and undoes nothing that was opened by then.
+func TestBesides(t *testing.T) {
+	noBob := stages(policy.Stage{Approvers: []string{"group:first"}, Count: 1})
+	for name, story := range map[string]func(tl *timeline, fork int){
+		"a lock": func(tl *timeline, fork int) {
+			tl.approve("bob", 5).merged(fork).lock("bob", 30).state(7, Pending).why(40, 0, policy.Locked)
+		},
+		"a lock of one who had approved for longer": func(tl *timeline, fork int) {
+			tl.approve("bob", 5, narrow(10)).merged(fork).lock("bob", 30).merged(0).approve("carol", 7).window(7, 7, 15)
+		},
+		"a lock of what was opened": func(tl *timeline, fork int) {
+			tl.approve("bob", 5).opened(6).merged(fork).lock("bob", 30).state(7, Active)
+		},
+		"a lock that its side had seen it before": func(tl *timeline, fork int) {
+			tl.approve("bob", 5)
+			tl.merged(tl.fork()).lock("bob", 30).state(7, Active)
+		},
+		"a withdrawal": func(tl *timeline, fork int) {
+			tl.approve("bob", 5).merged(fork).withdraw("bob", 30).state(7, Pending).why(40, 0, policy.Withdrawn)
+		},
+		"a withdrawal of what was opened": func(tl *timeline, fork int) {
+			tl.approve("bob", 5).opened(6).merged(fork).withdraw("bob", 30).state(7, Active)
+		},
+		"a withdrawal of another's": func(tl *timeline, fork int) {
+			tl.approve("bob", 5).approve("carol", 5).merged(fork).withdraw("bob", 30).state(7, Active)
+		},
+		"a key that is retired": func(tl *timeline, fork int) {
+			tl.approve("bob", 5).merged(fork).loses(0, 30, "").state(7, Pending).why(40, 0, policy.KeyRetired)
+		},
+		"a version without the signer": func(tl *timeline, fork int) {
+			tl.approve("bob", 5).merged(fork).policy(30, keys("bob", 12))
+			tl.state(7, Pending).why(40, 0, policy.SignerLeft)
+		},
+		"a version without the signer in the group": func(tl *timeline, fork int) {
+			tl.h = nil
+			tl.policy(-600, noBob)
+			tl.approve("bob", 5).merged(fork).policy(30, noBob, func(b *policy.Body) { b.Groups["first"] = []string{"carol"} })
+			tl.state(7, Pending).why(40, 0, policy.StageNotOpen)
+		},
+		"a version with another rule": func(tl *timeline, fork int) {
+			tl.approve("bob", 5).merged(fork).policy(30, twoOf)
+			tl.state(7, Pending)
+		},
+		"a version without the requester": func(tl *timeline, fork int) {
+			tl.approve("bob", 5).merged(fork).policy(30, gone("alice"))
+			tl.state(7, Revoked)
+		},
+		"a version after what was opened": func(tl *timeline, fork int) {
+			tl.approve("bob", 5).opened(6).merged(fork).policy(30, twoOf)
+			tl.state(7, Active)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tl := newTimeline(t).request(nil, "read")
+			story(tl, tl.fork())
+		})
+	}
+}
+
+// TestClaimedFirst: a version takes what is dated ahead by the earliest time that anybody
+// claims who made it: the last to agree, who dates ahead, puts nothing off.
+func TestClaimedFirst(t *testing.T) {
+	version := func(tl *timeline, change func(*policy.Body)) {
+		tl.policy(500, change)
+		tl.h[len(tl.h)-1].Claimed = at(10)
+	}
+	tl := newTimeline(t).request(nil, "read").approve("bob", 60)
+	version(tl, keys("bob", 12))
+	tl.state(60, Pending).why(70, 0, policy.SignerLeft)
+
+	tl = newTimeline(t).request(startAt(60), "read").approve("bob", 5)
+	version(tl, keys("alice", 31))
+	tl.state(60, Revoked)
+
+	tl = newTimeline(t).request(startAt(60), "read").approve("bob", 5).opened(60)
+	version(tl, keys("alice", 31))
+	tl.state(61, Active)
+}
+
 // loses notes that what the n-th approval was signed with was lost.
 func (tl *timeline) loses(n, minute int, of string) *timeline {
 	tl.pos++
-	tl.c.Lost = append(tl.c.Lost, Lost{Approval: tl.c.Approvals[n].Record.ID, Position: tl.pos, At: at(minute), For: of})
+	tl.c.Lost = append(tl.c.Lost, Lost{Approval: tl.c.Approvals[n].Record.ID, Position: tl.pos, Beside: tl.beside, At: at(minute), For: of})
 	return tl
 }
 
@@ -147,15 +239,20 @@ func drawLock(rt *rapid.T, t *testing.T) *timeline {
 	return tl
 }
 
-// drawTaking locks an approver, or has them lose a key with which they approved what is
-// not in effect by then, and says so.
+// drawTaking locks an approver, or has them lose a key with which they approved, and says so.
+// Sometimes a merge brings it.
 func drawTaking(rt *rapid.T, tl *timeline) string {
 	when := rapid.IntRange(-30, 330).Draw(rt, "when")
+	if rapid.IntRange(0, 3).Draw(rt, "merged") == 0 {
+		tl.merged(rapid.IntRange(1, tl.pos).Draw(rt, "fork"))
+		defer tl.merged(0)
+	}
 	if n := len(tl.c.Approvals); n > 0 && rapid.IntRange(0, 3).Draw(rt, "taking") == 0 {
 		i := rapid.IntRange(0, n-1).Draw(rt, "approval")
-		if a := tl.c.Approvals[i].Record; a.Created.After(at(when)) {
+		lost := Lost{Position: tl.pos + 1, Beside: tl.beside, At: at(when)}
+		if a := tl.c.Approvals[i]; lost.Takes(a) {
 			tl.loses(i, when, "")
-			return "the loss of a key of " + a.By
+			return "the loss of a key of " + a.Record.By
 		}
 	}
 	who := rapid.SampledFrom(others).Draw(rt, "locked")

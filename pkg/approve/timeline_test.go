@@ -58,8 +58,11 @@ type timeline struct {
 	t   testing.TB
 	pos int
 	ids int
-	h   policy.History
-	c   Case
+	// beside is from which position on a merge stands beside the history that brings what
+	// comes next; 0 for none.
+	beside int
+	h      policy.History
+	c      Case
 }
 
 func newTimeline(t testing.TB, change ...func(*policy.Body)) *timeline {
@@ -99,14 +102,14 @@ func (tl *timeline) policy(minute int, change ...func(*policy.Body)) *policy.Pol
 	if err != nil {
 		tl.t.Fatal(err)
 	}
-	tl.h = append(tl.h, policy.InForce{Policy: p, Position: tl.pos, Since: at(minute), Claimed: at(minute)})
+	tl.h = append(tl.h, policy.InForce{Policy: p, Position: tl.pos, Beside: tl.beside, Since: at(minute), Claimed: at(minute)})
 	return p
 }
 
 // place puts a record into the next commit, with a head just before it.
 func placed[T any](tl *timeline, r T, by string) Placed[T] {
 	tl.pos++
-	return Placed[T]{Record: r, Position: tl.pos, HeadAt: tl.pos - 1, Key: keysOf[by][0]}
+	return Placed[T]{Record: r, Position: tl.pos, HeadAt: tl.pos - 1, Beside: tl.beside, Key: keysOf[by][0]}
 }
 
 // request makes alice's request at minute 0 for an hour, to lapse at minute 300.

@@ -56,7 +56,12 @@ func (m *merges) Aside(side gitstore.Hash, onChain func(gitstore.Hash) (bool, er
 	return m.fork, m.aside, nil
 }
 
-func (m *merges) Beside(gitstore.Hash, func(gitstore.Hash) (bool, error)) ([]gitstore.Hash, error) {
+func (m *merges) Beside(_ gitstore.Hash, passed func(gitstore.Hash) (bool, error)) ([]gitstore.Hash, error) {
+	if m.fork != "" {
+		if on, err := passed(m.fork); err != nil || !on {
+			return nil, err
+		}
+	}
 	return m.aside, nil
 }
 

@@ -3,11 +3,13 @@ package ledger_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/jitaccess/jit/pkg/approve"
 	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/receipt"
 	"github.com/jitaccess/jit/pkg/record"
 	"github.com/jitaccess/jit/pkg/request"
 )
@@ -15,7 +17,13 @@ import (
 // merged commits files in a merge that brings a commit which adds others, and folds it.
 func (w *world) merged(beside []file, held ...file) (*merges, ledger.Report) {
 	w.Helper()
-	m := &merges{history: w.history, second: otherTip, aside: []gitstore.Hash{otherTip}, unsigned: gitstore.ErrUnsigned, adds: map[gitstore.Hash][]gitstore.File{}}
+	return w.mergedFrom("", beside, held...)
+}
+
+// mergedFrom is merged with a commit that rests on a fork.
+func (w *world) mergedFrom(fork gitstore.Hash, beside []file, held ...file) (*merges, ledger.Report) {
+	w.Helper()
+	m := &merges{history: w.history, fork: fork, second: otherTip, aside: []gitstore.Hash{otherTip}, unsigned: gitstore.ErrUnsigned, adds: map[gitstore.Hash][]gitstore.File{}}
 	for _, f := range beside {
 		blob := hashOf("blob" + f.data)
 		w.blobs[blob] = []byte(f.data)
@@ -25,6 +33,70 @@ func (w *world) merged(beside []file, held ...file) (*merges, ledger.Report) {
 	report, err := w.l.Fold(context.Background(), m, w.tip())
 	w.must(err)
 	return m, report
+}
+
+// TestMergeChoosesNoOrder: what takes an approval away takes it where a merge, of whoever
+// made it, put the approval first, unless it had been opened by then.
+func TestMergeChoosesNoOrder(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		by    string
+		takes func(w *world, r request.Request, d record.Digest) []file
+		why   policy.Code
+	}{
+		"a lock":          {"carol", func(w *world, _ request.Request, _ record.Digest) []file { return w.lock("alice", "carol") }, policy.Locked},
+		"a lock of a key": {"carol", func(w *world, _ request.Request, _ record.Digest) []file { return w.lockKey("alice", "carol") }, policy.Locked},
+		"a withdrawal": {"carol", func(w *world, r request.Request, d record.Digest) []file {
+			return w.withdrawal(r, d, "carol", string(w.tip()))
+		}, policy.Withdrawn},
+		"the key is retired": {"carol", func(w *world, _ request.Request, _ record.Digest) []file {
+			return []file{w.revoked("carol", record.RevokedSoft)}
+		}, policy.KeyRetired},
+		"the key is taken": {"carol", func(w *world, _ request.Request, _ record.Digest) []file {
+			_, files := w.proposal("alice", hasKeyOf(w, "carol", "mallory"))
+			return files
+		}, policy.SignerLeft},
+		"the delegation is ended": {"bob", func(w *world, _ request.Request, _ record.Digest) []file {
+			return w.endOf(w.delegations()[0].Record.ID, "carol")
+		}, policy.StageNotOpen},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, opened := range []bool{false, true} {
+				for _, known := range []bool{false, true} {
+					w := lending(t)
+					w.changed(func(d *policy.Document) {
+						d.Rules[0].Stages = []policy.Stage{{Approvers: []string{"carol", "erin"}, Count: 1}}
+					})
+					w.counted(w.push(w.delegation("carol", "bob")...), 1)
+					r, d := w.askedBy("zoe")
+					fork := w.tip()
+					w.counted(w.push(w.approval(r, d, c.by)...), 1)
+					if known {
+						fork = w.tip()
+					}
+					w.state(r.ID, approve.Active)
+					w.later(time.Minute)
+					if opened {
+						w.written(r, d, receipt.Applied)
+					}
+					m, report := w.mergedFrom(fork, c.takes(w, r, d))
+					if len(report.SetAside) > 0 {
+						t.Fatalf("%+v", report.SetAside)
+					}
+					want := approve.Pending
+					if opened || known {
+						want = approve.Active
+					}
+					w.state(r.ID, want)
+					if s := w.why(r.ID); want == approve.Pending && (s.Counted || s.Why != c.why) {
+						t.Errorf("opened %t, known %t: counted %t, %q", opened, known, s.Counted, s.Why)
+					}
+					w.sameFrom(m, 0, len(w.commits)-2)
+				}
+			}
+		})
+	}
 }
 
 // TestMergeHidesNothing: what takes away, certificates and changes of the policy count
