@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -181,6 +182,41 @@ func TestTruncatedPack(t *testing.T) {
 	limit = -1
 	if got := mustFetch(t, s); got != root {
 		t.Fatalf("whole again: %s", got)
+	}
+}
+
+// TestAcksWithoutEnd: a server that says for ever what it has too, and sends no pack, is told
+// from one that does in bounded memory.
+func TestAcksWithoutEnd(t *testing.T) {
+	path := bare(t)
+	_, root := initStore(t, Options{URL: path, Isolated: true})
+	var calm atomic.Bool
+	var said atomic.Int64
+	url := testenv.StartGitHTTP(t, filepath.Dir(path), testenv.GitHTTPOptions{Wrap: func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method != http.MethodPost || calm.Load() {
+				next.ServeHTTP(w, r)
+				return
+			}
+			w.Header().Set("Content-Type", "application/x-git-upload-pack-result")
+			line := fmt.Sprintf("0038ACK %s common\n", root)
+			for said.Load() < 64<<20 {
+				if _, err := io.WriteString(w, line); err != nil {
+					return
+				}
+				said.Add(int64(len(line)))
+			}
+		})
+	}})
+	s := openStore(t, Options{URL: url + "/store.git", Isolated: true})
+	if _, err := s.Fetch(testContext(t)); !errors.Is(err, ErrBadRemote) || !strings.Contains(err.Error(), "begins no pack") {
+		t.Errorf("%v", err)
+	}
+	if calm.Store(true); said.Load() >= 64<<20 {
+		t.Error("all of it was read")
+	}
+	if got := mustFetch(t, s); got != root {
+		t.Errorf("afterwards: %s", got)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -93,6 +94,10 @@ const (
 	maxAdvertised = 1 << 30
 	// maxKept bounds what is held in memory of it.
 	maxKept = 1 << 20
+	// maxAcks bounds what a server says of the commits that are here before it begins the
+	// pack, in bytes: go-git keeps all of it. An honest one answers each that it is told of,
+	// a few hundred, once.
+	maxAcks = 1 << 20
 	// maxReport bounds what a server answers to a push, in bytes.
 	maxReport = 16 << 20
 )
@@ -342,9 +347,14 @@ func (r *builtinRemote) fetch(ctx context.Context, whole []Hash) (Hash, error) {
 	}
 	resp := packp.NewUploadPackResponse(req)
 	wait.heard()
-	if err := resp.Decode(io.NopCloser(wait.listen(answer))); err != nil {
+	acks := &io.LimitedReader{R: wait.listen(answer), N: maxAcks}
+	if err := resp.Decode(io.NopCloser(acks)); err != nil {
+		if acks.N <= 0 {
+			err = fmt.Errorf("%w: it says more than %d bytes of what is here, and begins no pack", ErrBadRemote, maxAcks)
+		}
 		return "", s.fail(ctx, "fetch", err, c.said(), ErrBadRemote)
 	}
+	acks.N = math.MaxInt64
 	talk := &ticker{heard: wait.heard, report: s.o.Progress}
 	in := s.newIncoming(whole)
 	defer in.drop()
