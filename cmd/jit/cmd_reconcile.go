@@ -243,15 +243,24 @@ func (o *reconcileOptions) conclude(res reconcile.Result) error {
 	case exitUntrusted, exitUnreachable:
 		e := *a.asExit(context.Background(), res.SyncErr)
 		e.Exit = code
-		e.Message = "nothing new was opened: " + e.Error()
+		e.Message = unread(res) + ": " + e.Error()
 		return &e
 	case exitPartly:
 		if res.SyncErr != nil {
-			a.Warn("the store could not be read, and nothing new was opened: %v", res.SyncErr)
+			a.Warn("%s: %v", unread(res), res.SyncErr)
 		}
 		return failure(code, "partly", "what failed is tried again in the next run", "%s", partly(res))
 	}
 	return failure(code, "unexpected", "run: jit doctor", "the run did not do all of its work: %v", res.SyncErr)
+}
+
+// unread says what it means that the store failed: what was open before is looked after
+// whatever it does.
+func unread(res reconcile.Result) string {
+	if res.Read {
+		return "the store does not have what this run has signed"
+	}
+	return "the store could not be read, and nothing new was opened"
 }
 
 // partly says in one line what went wrong with the targets.

@@ -72,8 +72,10 @@ type Result struct {
 	// Wake is when something that is open ends by itself, its window or its lease being
 	// over: the next run should come no later. It is zero when nothing is open.
 	Wake time.Time
-	// SyncErr is why the store could not be read, or nil.
+	// SyncErr is why the store could not be read, or, where Read says that it was, why it
+	// did not take what the run has signed; or nil.
 	SyncErr error
+	Read    bool
 	// Healed says that the run healed the store's history, or followed a heal; nil
 	// where neither was needed. WouldHeal says that a dry run stood before a history
 	// that a run would try to heal.
@@ -312,7 +314,7 @@ func (r *run) sync(ctx context.Context) error {
 
 // learned notes what bringing the copy of the store up to date came to.
 func (r *run) learned(report replica.Report, err error) {
-	r.synced, r.result.SyncErr = err == nil, err
+	r.synced, r.result.Read, r.result.SyncErr = err == nil, err == nil, err
 	b := r.book
 	if b == nil {
 		return
