@@ -24,8 +24,23 @@ type Placed[T any] struct {
 	// Beside is, where a merge brought the record, the first position of which the side
 	// that it came from knew nothing; 0 for others.
 	Beside int `json:",omitempty"`
-	// Key is the certificate that signed.
-	Key record.Fingerprint
+	// Key is the certificate that signed, and Subkey the subkey of it that did; empty
+	// where it was the primary key.
+	Key    record.Fingerprint
+	Subkey record.Fingerprint `json:",omitempty"`
+}
+
+// keys gives those on which the record rests.
+func (p Placed[T]) keys() []record.Fingerprint { return signedWith(p.Key, p.Subkey) }
+
+// signedWith gives the keys on which rests what a certificate has signed with a subkey, or
+// with its primary key, the certificate first: where one of them is compromised, it counts
+// for nothing.
+func signedWith(certificate, subkey record.Fingerprint) []record.Fingerprint {
+	if subkey == "" {
+		return []record.Fingerprint{certificate}
+	}
+	return []record.Fingerprint{certificate, subkey}
 }
 
 func (p Placed[T]) place() place { return place{p.Position, p.Order} }
@@ -71,8 +86,8 @@ type Case struct {
 	// Outlived says from where the requester has said themselves that what they asked
 	// for had lapsed undecided.
 	Outlived []Outlived `json:",omitempty"`
-	// Void names the certificates among the signers, of the delegations under which
-	// approvals were given too, that were revoked as compromised.
+	// Void names the certificates and the subkeys among the signers, of the delegations
+	// under which approvals were given too, that were revoked as compromised.
 	Void map[record.Fingerprint]Void `json:",omitempty"`
 }
 
@@ -116,8 +131,8 @@ type Locked struct {
 	For string `json:",omitempty"`
 }
 
-// Lost is what the signer of an approval could sign it with, and no more: the key, which
-// its owner has retired, or a delegation, which was ended. What takes effect before that
+// Lost is what the signer of an approval could sign it with, and no more: the key or the
+// subkey, which its owner has retired, or a delegation, which was ended. What takes effect before that
 // keeps what it has.
 type Lost struct {
 	Approval        record.ID

@@ -40,7 +40,7 @@ type taken struct {
 	approval int
 	at       time.Time // when it was made
 	by, as   string
-	signed   record.Fingerprint // empty in their own name
+	signed   []record.Fingerprint // none in their own name
 	names    []string
 }
 
@@ -208,7 +208,7 @@ func (c *chain) take(i int, a Placed[Approval], acting Acts) (seated bool, why p
 	default:
 		return false, ""
 	}
-	t := taken{i, created, a.Record.By, as.Name, as.Signed, slices.Concat(own.names(c.p), as.names(c.p))}
+	t := taken{i, created, a.Record.By, as.Name, as.keys(), slices.Concat(own.names(c.p), as.names(c.p))}
 	s.took = append(s.took, t)
 	for _, name := range t.names {
 		c.counted[name] = true
@@ -274,8 +274,10 @@ func (c *chain) delegations() (keys []record.Fingerprint) {
 	}
 	for _, s := range c.stages {
 		for _, t := range s.took {
-			if t.signed != "" && !slices.Contains(keys, t.signed) {
-				keys = append(keys, t.signed)
+			for _, k := range t.signed {
+				if !slices.Contains(keys, k) {
+					keys = append(keys, k)
+				}
 			}
 		}
 	}

@@ -61,7 +61,8 @@ type Decision struct {
 	Approvals []Standing
 	// Debt is what is due after an emergency; nil for others.
 	Debt *Debt
-	// Keys are the certificates on whose signatures access rests.
+	// Keys are the certificates on whose signatures access rests, and the subkeys that
+	// made them.
 	Keys []record.Fingerprint
 	// Warnings say what an approver or the requester should know.
 	Warnings []string

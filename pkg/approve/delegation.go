@@ -202,9 +202,20 @@ type Acting struct {
 	// there, and Keys are theirs: by them they are known under another name too.
 	Name string
 	Keys []record.Fingerprint
-	// Signed is the certificate that signed the delegation. What is decided in their
-	// place rests on it.
+	// Signed is the certificate that signed the delegation, and Subkey the subkey of it
+	// that did; empty where it was the primary key. What is decided in their place rests
+	// on both.
 	Signed record.Fingerprint
+	Subkey record.Fingerprint `json:",omitempty"`
+}
+
+// keys gives those on which what is decided in their place rests; none for one who acts
+// in their own name.
+func (a Acting) keys() []record.Fingerprint {
+	if a.Signed == "" {
+		return nil
+	}
+	return signedWith(a.Signed, a.Subkey)
 }
 
 // names gives those by which they are known: their own, and those that a policy gives
@@ -244,7 +255,7 @@ func ActsFor(p *policy.Policy, all []Delegated, at time.Time) (acts Acts) {
 	for _, d := range all {
 		if d.State(p, at) == DelegationActive {
 			giver, _ := p.Person(d.Record.By)
-			acts = append(acts, Acting{Name: d.Record.By, Keys: giver.Keys, Signed: d.Key})
+			acts = append(acts, Acting{Name: d.Record.By, Keys: giver.Keys, Signed: d.Key, Subkey: d.Subkey})
 		}
 	}
 	slices.SortFunc(acts, func(a, b Acting) int { return strings.Compare(a.Name, b.Name) })

@@ -120,7 +120,7 @@ func (v *verdict) debt(d *Decision) {
 		}
 	}
 	for _, a := range v.c.Acks {
-		if at := a.Record.Created.Time; !at.After(v.now) && !v.voided(a.Key, last) {
+		if at := a.Record.Created.Time; !at.After(v.now) && !v.voided(a.keys(), last) {
 			d.Debt.By, d.Debt.Paid = a.Record.By, at
 			break
 		}

@@ -311,7 +311,7 @@ func (v *verdict) decideAt(o *outcome, at time.Time) {
 // effect at a time, without those in back.
 func (v *verdict) tally(seen sight, p *policy.Policy, at time.Time, back map[int]bool) outcome {
 	r := v.c.Request.Record
-	o := outcome{policy: p, place: seen.place, duration: r.Duration, granted: p != nil && len(v.unit) > 0, keys: []record.Fingerprint{v.c.Request.Key}}
+	o := outcome{policy: p, place: seen.place, duration: r.Duration, granted: p != nil && len(v.unit) > 0, keys: v.c.Request.keys()}
 	if p == nil {
 		return o
 	}
@@ -345,7 +345,7 @@ func (v *verdict) tally(seen sight, p *policy.Policy, at time.Time, back map[int
 		}
 		o.approvals[i].Counted, o.approvals[i].Why = true, ""
 		o.counted = append(o.counted, i)
-		o.keys = append(o.keys, a.Key)
+		o.keys = append(o.keys, a.keys()...)
 		if a.Record.Created.After(o.known) {
 			o.known = a.Record.Created.Time
 		}
@@ -369,7 +369,7 @@ func (v *verdict) standings(seen sight, at time.Time, back map[int]bool) []Stand
 		switch {
 		case !v.happened(a.Record.Created.Time, a.place()):
 			s.Why = policy.NotYet
-		case v.voided(a.Key, seen.place):
+		case v.voided(a.keys(), seen.place):
 			s.Why = policy.KeyVoid
 		case v.locked(a, seen):
 			s.Why = policy.Locked
@@ -412,11 +412,14 @@ func takesBack(w Placed[Withdrawal], a Placed[Approval]) bool {
 		w.Position == a.Position && !w.Record.Created.Before(created)
 }
 
-// voided reports whether a key was revoked as compromised at upTo or before. A
-// decision that was reached earlier is ended instead: see ending.
-func (v *verdict) voided(key record.Fingerprint, upTo place) bool {
-	void, ok := v.c.Void[key]
-	return ok && void.Position <= upTo.position && v.happened(void.At, void.place())
+// voided reports whether one of the keys on which a signature rests was revoked as
+// compromised at upTo or before. A decision that was reached earlier is ended instead:
+// see ending.
+func (v *verdict) voided(keys []record.Fingerprint, upTo place) bool {
+	return slices.ContainsFunc(keys, func(key record.Fingerprint) bool {
+		void, ok := v.c.Void[key]
+		return ok && void.Position <= upTo.position && v.happened(void.At, void.place())
+	})
 }
 
 // locked reports whether the signer of an approval, or their key, was locked after
@@ -437,7 +440,7 @@ func (v *verdict) between(a Placed[Approval], l Locked, seen sight) bool {
 // from them or found to be compromised, in sight, or which had ended before the approval took effect.
 func (v *verdict) acting(a Placed[Approval], seen sight) Acts {
 	return slices.DeleteFunc(slices.Clone(v.c.Acting[a.Record.ID]), func(x Acting) bool {
-		return v.voided(x.Signed, seen.place) || v.lost(a, x.Name, seen) || v.gone(x.Name, x.Signed, a.Position, seen) || slices.ContainsFunc(v.c.Locks, func(l Locked) bool {
+		return v.voided(x.keys(), seen.place) || v.lost(a, x.Name, seen) || v.gone(x.Name, x.Signed, a.Position, seen) || slices.ContainsFunc(v.c.Locks, func(l Locked) bool {
 			return l.For == x.Name && v.between(a, l, seen)
 		})
 	})

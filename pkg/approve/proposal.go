@@ -15,7 +15,7 @@ type Proposal struct {
 	Policy    Placed[policy.Document]
 	Digest    record.Digest
 	Approvals []Placed[Approval] `json:",omitempty"`
-	// Void names the certificates among the signers that were revoked as
+	// Void names the certificates and the subkeys among the signers that were revoked as
 	// compromised while the proposal was pending: they agree to nothing.
 	Void map[record.Fingerprint]Void `json:",omitempty"`
 	// Locks are those of signers, or of their keys, that came while it was pending:
@@ -111,11 +111,11 @@ func DecidePolicy(inForce *policy.Policy, p Proposal) ProposalDecision {
 		At:      doc.Created.Time,
 		Claimed: doc.Created.Time,
 	}
-	agree := func(by string, key record.Fingerprint, at time.Time, where place) {
-		if _, void := p.Void[key]; void {
+	agree := func(by string, keys []record.Fingerprint, at time.Time, where place) {
+		if slices.ContainsFunc(keys, func(k record.Fingerprint) bool { _, void := p.Void[k]; return void }) {
 			return
 		}
-		if slices.ContainsFunc(p.Locks, func(l Locked) bool { return l.names(by, key) && where.before(l.place()) }) {
+		if slices.ContainsFunc(p.Locks, func(l Locked) bool { return l.names(by, keys[0]) && where.before(l.place()) }) {
 			return
 		}
 		used := false
@@ -135,9 +135,9 @@ func DecidePolicy(inForce *policy.Policy, p Proposal) ProposalDecision {
 			d.Claimed = at
 		}
 	}
-	agree(doc.By, p.Policy.Key, doc.Created.Time, p.Policy.place())
+	agree(doc.By, p.Policy.keys(), doc.Created.Time, p.Policy.place())
 	for _, a := range p.Approvals {
-		agree(a.Record.By, a.Key, a.Record.Created.Time, a.place())
+		agree(a.Record.By, a.keys(), a.Record.Created.Time, a.place())
 	}
 	// Who is not in the version in force can sign nothing that counts.
 	d.Old.Who, d.New.Who = without(old.People, d.Old.Have), without(without(next.People, d.New.Have), strangersOf(inForce, next.People))

@@ -159,8 +159,9 @@ func under(d approve.Delegated, a approve.Placed[approve.Approval]) bool {
 	return a.Record.By == r.To && a.Position >= d.Position && !created.Before(r.Begins()) && created.Before(r.Until.Time)
 }
 
-// endDelegations ends those by and to people, and those that some keys have signed.
-func (f *fold) endDelegations(by approve.DelegationEnded, people []string, keys []record.Fingerprint) error {
+// endDelegations ends those by and to people, and those that some keys have signed: where
+// a subkey is given, only what it has signed of that.
+func (f *fold) endDelegations(by approve.DelegationEnded, people []string, keys []record.Fingerprint, subkey record.Fingerprint) error {
 	var args []any
 	for range 2 {
 		for _, name := range people {
@@ -173,6 +174,9 @@ func (f *fold) endDelegations(by approve.DelegationEnded, people []string, keys 
 	n := len(people)
 	all, err := f.delegations(`WHERE NOT ended AND (giver IN `+marks(n)+` OR delegate IN `+marks(n)+` OR key IN `+marks(len(keys))+`) ORDER BY id`, args...)
 	for _, d := range all {
+		if subkey != "" && d.Subkey != subkey {
+			continue
+		}
 		d.Ended = &by
 		err = errors.Join(err, f.saveDelegation(d))
 	}

@@ -106,7 +106,7 @@ func (s *state) speaker(p *policy.Policy, key record.Fingerprint) (owner string,
 		return "", false
 	}
 	owner, known := p.OwnerOf(key)
-	return owner, known && !s.compromised(key) && s.locks.Refuse(owner, key) == nil
+	return owner, known && !s.compromised(key, "") && s.locks.Refuse(owner, key) == nil
 }
 
 // Word is the newest record of one person or reconciler: where it stands, and the time

@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS commits (
 	position INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS records (
 	id BLOB NOT NULL, tail INTEGER NOT NULL, kind TEXT NOT NULL, beside BLOB NOT NULL,
-	policy INTEGER NOT NULL, signer TEXT NOT NULL, created INTEGER NOT NULL, key BLOB NOT NULL,
+	policy INTEGER NOT NULL, signer TEXT NOT NULL, created INTEGER NOT NULL, key BLOB NOT NULL, subkey BLOB NOT NULL,
 	digest BLOB NOT NULL, blob BLOB NOT NULL, asc BLOB NOT NULL,
 	position INTEGER NOT NULL, ord INTEGER NOT NULL,
 	PRIMARY KEY (id, digest)) WITHOUT ROWID;
@@ -38,7 +38,8 @@ CREATE TABLE IF NOT EXISTS loose (
 CREATE TABLE IF NOT EXISTS certificates (
 	fingerprint TEXT PRIMARY KEY, armor BLOB NOT NULL, position INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS voids (
-	fingerprint TEXT PRIMARY KEY, position INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
+	fingerprint TEXT NOT NULL, subkey TEXT NOT NULL, position INTEGER NOT NULL, at INTEGER NOT NULL,
+	PRIMARY KEY (fingerprint, subkey)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS floors (
 	resource TEXT NOT NULL, key BLOB NOT NULL, at INTEGER NOT NULL,
 	PRIMARY KEY (resource, key)) WITHOUT ROWID;
@@ -133,7 +134,7 @@ func (p *prepared) QueryRow(query string, args ...any) *sql.Row {
 	return s.QueryRow(args...)
 }
 
-// void is a certificate revoked as compromised.
+// void is a key revoked as compromised.
 type void = approve.Void
 
 func (s state) clone() state {
@@ -164,7 +165,7 @@ func (x index) each(query string, scan func(*sql.Rows) error, args ...any) (err 
 }
 
 func (x index) load() (state, error) {
-	s := state{void: map[record.Fingerprint]void{}, floors: map[string]map[record.Fingerprint]time.Time{}}
+	s := state{void: map[signingKey]void{}, floors: map[string]map[record.Fingerprint]time.Time{}}
 	meta := map[string]string{}
 	err := x.each(`SELECT key, value FROM meta`, func(r *sql.Rows) error {
 		var k, v string
@@ -294,7 +295,7 @@ type row struct {
 	order     int
 }
 
-const rowColumns = `r.id, r.kind, r.beside, r.policy, r.signer, r.created, r.key, r.digest, r.blob, r.asc, r.position, r.ord,
+const rowColumns = `r.id, r.kind, r.beside, r.policy, r.signer, r.created, r.key, r.subkey, r.digest, r.blob, r.asc, r.position, r.ord,
 	(SELECT hash FROM commits c WHERE c.position = r.position)`
 
 func (x index) rows(where string, args ...any) ([]row, error) {
@@ -302,11 +303,11 @@ func (x index) rows(where string, args ...any) ([]row, error) {
 	err := x.each(`SELECT `+rowColumns+` FROM records r `+where, func(rows *sql.Rows) error {
 		var r row
 		var created int64
-		var id, beside, key, digest, blob, asc, commit []byte
-		if err := rows.Scan(&id, &r.Kind, &beside, &r.place.Policy, &r.By, &created, &key, &digest, &blob, &asc, &r.Position, &r.order, &commit); err != nil {
+		var id, beside, key, subkey, digest, blob, asc, commit []byte
+		if err := rows.Scan(&id, &r.Kind, &beside, &r.place.Policy, &r.By, &created, &key, &subkey, &digest, &blob, &asc, &r.Position, &r.order, &commit); err != nil {
 			return err
 		}
-		r.ID, r.Request, r.Key, r.Digest = idOf(id), idOf(beside), fingerprintOf(key), record.Digest(hex.EncodeToString(digest))
+		r.ID, r.Request, r.Key, r.Subkey, r.Digest = idOf(id), idOf(beside), fingerprintOf(key), fingerprintOf(subkey), record.Digest(hex.EncodeToString(digest))
 		r.blob, r.asc, r.Commit, r.Created = hashOf(blob), hashOf(asc), hashOf(commit), time.Unix(created, 0).UTC()
 		r.place.Kind, r.place.ID, r.place.Request = r.Kind, r.ID, r.Request
 		r.Path = r.place.Path()
@@ -318,9 +319,9 @@ func (x index) rows(where string, args ...any) ([]row, error) {
 
 func (x index) insertRecord(v record.Verified, p record.Place, blob, asc gitstore.Hash, position, order int) error {
 	h := v.Head()
-	_, err := x.Exec(`INSERT INTO records VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)`,
+	_, err := x.Exec(`INSERT INTO records VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)`,
 		idBytes(h.ID), tailOf(h.ID), string(h.Kind), idBytes(p.Request), p.Policy, h.By, h.Created.Unix(),
-		v.Primary().Bytes(), digestBytes(v.Digest()), hashBytes(blob), hashBytes(asc), position, order)
+		v.Primary().Bytes(), v.Subkey().Bytes(), digestBytes(v.Digest()), hashBytes(blob), hashBytes(asc), position, order)
 	return err
 }
 

@@ -216,7 +216,7 @@ func (f *fold) apart(v record.Verified, headAt int) error {
 
 // placed puts a record at its place.
 func placed[T any](f *fold, v record.Verified, x T, headAt int) approve.Placed[T] {
-	return approve.Placed[T]{Record: x, Position: f.position, Order: f.order, HeadAt: headAt, Beside: f.alongside, Key: v.Primary()}
+	return approve.Placed[T]{Record: x, Position: f.position, Order: f.order, HeadAt: headAt, Beside: f.alongside, Key: v.Primary(), Subkey: v.Subkey()}
 }
 
 func (f *fold) request(v record.Verified, headAt int) error {
@@ -238,7 +238,7 @@ func (f *fold) request(v record.Verified, headAt int) error {
 	if err := f.notBackdated(r, r.Created.Time); err != nil {
 		return err
 	}
-	c := approve.Case{Request: placed(f, v, r, headAt), Digest: v.Digest(), Before: before, Void: f.voids(nil, v.Primary())}
+	c := approve.Case{Request: placed(f, v, r, headAt), Digest: v.Digest(), Before: before, Void: f.voids(nil, v)}
 	if r.Extends != "" {
 		if err := f.roomInRole(c, r.Created.Time); err != nil {
 			return err
@@ -326,7 +326,7 @@ func (f *fold) beside(v record.Verified, c candidate, headAt int) error {
 	if err != nil {
 		return err
 	}
-	kase.Void = f.voids(kase.Void, v.Primary())
+	kase.Void = f.voids(kase.Void, v)
 	if err := f.keep(kase); err != nil {
 		return err
 	}

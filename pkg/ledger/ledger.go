@@ -66,7 +66,7 @@ type state struct {
 	policies policy.History
 	// keyring is nil until it is needed: see loadKeys.
 	keyring *record.Keyring
-	void    map[record.Fingerprint]void
+	void    map[signingKey]void
 	// floors is the time of the newest receipt, or heartbeat, by resource and
 	// the key that signed it.
 	floors map[string]map[record.Fingerprint]time.Time

@@ -39,7 +39,7 @@ func (l *Ledger) Agreed(lock record.ID) (names []string, of int) {
 	if i < 0 || p == nil {
 		return nil, 0
 	}
-	return l.locks.Agreed(i, p, l.compromised), p.Document().Admins.Threshold
+	return l.locks.Agreed(i, p, l.stolen), p.Document().Admins.Threshold
 }
 
 // MayLock judges a lock, were it signed now.
@@ -60,14 +60,14 @@ func (s *state) mayLock(in index, p *policy.Policy, x revoke.Lock) error {
 	return s.locks.MayLock(p, x, revoke.Keys{
 		Known:       func(record.Fingerprint) bool { return cert != nil },
 		Signs:       func(k record.Fingerprint) bool { c := s.keyring.Lookup(k); return c != nil && c.CanSign(at) == nil },
-		Compromised: s.compromised,
+		Compromised: s.stolen,
 	})
 }
 
 // MayUnlock judges one admin's agreement, with a key, to lift a lock, were it signed
 // now.
 func (l *Ledger) MayUnlock(x revoke.Unlock, key record.Fingerprint) error {
-	return l.locks.MayUnlock(l.Policy(), x, key, l.compromised)
+	return l.locks.MayUnlock(l.Policy(), x, key, l.stolen)
 }
 
 // Refuse says why nothing counts that a person signs with a key; nil where no lock
@@ -95,11 +95,8 @@ func (s *state) lockedOut(p *policy.Policy) (names []string) {
 	return names
 }
 
-// compromised reports whether a key was revoked as compromised.
-func (s *state) compromised(key record.Fingerprint) bool {
-	_, ok := s.void[key]
-	return ok
-}
+// stolen reports whether the key that signed a lock was revoked as compromised.
+func (s *state) stolen(h revoke.Held) bool { return s.compromised(h.Signed, h.Subkey) }
 
 // mayActHere refuses what is signed by one who is locked, but for the one thing
 // that only takes away from themselves.
@@ -109,7 +106,7 @@ func (f *fold) mayActHere(v record.Verified) error {
 		return nil
 	case record.KindUnlock:
 		if x, err := revoke.DecodeUnlock(v); err == nil {
-			return f.locks.MaySignUnlock(x, v.Primary(), f.compromised)
+			return f.locks.MaySignUnlock(x, v.Primary(), f.stolen)
 		}
 	}
 	return f.locks.Refuse(v.Head().By, v.Primary())
@@ -126,7 +123,7 @@ func (f *fold) lock(v record.Verified) error {
 	if err := f.mayLock(f.index, p, x); err != nil {
 		return err
 	}
-	held := revoke.Held{ID: x.ID, Position: f.position, Order: f.order, At: x.Created.Time, By: x.By, Reason: x.Reason, Person: x.Person, Key: x.Key, Signed: v.Primary()}
+	held := revoke.Held{ID: x.ID, Position: f.position, Order: f.order, At: x.Created.Time, By: x.By, Reason: x.Reason, Person: x.Person, Key: x.Key, Signed: v.Primary(), Subkey: v.Subkey()}
 	if held.Key != "" {
 		held.Owner, _ = p.OwnerOf(held.Key)
 	}
@@ -154,7 +151,7 @@ func (f *fold) lock(v record.Verified) error {
 		return err
 	}
 	over := approve.DelegationEnded{By: x.By, Record: x.ID, Position: f.position, At: x.Created.Time, Reason: "locked: " + x.Reason}
-	return f.endDelegations(over, names, keys)
+	return f.endDelegations(over, names, keys, "")
 }
 
 // dropAgreements takes back what some have agreed to about locks that stand: it must
@@ -187,7 +184,7 @@ func (f *fold) lockAt(i int) *revoke.Held {
 func (f *fold) liftAgreed() error {
 	p := f.policies.Latest()
 	for i := range f.locks {
-		if f.locks[i].Lifted > 0 || len(f.locks.Agreed(i, p, f.compromised)) < p.Document().Admins.Threshold {
+		if f.locks[i].Lifted > 0 || len(f.locks.Agreed(i, p, f.stolen)) < p.Document().Admins.Threshold {
 			continue
 		}
 		h := f.lockAt(i)
@@ -284,14 +281,14 @@ func (f *fold) unlock(v record.Verified, headAt int) error {
 		return err
 	}
 	p := f.policies.Latest()
-	if err := f.locks.MayUnlock(p, x, v.Primary(), f.compromised); err != nil {
+	if err := f.locks.MayUnlock(p, x, v.Primary(), f.stolen); err != nil {
 		return err
 	}
 	if err := f.stayed(headAt, "is an admin with that key", func(p *policy.Policy) bool { return isAdminWith(p, x.By, v.Primary()) }); err != nil {
 		return err
 	}
 	h := f.lockAt(f.locks.Find(x.Lock))
-	h.Unlocks = append(slices.Clip(h.Unlocks), revoke.Lift{ID: x.ID, Position: f.position, At: x.Created.Time, By: x.By, Reason: x.Reason, Key: v.Primary()})
+	h.Unlocks = append(slices.Clip(h.Unlocks), revoke.Lift{ID: x.ID, Position: f.position, At: x.Created.Time, By: x.By, Reason: x.Reason, Key: v.Primary(), Subkey: v.Subkey()})
 	if err := f.saveLock(*h); err != nil {
 		return err
 	}
@@ -383,8 +380,8 @@ func (f *fold) shutOutDelegates(l approve.Locked, names []string, keys []record.
 
 // voidDelegations ends the delegations that a compromised key has signed, and with
 // them what rests on them.
-func (f *fold) voidDelegations(fpr record.Fingerprint, at time.Time) error {
-	keys := []record.Fingerprint{fpr}
+func (f *fold) voidDelegations(k signingKey, at time.Time) error {
+	keys := []record.Fingerprint{k.certificate}
 	ids, err := f.actedFor(nil, keys)
 	if err != nil {
 		return err
@@ -396,15 +393,15 @@ func (f *fold) voidDelegations(fpr record.Fingerprint, at time.Time) error {
 		}
 		rests := false
 		for _, acts := range c.Acting {
-			rests = rests || slices.ContainsFunc(acts, func(x approve.Acting) bool { return x.Signed == fpr })
+			rests = rests || slices.ContainsFunc(acts, func(x approve.Acting) bool { return k.signed(x.Signed, x.Subkey) })
 		}
 		if !rests {
 			continue // it is only one of the keys of one who signed with another
 		}
-		if err := f.family(c, func(c *approve.Case) { c.Void = f.voids(c.Void, fpr) }); err != nil {
+		if err := f.family(c, func(c *approve.Case) { c.Void = f.withVoid(c.Void, k) }); err != nil {
 			return err
 		}
 	}
-	over := approve.DelegationEnded{Position: f.position, At: at.UTC(), Reason: "key " + string(fpr) + " was revoked as compromised"}
-	return f.endDelegations(over, nil, keys)
+	over := approve.DelegationEnded{Position: f.position, At: at.UTC(), Reason: "key " + string(k.fingerprint()) + " was revoked as compromised"}
+	return f.endDelegations(over, nil, keys, k.subkey)
 }

@@ -82,7 +82,7 @@ func (f *fold) outlived(p approve.Placed[policy.Document]) error {
 	for _, name := range now.Document().Admins.People {
 		admin, _ := now.Person(name)
 		for _, key := range admin.Keys {
-			if f.compromised(key) || slices.Contains(since, name) {
+			if f.compromised(key, "") || slices.Contains(since, name) {
 				continue
 			}
 			signed, err := f.claimsSince(key, p.HeadAt, expires)

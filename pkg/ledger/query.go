@@ -333,7 +333,9 @@ type Ref struct {
 	Commit   gitstore.Hash
 	Position int
 	Digest   record.Digest
-	Key      record.Fingerprint
+	// Key is the certificate that signed, and Subkey the subkey of it that did; empty
+	// where it was the primary key.
+	Key, Subkey record.Fingerprint
 }
 
 func refs(rows []row, err error) ([]Ref, error) {

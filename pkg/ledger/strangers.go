@@ -94,17 +94,18 @@ func intoCertificates(all *[]*record.Certificate) func(*sql.Rows) error {
 	}
 }
 
-// loadVoids adds what the index knows of some keys that were revoked as compromised.
-func (x index) loadVoids(voids map[record.Fingerprint]void, keys []record.Fingerprint) error {
-	return x.eachKey(`SELECT fingerprint, position, at FROM voids`, keys, func(r *sql.Rows) error {
-		var fpr string
+// loadVoids adds what the index knows of some certificates, or subkeys of theirs, that
+// were revoked as compromised.
+func (x index) loadVoids(voids map[signingKey]void, certificates []record.Fingerprint) error {
+	return x.eachKey(`SELECT fingerprint, subkey, position, at FROM voids`, certificates, func(r *sql.Rows) error {
+		var k signingKey
 		var v void
 		var at int64
-		if err := r.Scan(&fpr, &v.Position, &at); err != nil {
+		if err := r.Scan(&k.certificate, &k.subkey, &v.Position, &at); err != nil {
 			return err
 		}
 		v.At = time.Unix(at, 0).UTC()
-		voids[record.Fingerprint(fpr)] = v
+		voids[k] = v
 		return nil
 	})
 }

@@ -149,6 +149,26 @@ func (c *Certificate) Subkeys() []Fingerprint {
 	return keys
 }
 
+// SubkeyRevocation says how, and since when by its word, a subkey was taken back.
+type SubkeyRevocation struct {
+	Subkey Fingerprint
+	Kind   RevocationKind
+	At     time.Time
+}
+
+// RevokedSubkeys gives the subkeys that were taken back, sorted by fingerprint. A hard
+// revocation outweighs a soft one. A certificate may claim any subkey, so it says
+// something only of what was signed with the subkey as one of this certificate.
+func (c *Certificate) RevokedSubkeys() []SubkeyRevocation {
+	var all []SubkeyRevocation
+	for _, k := range c.keys[1:] {
+		if k.revoked != NotRevoked {
+			all = append(all, SubkeyRevocation{k.fpr, k.revoked, k.revokedAt})
+		}
+	}
+	return all
+}
+
 // CanSign reports why no key of the certificate may sign at the time at, or
 // nil when one may.
 func (c *Certificate) CanSign(at time.Time) error {

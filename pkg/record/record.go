@@ -132,6 +132,15 @@ func (v Verified) Primary() Fingerprint { return v.primary }
 // SigningKey gives the fingerprint of the very key or subkey that signed.
 func (v Verified) SigningKey() Fingerprint { return v.signing }
 
+// Subkey gives the fingerprint of the subkey that signed; empty where it was the
+// primary key.
+func (v Verified) Subkey() Fingerprint {
+	if v.signing == v.primary {
+		return ""
+	}
+	return v.signing
+}
+
 // Signed gives the time that the signature claims, in UTC.
 func (v Verified) Signed() time.Time { return v.signed }
 

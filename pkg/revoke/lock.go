@@ -66,9 +66,11 @@ type Held struct {
 	Key             record.Fingerprint `json:",omitempty"`
 	// Owner is whose Key it was in the policy in force there; empty for nobody's.
 	Owner string `json:",omitempty"`
-	// Signed is the certificate that signed the lock.
+	// Signed is the certificate that signed the lock, and Subkey the subkey of it that
+	// did; empty where it was the primary key.
 	Signed  record.Fingerprint
-	Unlocks []Lift `json:",omitempty"`
+	Subkey  record.Fingerprint `json:",omitempty"`
+	Unlocks []Lift             `json:",omitempty"`
 	// Lifted is the position from which it holds nobody any more; 0 while it does.
 	Lifted int `json:",omitempty"`
 }
@@ -80,6 +82,7 @@ type Lift struct {
 	At         time.Time
 	By, Reason string
 	Key        record.Fingerprint
+	Subkey     record.Fingerprint `json:",omitempty"` // of Key, where that signed
 	// Lost says that it counts no more, and can be given again: the admin was locked
 	// after it, ceased to be one or to have the key, or the key was compromised.
 	Lost bool `json:",omitempty"`
@@ -110,13 +113,13 @@ type Locks []Held
 
 // On gives the lock that holds a person, or a key, back here; nil for none.
 func (l Locks) On(person string, key record.Fingerprint) *Held {
-	return l.on(person, key, func(record.Fingerprint) bool { return false })
+	return l.on(person, key, func(Held) bool { return false })
 }
 
-// on gives the same, without the locks that a key signed of which but is true.
-func (l Locks) on(person string, key record.Fingerprint, but func(record.Fingerprint) bool) *Held {
+// on gives the same, without the locks of which but is true.
+func (l Locks) on(person string, key record.Fingerprint, but func(Held) bool) *Held {
 	for i := range l {
-		if l[i].holds(person, key) && !but(l[i].Signed) {
+		if l[i].holds(person, key) && !but(l[i]) {
 			return &l[i]
 		}
 	}
@@ -166,9 +169,10 @@ func (h *Held) refusal() error {
 
 // Keys is what a history knows of certificates.
 type Keys struct {
-	// Known reports whether the store has one, Signs whether it can sign what counts,
-	// and Compromised whether it was revoked as compromised.
-	Known, Signs, Compromised func(record.Fingerprint) bool
+	// Known reports whether the store has one, and Signs whether it can sign what counts.
+	Known, Signs func(record.Fingerprint) bool
+	// Compromised reports whether the key that signed a lock was revoked as compromised.
+	Compromised func(Held) bool
 }
 
 // free counts the admins who could agree to lift any lock: whom only locks hold that a
@@ -219,16 +223,16 @@ func (l Locks) MayLock(p *policy.Policy, x Lock, keys Keys) error {
 // lock: a thief of one admin's key could lock so many that the others, without that
 // admin, would be too few. The lock stands all the same until as many as ever agree: if
 // it fell with the key, the theft of one key would set free whom its owner had locked.
-func (l Locks) MaySignUnlock(x Unlock, key record.Fingerprint, void func(record.Fingerprint) bool) error {
-	if i := l.Find(x.Lock); i >= 0 && void(l[i].Signed) {
+func (l Locks) MaySignUnlock(x Unlock, key record.Fingerprint, void func(Held) bool) error {
+	if i := l.Find(x.Lock); i >= 0 && void(l[i]) {
 		return l.on(x.By, key, void).refusal()
 	}
 	return l.Refuse(x.By, key)
 }
 
 // MayUnlock judges one admin's agreement, with a key, to lift a lock. void reports
-// whether a key was revoked as compromised.
-func (l Locks) MayUnlock(p *policy.Policy, x Unlock, key record.Fingerprint, void func(record.Fingerprint) bool) error {
+// whether the key that signed a lock was revoked as compromised.
+func (l Locks) MayUnlock(p *policy.Policy, x Unlock, key record.Fingerprint, void func(Held) bool) error {
 	refuse := func(code policy.Code, hint, format string, args ...any) error {
 		return &policy.Refusal{Code: code, Message: fmt.Sprintf(format, args...), Hint: hint}
 	}
@@ -243,7 +247,7 @@ func (l Locks) MayUnlock(p *policy.Policy, x Unlock, key record.Fingerprint, voi
 		return refuse(policy.NoSuchRecord, "see: jit status", "there is no lock %s", x.Lock)
 	case l[i].Lifted > 0:
 		return refuse(policy.NotLocked, "see: jit status", "the lock of %s is lifted already", l[i].Whom())
-	case l[i].isOf(p, x.By) && !void(l[i].Signed):
+	case l[i].isOf(p, x.By) && !void(l[i]):
 		return refuse(policy.OwnLock, "another admin must lift it", "%s cannot lift the lock of %s", x.By, l[i].Whom())
 	}
 	if slices.Contains(l.Agreed(i, p, void), x.By) {
@@ -259,10 +263,10 @@ func (h Held) isOf(p *policy.Policy, name string) bool {
 }
 
 // Agreed gives the admins of the policy in force who agree to lift the lock at i.
-func (l Locks) Agreed(i int, p *policy.Policy, void func(record.Fingerprint) bool) []string {
+func (l Locks) Agreed(i int, p *policy.Policy, void func(Held) bool) []string {
 	var names []string
 	for _, u := range l[i].Unlocks {
-		if !u.Lost && p.IsAdmin(u.By) && (void(l[i].Signed) || !l[i].isOf(p, u.By)) && !slices.Contains(names, u.By) {
+		if !u.Lost && p.IsAdmin(u.By) && (void(l[i]) || !l[i].isOf(p, u.By)) && !slices.Contains(names, u.By) {
 			names = append(names, u.By)
 		}
 	}

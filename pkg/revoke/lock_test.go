@@ -46,7 +46,7 @@ func stolen(h Held) Held {
 func TestMayLock(t *testing.T) {
 	keys := Keys{
 		Known:       func(k record.Fingerprint) bool { return k == lockKey(9) },
-		Compromised: func(k record.Fingerprint) bool { return k == lockKey(66) },
+		Compromised: func(h Held) bool { return h.Signed == lockKey(66) },
 	}
 	for _, c := range []struct {
 		name   string
@@ -101,7 +101,7 @@ func TestMayUnlock(t *testing.T) {
 		}
 		return h
 	}
-	void := func(k record.Fingerprint) bool { return k == lockKey(66) }
+	void := func(h Held) bool { return h.Signed == lockKey(66) }
 	lost := func(h Held) Held {
 		h.Unlocks[len(h.Unlocks)-1].Lost = true
 		return h
