@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -27,6 +28,15 @@ func (k signingKey) fingerprint() record.Fingerprint {
 		return k.subkey
 	}
 	return k.certificate
+}
+
+// MarshalText writes it as one word, for what is exported.
+func (k signingKey) MarshalText() ([]byte, error) {
+	return []byte(strings.TrimSuffix(string(k.certificate)+"/"+string(k.subkey), "/")), nil
+}
+
+func (k signingKey) compare(other signingKey) int {
+	return cmp.Or(cmp.Compare(k.certificate, other.certificate), cmp.Compare(k.subkey, other.subkey))
 }
 
 // compromised reports whether a certificate, or the subkey of it where one is given, was

@@ -41,8 +41,8 @@ CREATE TABLE IF NOT EXISTS voids (
 	fingerprint TEXT NOT NULL, subkey TEXT NOT NULL, position INTEGER NOT NULL, at INTEGER NOT NULL,
 	PRIMARY KEY (fingerprint, subkey)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS floors (
-	resource TEXT NOT NULL, key BLOB NOT NULL, at INTEGER NOT NULL,
-	PRIMARY KEY (resource, key)) WITHOUT ROWID;
+	resource TEXT NOT NULL, key BLOB NOT NULL, subkey BLOB NOT NULL, at INTEGER NOT NULL,
+	PRIMARY KEY (resource, key, subkey)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS requests (
 	id BLOB PRIMARY KEY, person TEXT NOT NULL, body BLOB NOT NULL,
 	position INTEGER NOT NULL, ord INTEGER NOT NULL,
@@ -139,7 +139,7 @@ type void = approve.Void
 
 func (s state) clone() state {
 	s.void = maps.Clone(s.void)
-	floors := make(map[string]map[record.Fingerprint]time.Time, len(s.floors))
+	floors := make(map[string]map[signingKey]time.Time, len(s.floors))
 	for resource, by := range s.floors {
 		floors[resource] = maps.Clone(by)
 	}
@@ -165,7 +165,7 @@ func (x index) each(query string, scan func(*sql.Rows) error, args ...any) (err 
 }
 
 func (x index) load() (state, error) {
-	s := state{void: map[signingKey]void{}, floors: map[string]map[record.Fingerprint]time.Time{}}
+	s := state{void: map[signingKey]void{}, floors: map[string]map[signingKey]time.Time{}}
 	meta := map[string]string{}
 	err := x.each(`SELECT key, value FROM meta`, func(r *sql.Rows) error {
 		var k, v string
@@ -190,21 +190,21 @@ func (x index) load() (state, error) {
 	if err := x.loadLocks(&s); err != nil {
 		return s, err
 	}
-	return s, x.each(`SELECT resource, key, at FROM floors`, func(r *sql.Rows) error {
+	return s, x.each(`SELECT resource, key, subkey, at FROM floors`, func(r *sql.Rows) error {
 		var resource string
-		var key []byte
+		var key, subkey []byte
 		var at int64
-		if err := r.Scan(&resource, &key, &at); err != nil {
+		if err := r.Scan(&resource, &key, &subkey, &at); err != nil {
 			return err
 		}
-		s.setFloor(resource, fingerprintOf(key), time.Unix(at, 0).UTC())
+		s.setFloor(resource, signingKey{fingerprintOf(key), fingerprintOf(subkey)}, time.Unix(at, 0).UTC())
 		return nil
 	})
 }
 
-func (s *state) setFloor(resource string, key record.Fingerprint, at time.Time) {
+func (s *state) setFloor(resource string, key signingKey, at time.Time) {
 	if s.floors[resource] == nil {
-		s.floors[resource] = map[record.Fingerprint]time.Time{}
+		s.floors[resource] = map[signingKey]time.Time{}
 	}
 	s.floors[resource][key] = at
 }

@@ -69,7 +69,7 @@ type state struct {
 	void    map[signingKey]void
 	// floors is the time of the newest receipt, or heartbeat, by resource and
 	// the key that signed it.
-	floors map[string]map[record.Fingerprint]time.Time
+	floors map[string]map[signingKey]time.Time
 	// locks are all locks, in the order of the history.
 	locks revoke.Locks
 }

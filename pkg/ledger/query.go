@@ -454,7 +454,7 @@ func (l *Ledger) Export() ([]byte, error) {
 		Requests     []json.RawMessage
 		Proposals    []json.RawMessage
 		Certificates []string
-		Floors       map[string]map[record.Fingerprint]time.Time
+		Floors       map[string]map[signingKey]time.Time
 		Locks        revoke.Locks
 		Delegations  []json.RawMessage
 		SetAside     []SetAside

@@ -30,17 +30,23 @@ func (r *reference) withVoid(voids map[record.Fingerprint]approve.Void, x counte
 	if !slices.Contains([]record.Kind{record.KindRequest, record.KindApproval, record.KindAcknowledgement}, x.Kind) {
 		return voids
 	}
-	keys := []record.Fingerprint{x.Primary()}
+	keys := [][2]record.Fingerprint{{x.Primary(), x.Subkey()}}
 	for _, a := range x.acting {
-		keys = append(keys, a.Signed)
+		keys = append(keys, [2]record.Fingerprint{a.Signed, a.Subkey})
+	}
+	add := func(key record.Fingerprint, void approve.Void, ok bool) {
+		if ok && voids == nil {
+			voids = map[record.Fingerprint]approve.Void{}
+		}
+		if ok {
+			voids[key] = void
+		}
 	}
 	for _, k := range keys {
-		if void, ok := r.void(k); ok {
-			if voids == nil {
-				voids = map[record.Fingerprint]approve.Void{}
-			}
-			voids[k] = void
-		}
+		void, ok := r.void(k[0])
+		add(k[0], void, ok)
+		void, ok = r.voidSubkey(k[0], k[1])
+		add(k[1], void, ok)
 	}
 	return voids
 }

@@ -59,7 +59,7 @@ func (r *reference) lastAway(name string, key record.Fingerprint) (position int)
 	return position
 }
 
-// lostSince gives, of the approvals of a request, those whose key was retired after they
+// lostSince gives, of the approvals of a request, those whose key, or subkey, was retired after they
 // were counted, and those given under a delegation that a record has ended since, at
 // times before the ones that they claim.
 func (r *reference) lostSince(q approve.Case) (all []approve.Lost) {
@@ -67,6 +67,11 @@ func (r *reference) lostSince(q approve.Case) (all []approve.Lost) {
 		for _, t := range r.taken {
 			if kind, at := t.cert.Revocation(); kind == record.RevokedSoft && t.cert.Fingerprint() == a.Key && t.position > a.Position {
 				all = append(all, approve.Lost{Approval: a.Record.ID, Position: t.position, Order: -1, At: at.UTC()})
+			}
+			for _, x := range t.cert.RevokedSubkeys() {
+				if x.Kind == record.RevokedSoft && t.cert.Fingerprint() == a.Key && x.Subkey == a.Subkey && t.position > a.Position {
+					all = append(all, approve.Lost{Approval: a.Record.ID, Position: t.position, Order: -1, At: x.At.UTC()})
+				}
 			}
 		}
 		for i, c := range r.counted {

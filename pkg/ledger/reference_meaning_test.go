@@ -69,7 +69,7 @@ func (r *reference) agreed(old policy.Admins, version *counted, upTo int) (since
 	var agree []string
 	for i, c := range r.counted[:upTo+1] {
 		by := c.Head().By
-		void, isVoid := r.void(c.Primary())
+		void, isVoid := r.voidOf(c)
 		switch {
 		case !c.Policy || c.Request != version.ID:
 		case isVoid && void.Position <= r.counted[upTo].position:
@@ -107,6 +107,29 @@ func (r *reference) void(key record.Fingerprint) (approve.Void, bool) {
 		}
 	}
 	return approve.Void{}, false
+}
+
+// voidSubkey finds from where a subkey of a certificate counts as compromised.
+func (r *reference) voidSubkey(key, subkey record.Fingerprint) (approve.Void, bool) {
+	for _, t := range r.taken {
+		for _, x := range t.cert.RevokedSubkeys() {
+			if t.cert.Fingerprint() == key && x.Subkey == subkey && x.Kind == record.RevokedHard {
+				return approve.Void{Position: t.position, At: x.At.UTC()}, true
+			}
+		}
+	}
+	return approve.Void{}, false
+}
+
+// voidOf finds from where what was signed by the very key that signed a record counts as
+// void: that of its certificate, or of the subkey, whichever comes first.
+func (r *reference) voidOf(c counted) (approve.Void, bool) {
+	all, isAll := r.void(c.Primary())
+	one, isOne := r.voidSubkey(c.Primary(), c.SigningKey())
+	if isOne && (!isAll || one.Position < all.Position) {
+		return one, true
+	}
+	return all, isAll
 }
 
 // backdated reports whether a time lies more than an hour before the newest receipt for
@@ -170,7 +193,7 @@ func (r *reference) request(id record.ID) (c approve.Case, ok bool) {
 }
 
 func put[T any](v T, c counted) approve.Placed[T] {
-	return approve.Placed[T]{Record: v, Position: c.position, Order: c.order, HeadAt: c.headAt, Key: c.Primary()}
+	return approve.Placed[T]{Record: v, Position: c.position, Order: c.order, HeadAt: c.headAt, Key: c.Primary(), Subkey: c.Subkey()}
 }
 
 // proposal gathers what counts about a policy version. A key that is found to be
@@ -196,11 +219,11 @@ func (r *reference) proposal(id record.ID) (p approve.Proposal) {
 		case approve.Approval:
 			p.Approvals, signed = append(p.Approvals, put(v, x)), append(signed, put(v.Head, x))
 		}
-		if void, ok := r.void(x.Primary()); ok && void.Position <= last {
+		if void, ok := r.voidOf(x); ok && void.Position <= last {
 			if p.Void == nil {
 				p.Void = map[record.Fingerprint]approve.Void{}
 			}
-			p.Void[x.Primary()] = void
+			p.Void[x.SigningKey()] = void
 		}
 	}
 	p.Locks = upTo.locksFrom(0, signed, nil)

@@ -58,7 +58,7 @@ func (r *reference) agree(lock, upTo, position int, p *policy.Policy) (names []s
 	for i := lock + 1; i <= upTo; i++ {
 		c := r.counted[i]
 		u, ok := c.value.(revoke.Unlock)
-		if !ok || u.Lock != r.counted[lock].ID || r.lockedSince(i, upTo, u.By, c.Primary()) || r.voidBy(c.Primary(), position) {
+		if !ok || u.Lock != r.counted[lock].ID || r.lockedSince(i, upTo, u.By, c.Primary()) || r.voidBy(c, position) {
 			continue
 		}
 		stayed := true
@@ -67,7 +67,7 @@ func (r *reference) agree(lock, upTo, position int, p *policy.Policy) (names []s
 				stayed = false
 			}
 		}
-		own := r.owns(lock, u.By, p) && !r.voidBy(r.counted[lock].Primary(), position)
+		own := r.owns(lock, u.By, p) && !r.voidBy(r.counted[lock], position)
 		if stayed && p.IsAdmin(u.By) && !own && !slices.Contains(names, u.By) {
 			names = append(names, u.By)
 		}
@@ -83,9 +83,10 @@ func (r *reference) owns(lock int, name string, p *policy.Policy) bool {
 	return l.Person == name || l.Key != "" && (c.owner == name || owned && owner == name)
 }
 
-// voidBy reports whether a key was found to be compromised by a position.
-func (r *reference) voidBy(key record.Fingerprint, position int) bool {
-	v, ok := r.void(key)
+// voidBy reports whether the key that signed a record was found to be compromised by a
+// position.
+func (r *reference) voidBy(c counted, position int) bool {
+	v, ok := r.voidOf(c)
 	return ok && v.Position <= position
 }
 
@@ -96,7 +97,7 @@ func (r *reference) isLocked(person string, key record.Fingerprint) bool {
 
 // isLockedByOwner is isLocked without the locks that a compromised key has signed.
 func (r *reference) isLockedByOwner(person string, key record.Fingerprint) bool {
-	return slices.ContainsFunc(r.counted, func(c counted) bool { return r.locks(c, person, key) && !r.voidBy(c.Primary(), r.position) })
+	return slices.ContainsFunc(r.counted, func(c counted) bool { return r.locks(c, person, key) && !r.voidBy(c, r.position) })
 }
 
 func (r *reference) locks(c counted, person string, key record.Fingerprint) bool {
@@ -241,7 +242,7 @@ func (r *reference) floor(resources []string) (newest time.Time) {
 			}
 		}
 		by, _ := now.OwnerOf(c.Primary())
-		if _, void := r.void(c.Primary()); void || r.isLocked(by, c.Primary()) {
+		if _, void := r.voidOf(c); void || r.isLocked(by, c.Primary()) {
 			continue
 		}
 		for _, resource := range of {
@@ -361,7 +362,7 @@ func (r *reference) lock(c *counted, l revoke.Lock, now *policy.Policy) (reason 
 // the same thief of a key may have locked.
 func (r *reference) maySignUnlock(u revoke.Unlock, key record.Fingerprint) bool {
 	i := slices.IndexFunc(r.counted, func(c counted) bool { return c.Kind == record.KindLock && c.ID == u.Lock })
-	if i >= 0 && r.voidBy(r.counted[i].Primary(), r.position) {
+	if i >= 0 && r.voidBy(r.counted[i], r.position) {
 		return !r.isLockedByOwner(u.By, key)
 	}
 	return !r.isLocked(u.By, key)
@@ -376,7 +377,7 @@ func (r *reference) unlock(x *counted, u revoke.Unlock, now *policy.Policy) (rea
 		return string(policy.NoSuchRecord)
 	case r.lifted(u.Lock):
 		return string(policy.NotLocked)
-	case r.owns(i, u.By, now) && !r.voidBy(r.counted[i].Primary(), r.position):
+	case r.owns(i, u.By, now) && !r.voidBy(r.counted[i], r.position):
 		return string(policy.OwnLock)
 	case slices.Contains(r.agree(i, len(r.counted)-1, r.position, now), u.By):
 		return string(policy.CountedOnce)
@@ -449,7 +450,7 @@ func (r *reference) over(i int) bool {
 			return true
 		}
 	}
-	_, void := r.void(x.Primary())
+	_, void := r.voidOf(x)
 	return void
 }
 
@@ -476,7 +477,7 @@ func (r *reference) acting(person string, at time.Time) (acts approve.Acts) {
 	for i, c := range r.counted {
 		if d, ok := c.value.(approve.Delegation); ok && d.To == person && r.delegationState(i, at) == approve.DelegationActive {
 			giver, _ := r.inForce().Person(d.By)
-			acts = append(acts, approve.Acting{Name: d.By, Keys: giver.Keys, Signed: c.Primary()})
+			acts = append(acts, approve.Acting{Name: d.By, Keys: giver.Keys, Signed: c.Primary(), Subkey: c.Subkey()})
 		}
 	}
 	slices.SortFunc(acts, func(a, b approve.Acting) int { return cmp.Compare(a.Name, b.Name) })
