@@ -2,11 +2,14 @@ package ledger_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"strings"
 	"testing"
 	"testing/cryptotest"
 	"time"
+
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
 	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/record"
@@ -16,7 +19,7 @@ import (
 // and are the same in every run, so that a seed means the same store again.
 type cast struct {
 	at      time.Time // the signers' clock
-	signers map[string]record.Signer
+	sets    map[string]*keySet
 	certs   map[string]*record.Certificate
 	bodies  map[terms]string
 	revoked map[string]file
@@ -27,17 +30,17 @@ var keyNames = []string{"alice", "alice.2", "bob", "carol", "dave", "robot", "ro
 
 func newCast(t *testing.T) *cast {
 	cryptotest.SetGlobalRandom(t, 4711)
-	c := &cast{signers: map[string]record.Signer{}, certs: map[string]*record.Certificate{}, bodies: map[terms]string{}, revoked: map[string]file{}}
+	c := &cast{sets: map[string]*keySet{}, certs: map[string]*record.Certificate{}, bodies: map[terms]string{}, revoked: map[string]file{}}
 	for _, name := range keyNames {
 		var life time.Duration
 		if name == "dave" {
 			life = 66 * time.Hour // ends in the midst of a longer store
 		}
-		key, err := record.GenerateKey(name, name+"@example.com", noon.Add(-48*time.Hour), life)
+		set, err := makeKeySet(name, noon.Add(-48*time.Hour), life, func() time.Time { return c.at })
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.signers[name], c.certs[name] = key.Signer(func() time.Time { return c.at }), key.Certificate()
+		c.sets[name], c.certs[name] = set, set.cert
 	}
 	return c
 }
@@ -55,10 +58,12 @@ func keyOf(name string) string {
 	return name
 }
 
-// sign gives a record's file and that of its signature, made at a time.
+// sign gives a record's file and that of its signature, made at a time, with the primary
+// key or a subkey: which, the text says.
 func (c *cast) sign(text, key, path string, at time.Time) []file {
 	c.at = at
-	sig, err := c.signers[key].Sign(context.Background(), []byte(text))
+	signers := c.sets[key].signers
+	sig, err := signers[int(sha256.Sum256([]byte(text))[0])%len(signers)].Sign(context.Background(), []byte(text))
 	if err != nil {
 		panic(err)
 	}
@@ -71,11 +76,20 @@ func (c *cast) revocation(key string, kind record.RevocationKind, at time.Time) 
 	if f, ok := c.revoked[of]; ok {
 		return f
 	}
-	armor, err := record.RevokeKey(c.signers[key], kind, "over", at)
+	armor, err := record.RevokeKey(c.sets[key].primary, kind, "over", at)
 	if err != nil {
 		panic(err)
 	}
 	c.revoked[of] = certFile(armor)
+	return c.revoked[of]
+}
+
+// subkeyRevocation gives a key's certificate with a revocation of a subkey in it.
+func (c *cast) subkeyRevocation(key string, subkey int, reason packet.ReasonForRevocation, at time.Time) file {
+	of := fmt.Sprint(key, "/", subkey, reason, at)
+	if _, ok := c.revoked[of]; !ok {
+		c.revoked[of] = c.sets[key].revoked(subkey, reason, at)
+	}
 	return c.revoked[of]
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
 	"pgregory.net/rapid"
 
 	"github.com/jitaccess/jit/pkg/gitstore"
@@ -304,7 +305,7 @@ func (m *maker) event() {
 func (m *maker) certificate() {
 	key := pick(m, keyNames...)
 	at := m.now.Add(pick[time.Duration](m, 0, -40, 40) * time.Hour).Truncate(time.Hour)
-	switch n := m.below(8); {
+	switch n := m.below(12); {
 	case n < 3:
 		f := m.revocation(key, record.RevokedSoft, at)
 		m.put(f.path, f.data)
@@ -321,6 +322,11 @@ func (m *maker) certificate() {
 		f, other := certFile(m.certs[key].Armor()), certFile(m.certs["mallory"].Armor())
 		m.put(f.path[:strings.LastIndex(f.path, "/")]+other.path[strings.LastIndex(other.path, "/"):], other.data)
 		m.say("mallory's certificate as that of %s", key)
+	case n < 11:
+		reason := pick(m, packet.KeyRetired, packet.KeyCompromised, packet.NoReason)
+		f := m.subkeyRevocation(key, 1+m.below(2), reason, at)
+		m.put(f.path, f.data)
+		m.say("a subkey of %s is revoked, %d, as of %s", key, reason, at.Format("02 15:04"))
 	default:
 		f := m.revocation(key, record.RevokedSoft, at)
 		m.put(f.path, "garbage")

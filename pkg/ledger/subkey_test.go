@@ -25,6 +25,7 @@ type keySet struct {
 	secret  []byte
 	cert    *record.Certificate
 	primary record.Signer
+	signers [3]record.Signer // the primary key's, and those of the subkeys
 	now     func() time.Time
 }
 
@@ -58,6 +59,10 @@ func makeKeySet(name string, at time.Time, life time.Duration, now func() time.T
 		return nil, err
 	}
 	k.now = now
+	k.signers[0] = k.primary
+	for i, sub := range e.Subkeys {
+		k.signers[1+i] = subkeySigner{k.primary, sub.PrivateKey, now}
+	}
 	k.cert, err = k.primary.Certificate(context.Background())
 	return k, err
 }
@@ -83,14 +88,6 @@ func (k *keySet) entity() *openpgp.Entity {
 		panic(err)
 	}
 	return e
-}
-
-// signer gives one that signs with the primary key, 0, or with subkey 1 or 2.
-func (k *keySet) signer(i int) record.Signer {
-	if i == 0 {
-		return k.primary
-	}
-	return subkeySigner{k.primary, k.entity().Subkeys[i-1].PrivateKey, k.now}
 }
 
 type subkeySigner struct {
@@ -199,7 +196,7 @@ func (s *subkeys) twoMustApprove() {
 // with does something while somebody signs with their primary key, 0, or a subkey.
 func (s *subkeys) with(name string, i int, do func()) {
 	was := s.signers[name]
-	s.signers[name] = s.sets[name].signer(i)
+	s.signers[name] = s.sets[name].signers[i]
 	do()
 	s.signers[name] = was
 }
