@@ -331,6 +331,27 @@ func TestLife(t *testing.T) {
 		"a key compromised while it is scheduled": func(tl *timeline) {
 			tl.request(startAt(100), "read").approve("bob", 5).compromise(key(2), 9).state(9, Revoked).state(110, Revoked)
 		},
+		"a subkey compromised before the decision": func(tl *timeline) {
+			tl.request(nil, "write").approve("bob", 5, withSubkey(key(90))).compromise(key(90), 6).approve("dave", 7).state(8, Pending).why(8, 0, policy.KeyVoid).
+				approve("bob", 9, withSubkey(key(91))).approve("dave", 10).state(10, Active)
+		},
+		"a subkey compromised after the decision": func(tl *timeline) {
+			tl.request(nil, "write").approve("bob", 5, withSubkey(key(90))).approve("dave", 7).state(8, Active).compromise(key(90), 9).state(9, Revoked)
+			if d := tl.decide(9); d.EndedBy == nil || d.EndedBy.Reason != "subkey "+string(key(90))+" of key "+string(key(2))+" was revoked as compromised" || !slices.Contains(d.Keys, key(90)) {
+				tl.t.Errorf("ended by %+v, rests on %s", d.EndedBy, d.Keys)
+			}
+		},
+		"another subkey of the same key is compromised": func(tl *timeline) {
+			tl.request(nil, "read").approve("bob", 5, withSubkey(key(90))).compromise(key(91), 9).state(10, Active)
+		},
+		"the key of the subkey is compromised": func(tl *timeline) {
+			tl.request(nil, "read").approve("bob", 5, withSubkey(key(90))).compromise(key(2), 9).state(10, Revoked)
+		},
+		"the requester's subkey is compromised": func(tl *timeline) {
+			tl.request(nil, "read")
+			tl.c.Request.Subkey = key(90)
+			tl.compromise(key(90), 4).state(5, Revoked)
+		},
 		"a compromised key on which nothing rests": func(tl *timeline) {
 			tl.request(nil, "read").approve("carol", 5).approve("bob", 6).compromise(key(2), 9).state(10, Active)
 		},

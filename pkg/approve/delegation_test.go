@@ -166,6 +166,16 @@ func TestActing(t *testing.T) {
 				t.Errorf("%+v", d)
 			}
 		},
+		"the subkey is found compromised with which they signed": func(tl *timeline) {
+			tl.policy(-1, onlyBob)
+			tl.request(nil, "read")
+			_ = tl.approveFor("dave", 5, "bob")
+			tl.c.Acting[tl.c.Approvals[0].Record.ID][0].Subkey = key(90)
+			tl.state(6, Active).compromise(key(90), 7).state(7, Revoked)
+			if d := tl.decide(7); d.EndedBy == nil || !strings.Contains(d.EndedBy.Reason, "subkey "+string(key(90))) {
+				t.Errorf("%+v", d)
+			}
+		},
 		"another key of theirs, or one that nothing was counted under": func(tl *timeline) {
 			tl.policy(-1, onlyBob)
 			tl.request(nil, "read")

@@ -59,7 +59,7 @@ func (v *verdict) ending(o outcome) (ending, bool) {
 	for _, k := range keys {
 		if void, ok := v.c.Void[k]; ok {
 			consider(ending{at: void.At, place: void.place(), state: Revoked,
-				by: EndedBy{Reason: fmt.Sprintf("key %s was revoked as compromised", k)}})
+				by: EndedBy{Reason: v.c.called(k) + " was revoked as compromised"}})
 		}
 	}
 	for _, l := range v.c.Locks {
@@ -91,6 +91,31 @@ func (v *verdict) ending(o outcome) (ending, bool) {
 		}
 	}
 	return first, found
+}
+
+// called says in words which key it is, and of a subkey whose: people know each other's
+// primary keys.
+func (c Case) called(key record.Fingerprint) string {
+	var owner record.Fingerprint
+	look := func(certificate, subkey record.Fingerprint) {
+		if subkey == key {
+			owner = certificate
+		}
+	}
+	look(c.Request.Key, c.Request.Subkey)
+	for _, a := range c.Approvals {
+		look(a.Key, a.Subkey)
+		for _, x := range c.Acting[a.Record.ID] {
+			look(x.Signed, x.Subkey)
+		}
+	}
+	switch {
+	case owner != "":
+		return fmt.Sprintf("subkey %s of key %s", key, owner)
+	case c.Prolongs != nil:
+		return c.Prolongs.called(key)
+	}
+	return fmt.Sprintf("key %s", key)
 }
 
 // changed considers a policy that came into force after access was decided, and

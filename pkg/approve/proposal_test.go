@@ -73,7 +73,8 @@ func TestCompromisedKeyAgreesToNoPolicy(t *testing.T) {
 	if !DecidePolicy(tl.h.Latest(), p).Reached {
 		t.Fatal("not reached")
 	}
-	for _, k := range []record.Fingerprint{p.Policy.Key, p.Approvals[0].Key} {
+	p.Policy.Subkey, p.Approvals[0].Subkey = key(90), key(91)
+	for _, k := range []record.Fingerprint{p.Policy.Key, p.Approvals[0].Key, key(90), key(91)} {
 		p.Void = map[record.Fingerprint]Void{k: {Position: 9, At: at(9)}}
 		if d := DecidePolicy(tl.h.Latest(), p); d.Reached || len(d.Old.Have) != 1 {
 			t.Errorf("key %s still agrees: %+v", k, d)

@@ -151,6 +151,9 @@ func narrow(n int) approvalChange {
 func withKey(k record.Fingerprint) approvalChange {
 	return func(a *Placed[Approval]) { a.Key = k }
 }
+func withSubkey(k record.Fingerprint) approvalChange {
+	return func(a *Placed[Approval]) { a.Subkey = k }
+}
 func headAt(position int) approvalChange { return func(a *Placed[Approval]) { a.HeadAt = position } }
 
 // tryApprove judges an approval and keeps it where it counts.

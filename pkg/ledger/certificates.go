@@ -39,6 +39,14 @@ func (k signingKey) compare(other signingKey) int {
 	return cmp.Or(cmp.Compare(k.certificate, other.certificate), cmp.Compare(k.subkey, other.subkey))
 }
 
+// String says which it is in words.
+func (k signingKey) String() string {
+	if k.subkey == "" {
+		return "key " + string(k.certificate)
+	}
+	return "subkey " + string(k.subkey) + " of key " + string(k.certificate)
+}
+
 // compromised reports whether a certificate, or the subkey of it where one is given, was
 // revoked as compromised.
 func (s *state) compromised(certificate, subkey record.Fingerprint) bool {

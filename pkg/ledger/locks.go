@@ -402,6 +402,6 @@ func (f *fold) voidDelegations(k signingKey, at time.Time) error {
 			return err
 		}
 	}
-	over := approve.DelegationEnded{Position: f.position, At: at.UTC(), Reason: "key " + string(k.fingerprint()) + " was revoked as compromised"}
+	over := approve.DelegationEnded{Position: f.position, At: at.UTC(), Reason: k.String() + " was revoked as compromised"}
 	return f.endDelegations(over, nil, keys, k.subkey)
 }
