@@ -19,7 +19,8 @@ import (
 // sightSchema is the part of the index that evidence needs.
 const sightSchema = `
 CREATE TABLE IF NOT EXISTS sights (
-	key BLOB PRIMARY KEY, head INTEGER NOT NULL, position INTEGER NOT NULL, created INTEGER NOT NULL) WITHOUT ROWID;
+	key BLOB NOT NULL, subkey BLOB NOT NULL, head INTEGER NOT NULL, position INTEGER NOT NULL, ord INTEGER NOT NULL,
+	created INTEGER NOT NULL, PRIMARY KEY (key, subkey)) WITHOUT ROWID;
 `
 
 // Sight is what the counted records of one key tell.
@@ -32,6 +33,7 @@ type Sight struct {
 	// it claims.
 	Position int
 	Created  time.Time
+	order    int // of that record in its commit
 }
 
 // add takes the next record of the key.
@@ -43,22 +45,22 @@ func (s Sight) add(next Sight) Sight {
 // see notes what a counted record tells, to be written with the rest.
 func (f *fold) see(v record.Verified, headAt int) {
 	if f.sights == nil {
-		f.sights, f.claims = map[record.Fingerprint]Sight{}, map[record.Fingerprint][]claim{}
+		f.sights, f.claims = map[signingKey]Sight{}, map[signingKey][]claim{}
 	}
-	key := v.Primary()
+	key := signingKey{v.Primary(), v.Subkey()}
 	if headAt >= f.position {
 		headAt = 0 // it is not on this history before the record
 	}
-	f.sights[key] = f.sights[key].add(Sight{Key: key, Head: headAt, Position: f.position, Created: v.Head().Created.Time})
+	f.sights[key] = f.sights[key].add(Sight{Key: key.certificate, Head: headAt, Position: f.position, Created: v.Head().Created.Time, order: f.order})
 	f.claims[key] = withClaim(f.claims[key], claim{f.position, v.Head().Created.Time})
 }
 
 // writeSights writes what see has noted.
 func (f *fold) writeSights() error {
 	for key, s := range f.sights {
-		if _, err := f.Exec(`INSERT INTO sights VALUES (?, ?, ?, ?) ON CONFLICT (key) DO UPDATE
-			SET head = max(head, excluded.head), position = excluded.position, created = excluded.created`,
-			key.Bytes(), s.Head, s.Position, s.Created.Unix()); err != nil {
+		if _, err := f.Exec(`INSERT INTO sights VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key, subkey) DO UPDATE
+			SET head = max(head, excluded.head), position = excluded.position, ord = excluded.ord, created = excluded.created`,
+			key.certificate.Bytes(), key.subkey.Bytes(), s.Head, s.Position, s.order, s.Created.Unix()); err != nil {
 			return err
 		}
 		if err := f.writeClaims(key); err != nil {
@@ -70,16 +72,24 @@ func (f *fold) writeSights() error {
 	return nil
 }
 
-// Sights gives what the records of each key tell, by key.
+// Sights gives what the records of each key tell, by key. Those that were signed with a
+// subkey that is revoked as compromised tell nothing.
 func (l *Ledger) Sights() (all []Sight, err error) {
-	err = index{l.db}.each(`SELECT key, head, position, created FROM sights ORDER BY key`, func(r *sql.Rows) error {
+	err = index{l.db}.each(`SELECT key, subkey, head, position, created FROM sights ORDER BY key, position, ord`, func(r *sql.Rows) error {
 		var s Sight
-		var key []byte
+		var key, subkey []byte
 		var created int64
-		if err := r.Scan(&key, &s.Head, &s.Position, &created); err != nil {
+		if err := r.Scan(&key, &subkey, &s.Head, &s.Position, &created); err != nil {
 			return err
 		}
 		s.Key, s.Created = fingerprintOf(key), time.Unix(created, 0).UTC()
+		if sub := fingerprintOf(subkey); sub != "" && l.void[signingKey{s.Key, sub}] != (void{}) {
+			return nil
+		}
+		if n := len(all) - 1; n >= 0 && all[n].Key == s.Key {
+			all[n] = all[n].add(s)
+			return nil
+		}
 		all = append(all, s)
 		return nil
 	})

@@ -68,8 +68,8 @@ type fold struct {
 	// with many records beside it is read and written once.
 	cases map[record.ID]approve.Case
 	// sights are what the records tell that this fold has counted and not written yet.
-	sights map[record.Fingerprint]Sight
-	claims map[record.Fingerprint][]claim
+	sights map[signingKey]Sight
+	claims map[signingKey][]claim
 	// now is the time at which what is settled is remembered; zero for later.
 	now time.Time
 	// bulk is what makes the fold of a long history fast; nil for a short one.

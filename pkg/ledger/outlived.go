@@ -22,8 +22,8 @@ import (
 // that it claims there.
 const claimSchema = `
 CREATE TABLE IF NOT EXISTS claims (
-	key BLOB NOT NULL, position INTEGER NOT NULL, created INTEGER NOT NULL,
-	PRIMARY KEY (key, position)) WITHOUT ROWID;
+	key BLOB NOT NULL, subkey BLOB NOT NULL, position INTEGER NOT NULL, created INTEGER NOT NULL,
+	PRIMARY KEY (key, subkey, position)) WITHOUT ROWID;
 `
 
 // claim is the time that a record claims, and where it stands.
@@ -44,12 +44,12 @@ func withClaim(all []claim, next claim) []claim {
 }
 
 // writeClaims writes those that see has noted for a key.
-func (f *fold) writeClaims(key record.Fingerprint) error {
+func (f *fold) writeClaims(key signingKey) error {
 	for _, c := range f.claims[key] {
-		if _, err := f.Exec(`DELETE FROM claims WHERE key = ? AND created <= ?`, key.Bytes(), c.created.Unix()); err != nil {
+		if _, err := f.Exec(`DELETE FROM claims WHERE key = ? AND subkey = ? AND created <= ?`, key.certificate.Bytes(), key.subkey.Bytes(), c.created.Unix()); err != nil {
 			return err
 		}
-		if _, err := f.Exec(`INSERT OR IGNORE INTO claims VALUES (?, ?, ?)`, key.Bytes(), c.position, c.created.Unix()); err != nil {
+		if _, err := f.Exec(`INSERT OR IGNORE INTO claims VALUES (?, ?, ?, ?)`, key.certificate.Bytes(), key.subkey.Bytes(), c.position, c.created.Unix()); err != nil {
 			return err
 		}
 	}
@@ -58,13 +58,13 @@ func (f *fold) writeClaims(key record.Fingerprint) error {
 
 // claimsSince reports whether a counted record by a key, after a position, claims a time
 // or a later one.
-func (f *fold) claimsSince(key record.Fingerprint, position int, at time.Time) (bool, error) {
+func (f *fold) claimsSince(key signingKey, position int, at time.Time) (bool, error) {
 	since := func(c claim) bool { return c.position > position && !c.created.Before(at) }
 	if slices.ContainsFunc(f.claims[key], since) {
 		return true, nil
 	}
-	return f.atLeast(1, `SELECT 1 FROM (SELECT created FROM claims WHERE key = ? AND position > ? ORDER BY position LIMIT 1) WHERE created >= ?`,
-		key.Bytes(), position, at.Unix())
+	return f.atLeast(1, `SELECT 1 FROM (SELECT created FROM claims WHERE key = ? AND subkey = ? AND position > ? ORDER BY position LIMIT 1) WHERE created >= ?`,
+		key.certificate.Bytes(), key.subkey.Bytes(), position, at.Unix())
 }
 
 // outlived refuses what stands after the end of a proposal, whatever time it claims.
@@ -81,8 +81,8 @@ func (f *fold) outlived(p approve.Placed[policy.Document]) error {
 	var since []string
 	for _, name := range now.Document().Admins.People {
 		admin, _ := now.Person(name)
-		for _, key := range admin.Keys {
-			if f.compromised(key, "") || slices.Contains(since, name) {
+		for _, key := range f.allKeys(admin.Keys) {
+			if f.compromised(key.certificate, key.subkey) || slices.Contains(since, name) {
 				continue
 			}
 			signed, err := f.claimsSince(key, p.HeadAt, expires)
@@ -102,14 +102,27 @@ func (f *fold) outlived(p approve.Placed[policy.Document]) error {
 			expires.Format(time.RFC3339), strings.Join(since, " and "))}
 }
 
+// allKeys gives the primary keys and the subkeys of some certificates.
+func (s *state) allKeys(certificates []record.Fingerprint) (all []signingKey) {
+	for _, k := range certificates {
+		all = append(all, signingKey{certificate: k})
+		if c := s.keyring.Lookup(k); c != nil {
+			for _, sub := range c.Subkeys() {
+				all = append(all, signingKey{k, sub})
+			}
+		}
+	}
+	return all
+}
+
 // exportClaims gives the rows of the index, in their order.
 func (x index) exportClaims() (all []string, err error) {
-	err = x.each(`SELECT key, position, created FROM claims ORDER BY key, position`, func(r *sql.Rows) error {
-		var key []byte
+	err = x.each(`SELECT key, subkey, position, created FROM claims ORDER BY key, subkey, position`, func(r *sql.Rows) error {
+		var key, subkey []byte
 		var position int
 		var created int64
-		err := r.Scan(&key, &position, &created)
-		all = append(all, fmt.Sprintf("%s at %d: %s", fingerprintOf(key), position, time.Unix(created, 0).UTC().Format(time.RFC3339)))
+		err := r.Scan(&key, &subkey, &position, &created)
+		all = append(all, fmt.Sprintf("%s at %d: %s", signingKey{fingerprintOf(key), fingerprintOf(subkey)}, position, time.Unix(created, 0).UTC().Format(time.RFC3339)))
 		return err
 	})
 	return all, err

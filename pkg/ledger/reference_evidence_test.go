@@ -14,7 +14,7 @@ import (
 func (r *reference) sights() []ledger.Sight {
 	found := map[record.Fingerprint]ledger.Sight{}
 	for _, c := range r.counted {
-		if c.locked {
+		if _, void := r.voidSubkey(c.Primary(), c.Subkey()); c.locked || void {
 			continue
 		}
 		head := found[c.Primary()].Head
@@ -29,7 +29,7 @@ func (r *reference) evidence(s ledger.Sight) (seen int, e ledger.Evidence) {
 	now := r.inForce()
 	for _, c := range r.counted {
 		owner, known := now.OwnerOf(c.Primary())
-		_, void := r.void(c.Primary())
+		_, void := r.voidOf(c)
 		if c.Primary() != s.Key && known && !void && !c.locked && !r.isLocked(owner, c.Primary()) {
 			seen = max(seen, c.headAt)
 		}

@@ -319,7 +319,7 @@ func (r *reference) outlived(headAt int, doc policy.Document) bool {
 	var since []string
 	for _, c := range r.counted {
 		owner, _ := now.OwnerOf(c.Primary())
-		_, void := r.void(c.Primary())
+		_, void := r.voidOf(c)
 		if c.position > headAt && !c.Head().Created.Before(doc.Expires.Time) && now.IsAdmin(owner) && !void && !c.locked && !slices.Contains(since, owner) {
 			since = append(since, owner)
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -311,6 +312,29 @@ func TestCompromisedSubkey(t *testing.T) {
 			return func() bool {
 				_, f := s.request()
 				return len(s.push(f...).SetAside) == 1
+			}
+		}},
+		{"what answers a machine", "erin", func(s *subkeys, with func(func())) func() bool {
+			s.approved()
+			n := len(s.commits)
+			with(func() { s.asked(); s.push(s.lockKey("erin", "mallory")...) })
+			seen := func() int {
+				at, err := s.l.Seen(s.certs["robot"].Fingerprint())
+				s.must(err)
+				return at
+			}
+			return func() bool { return seen() > n }
+		}},
+		{"what outlives a policy version", "alice", func(s *subkeys, with func(func())) func() bool {
+			doc, f := s.proposal("carol", nil)
+			s.counted(s.push(f...), 1)
+			s.later(48 * time.Hour)
+			s.push(s.lockKey("erin", "mallory")...)
+			with(func() { s.push(s.lock("alice", "bob")...) })
+			s.push(s.unlock("carol")...)
+			s.later(-48 * time.Hour)
+			return func() bool {
+				return slices.ContainsFunc(s.push(s.policyApproval(doc, f[0], "erin")...).SetAside, func(x ledger.SetAside) bool { return x.Reason == string(policy.Lapsed) })
 			}
 		}},
 	} {
