@@ -268,10 +268,10 @@ func (o *delegateOptions) runEnd(ctx context.Context) (err error) {
 		return err
 	}
 	r := have.Record
-	if have.Ended != nil || have.State == approve.DelegationExpired {
+	if isOver(*have, a.Now()) {
 		return o.answer(*have, "the delegation of "+r.By+" to "+r.To+" is over already")
 	}
-	if err := have.MayEnd(d.policy(), d.me); err != nil {
+	if err := have.MayEnd(d.policy(), d.me, a.Now().Truncate(time.Second)); err != nil {
 		return err
 	}
 	x := approve.DelegationEnd{Delegation: r.ID}
@@ -283,7 +283,11 @@ func (o *delegateOptions) runEnd(ctx context.Context) (err error) {
 	if x.Head, err = d.head(record.KindDelegationEnd); err != nil {
 		return err
 	}
-	a.Say("%s acts for %s until %s", r.To, r.By, a.FormatTime(r.Until.Time))
+	if e := have.Ended; e != nil {
+		a.Warn("it was ended already, but as of a time that is still to come, %s: what %s dated ahead to before that would count", a.FormatTime(e.At), r.To)
+	} else {
+		a.Say("%s acts for %s until %s", r.To, r.By, a.FormatTime(r.Until.Time))
+	}
 	if err := d.confirmed(o.yes, "End the delegation of "+r.By+" to "+r.To+"?", x); err != nil {
 		return err
 	}
@@ -299,6 +303,17 @@ func (o *delegateOptions) runEnd(ctx context.Context) (err error) {
 		*have = all[i]
 	}
 	return o.answer(*have, "ended the delegation of "+r.By+" to "+r.To)
+}
+
+// isOver reports whether there is nothing to end of a delegation: where a record that
+// claims a time still to come has ended it, what is dated to before that counts yet.
+func isOver(d ledger.DelegationEntry, now time.Time) bool {
+	return !now.Before(d.Record.Until.Time) || d.Ended != nil && !now.Truncate(time.Second).Before(d.Ended.At)
+}
+
+// mayBeEnded reports whether an end of a delegation changes anything.
+func mayBeEnded(d ledger.DelegationEntry, now time.Time) bool {
+	return counts(d) || d.Ended != nil && !isOver(d, now)
 }
 
 // meant finds the delegation to end: the one that is named, or the only one that
@@ -319,7 +334,7 @@ func (o *delegateOptions) meant(d *desk) (*ledger.DelegationEntry, error) {
 		}
 		return nil, usageErr("see: jit delegate --list", "%q is a %s, not a delegation", o.args[0], ref.Kind)
 	}
-	mine := slices.DeleteFunc(all, func(e ledger.DelegationEntry) bool { return e.Record.By != d.me || !counts(e) })
+	mine := slices.DeleteFunc(all, func(e ledger.DelegationEntry) bool { return e.Record.By != d.me || !mayBeEnded(e, a.Now()) })
 	var options []string
 	for _, e := range mine {
 		options = append(options, e.Record.ID.Short()+" to "+e.Record.To+" until "+a.FormatTime(e.Record.Until.Time))
@@ -360,7 +375,7 @@ func (a *App) completeDelegate(cmd *cobra.Command, args []string, typed string) 
 		}
 		var out []cobra.Completion
 		for _, d := range all {
-			if counts(d) {
+			if mayBeEnded(d, a.Now()) {
 				out = addID(out, d.Record.ID, args, typed, d.Record.By+" to "+d.Record.To)
 			}
 		}

@@ -178,14 +178,14 @@ func (o *lockOptions) lock(ctx context.Context) (err error) {
 	}
 	defer closing(d.rep, &err)
 	l := d.rep.Ledger()
-	x := revoke.Lock{Head: record.Head{By: d.me}, Person: o.whom}
+	x := revoke.Lock{Head: record.Head{By: d.me, Created: record.At(a.Now())}, Person: o.whom}
 	if fpr, ok := fingerprintIn(o.whom); ok {
 		x.Person, x.Key = "", fpr
 		if err := o.notASubkey(l, fpr); err != nil {
 			return err
 		}
 	}
-	if h := l.Locks().On(x.Person, x.Key); h != nil && policy.CodeOf(l.MayLock(x)) == policy.AlreadyLocked {
+	if h := l.Locks().Counts(x.Person, x.Key, x.Created.Time); h != nil && policy.CodeOf(l.MayLock(x)) == policy.AlreadyLocked {
 		return o.answer(l, *h, h.Whom()+" is locked already, by "+h.By+": "+lineOf(h.Reason))
 	}
 	if err := l.MayLock(x); err != nil {
@@ -196,6 +196,10 @@ func (o *lockOptions) lock(ctx context.Context) (err error) {
 	}
 	if x.Head, err = d.head(record.KindLock); err != nil {
 		return err
+	}
+	if h := l.Locks().On(x.Person, x.Key); h != nil && h.At.After(x.Created.Time) {
+		a.Warn("%s is locked already, by %s, but as of a time that is still to come, %s: it takes no approval that takes effect before",
+			h.Whom(), h.By, a.FormatTime(h.At))
 	}
 	if err := o.showEnds(d, x); err != nil {
 		return err
@@ -213,7 +217,7 @@ func (o *lockOptions) lock(ctx context.Context) (err error) {
 	}
 	h := l.Locks()[i]
 	return o.answer(l, h, fmt.Sprintf("locked %s (%s); reconcilers end the access with their next run\nto lift it, %d must run: jit unlock %s -r REASON",
-		h.Whom(), h.ID.Short(), d.policy().Document().Admins.Threshold, h.ID.Short()))
+		h.Whom(), h.ID.Short(), d.policy().Document().Admins.Threshold, h.ID.Short())+besideText(l, h))
 }
 
 // notASubkey refuses to lock a subkey: what it signs counts under its primary key, and
@@ -337,9 +341,24 @@ func (o *lockOptions) unlock(ctx context.Context) (err error) {
 		h = l.Locks()[i]
 	}
 	if h.Lifted > 0 {
+		if beside := besideText(l, h); beside != "" {
+			return o.answer(l, h, "lifted the lock "+h.ID.Short()+" of "+h.Whom()+beside)
+		}
 		return o.answer(l, h, "unlocked "+h.Whom()+"; what was ended stays so, and can be asked for again")
 	}
-	return o.answer(l, h, "agreed to lift the lock of "+h.Whom()+"; "+unlockNeeds(l, h))
+	return o.answer(l, h, "agreed to lift the lock of "+h.Whom()+"; "+unlockNeeds(l, h)+besideText(l, h))
+}
+
+// besideText says which other locks hold the same person or key; empty where none does.
+func besideText(l *ledger.Ledger, h revoke.Held) string {
+	var ids []string
+	for _, x := range l.Locks().Beside(h) {
+		ids = append(ids, x.ID.Short()+" by "+x.By)
+	}
+	if len(ids) == 0 {
+		return ""
+	}
+	return "\n" + h.Whom() + " stays locked until each of their locks is lifted: also " + listText(ids, "and")
 }
 
 // unlockNeeds says what is missing before a lock is lifted.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -230,6 +231,12 @@ func (a *App) renderStatus(w io.Writer, v statusView) error {
 	}
 	for _, x := range v.Locks {
 		fmt.Fprintf(w, "locked    %s\n", st.Bad(clean(lockLine(x))))
+	}
+	for i, x := range v.Locks {
+		same := func(y lockView) bool { return text(x.Person) == text(y.Person) && text(x.Key) == text(y.Key) }
+		if slices.ContainsFunc(v.Locks[i+1:], same) && !slices.ContainsFunc(v.Locks[:i], same) {
+			fmt.Fprintf(w, "          → %s stays locked until each of their locks is lifted\n", clean(text(x.Person)+text(x.Key)))
+		}
 	}
 	for _, x := range v.Delegations {
 		fmt.Fprintf(w, "delegated %s\n", delegationLine(x))

@@ -183,7 +183,7 @@ func decideUnit(h policy.History, c Case, unit []int, now time.Time) Decision {
 }
 
 func (v *verdict) decide() Decision {
-	o, known, decided, cut := v.outcome()
+	o, coming, known, decided, cut := v.outcome()
 	if known {
 		return v.standing(o)
 	}
@@ -196,6 +196,13 @@ func (v *verdict) decide() Decision {
 	}
 	o = v.tally(sight{place: last, at: v.now}, v.history.Latest(), v.now, nil)
 	o.granted = false
+	for _, i := range coming {
+		// What will decide waits for its time: a lock, say, that is dated to after that
+		// does not take it.
+		if s := &o.approvals[i]; s.At.After(v.now) {
+			s.Why = policy.NotYet
+		}
+	}
 	if !decided {
 		o.left, o.cut = v.left, cut
 	}
@@ -203,8 +210,9 @@ func (v *verdict) decide() Decision {
 }
 
 // outcome finds what decides. known says that it does by now, and decided that
-// something does now or later; cut is that of decidedAt, of all.
-func (v *verdict) outcome() (best outcome, known, decided, cut bool) {
+// something does now or later, first by the approvals with the numbers in coming; cut is
+// that of decidedAt, of all.
+func (v *verdict) outcome() (best outcome, coming []int, known, decided, cut bool) {
 	v.findLapse()
 	var all []outcome
 	var reach time.Time
@@ -235,7 +243,7 @@ func (v *verdict) outcome() (best outcome, known, decided, cut bool) {
 			best, over, known = o, end, true
 		}
 	}
-	return best, known, first.granted, cut
+	return best, first.counted, known, first.granted, cut
 }
 
 // keepWithin has what is decided after access may have been open already end when that

@@ -120,9 +120,17 @@ func mayBeDelegate(p *policy.Policy, to, by string, at time.Time) bool {
 // Delegated is a delegation that was counted, with what became of it.
 type Delegated struct {
 	Placed[Delegation]
-	// Ended says what ended it before its time; nil where nothing did.
+	// Ended says what ended it before its time; nil where nothing did. Of several it is
+	// what came first, or the end since that claims the earliest time: see MayEnd.
 	Ended *DelegationEnded `json:",omitempty"`
+	// Enders are those who have signed an end of it that counts, once for each.
+	Enders []string `json:",omitempty"`
 }
+
+// MaxEnds is how many ends of one delegation by one person count. One is enough, and a
+// second is for one whose clock was ahead; a bound keeps whoever dates back a little each
+// time from piling them up.
+const MaxEnds = 2
 
 // DelegationEnded is what ended a delegation: a record, a policy without one of the
 // two people or without the key that signed it, or the compromise of that key.
@@ -136,17 +144,29 @@ type DelegationEnded struct {
 	Reason   string `json:",omitempty"`
 }
 
-// MayEnd judges who ends a delegation: the one who gave it, the one who has it, or
-// an admin.
-func (d Delegated) MayEnd(p *policy.Policy, by string) error {
+// MayEnd judges who ends a delegation, and as of when: the one who gave it, the one who
+// has it, or an admin. What has ended by a record that claims a later time can be ended
+// again: else an end dated ahead would keep out the one that takes what comes before its
+// time.
+func (d Delegated) MayEnd(p *policy.Policy, by string, at time.Time) error {
 	r := d.Record
-	if d.Ended != nil {
+	if d.Ended != nil && !at.Before(d.Ended.At) {
 		return &policy.Refusal{Code: policy.DelegationEnded, Message: fmt.Sprintf("the delegation of %s to %s has ended already", r.By, r.To),
 			Hint: "see: jit delegate --list"}
 	}
 	if by != r.By && by != r.To && !p.IsAdmin(by) {
 		return &policy.Refusal{Code: policy.NotAllowed, Message: fmt.Sprintf("%s can not end the delegation of %s to %s", by, r.By, r.To),
 			Hint: "they, or an admin, can: jit delegate --end " + r.ID.Short()}
+	}
+	ends := 0
+	for _, name := range d.Enders {
+		if name == by {
+			ends++
+		}
+	}
+	if ends >= MaxEnds {
+		return &policy.Refusal{Code: policy.DelegationEnded, Message: fmt.Sprintf("%s has ended the delegation of %s to %s %d times already", by, r.By, r.To, ends),
+			Hint: "another of the two, or an admin, can: jit delegate --end " + r.ID.Short()}
 	}
 	return nil
 }

@@ -46,7 +46,7 @@ func (c Case) window(h policy.History, g request.Grant, now time.Time) (opens, e
 		if !slices.Contains(v.grants(), g) {
 			continue
 		}
-		o, known, _, _ := v.outcome()
+		o, _, known, _, _ := v.outcome()
 		return o.opens, o.ends, known
 	}
 	return opens, ends, false

@@ -137,10 +137,11 @@ func (f *fold) endDelegation(v record.Verified) error {
 		return &policy.Refusal{Code: policy.NoSuchRecord, Message: fmt.Sprintf("there is no delegation %s", x.Delegation), Hint: "see: jit delegate --list"}
 	}
 	d := all[0]
-	if err := d.MayEnd(f.policies.Latest(), x.By); err != nil {
+	if err := d.MayEnd(f.policies.Latest(), x.By, x.Created.Time); err != nil {
 		return err
 	}
 	d.Ended = &approve.DelegationEnded{By: x.By, Record: x.ID, Position: f.position, At: x.Created.Time, Reason: x.Reason}
+	d.Enders = append(d.Enders, x.By)
 	if err := f.saveDelegation(d); err != nil {
 		return err
 	}

@@ -70,7 +70,17 @@ func (m *maker) lock() {
 	if m.seldom(4) {
 		whom, field = "a key that nobody has", fmt.Sprintf("key: %040X", 1)
 	}
+	defer m.aheadFor(40)()
 	m.lay(record.KindLock, by, "", false, owner(by)+" locks "+whom, func(record.Head) string { return field + "\nreason: lost\n" })
+}
+
+// aheadFor has the clock ahead, as seldom as is said, until what it gives is called.
+func (m *maker) aheadFor(n int) (back func()) {
+	here := m.now
+	if m.seldom(n) {
+		m.now = m.now.Add(pick[time.Duration](m, 30, 3, 400) * time.Minute)
+	}
+	return func() { m.now = here }
 }
 
 func (m *maker) unlock(id record.ID) {
@@ -104,6 +114,7 @@ func (m *maker) endDelegation() {
 	}
 	id := ids[m.below(min(len(ids), 3))]
 	by := pick(m, "alice", "bob", "carol", "dave", "alice.2")
+	defer m.aheadFor(80)()
 	m.lay(record.KindDelegationEnd, by, "", false, owner(by)+" ends delegation "+id.Short(), func(record.Head) string { return fmt.Sprintf("delegation: %s\n", id) })
 }
 

@@ -249,6 +249,7 @@ type tally struct {
 	versions, real  int
 	late, kept      int // what came after the end of a proposal, and after a lock of its signer
 	left, away      int // what ended since its signer left, and what was kept over that
+	again           int // locks and ends of delegations beside one that claims a later time
 	met             int // what takes away and came before what it names
 	standings
 	relations
@@ -271,7 +272,7 @@ func (y *tally) add(s *stand) {
 	}
 	y.late, y.kept = y.late+s.ref.late, y.kept+s.ref.kept
 	y.left, y.away = y.left+s.left, y.away+s.ref.away
-	y.met += s.ref.met
+	y.met, y.again = y.met+s.ref.met, y.again+s.ref.again
 	y.versions += len(s.ref.succession()) - 1
 	if s.genuine {
 		y.real++
@@ -280,8 +281,8 @@ func (y *tally) add(s *stand) {
 
 // enough fails where the stores held too little of what they are made for.
 func (y *tally) enough(t *testing.T) {
-	t.Logf("%d stores with %d records, %d of them in a repository, %d changes of policy, %d after the end of a proposal, %d after a lock; %d ended by leaving, %d kept over that; %d met what they name\ncounted: %v\nset aside: %v\nstates: %v\nlocks and delegations: %+v\nof several requests: %+v",
-		y.stores, y.records, y.real, y.versions, y.late, y.kept, y.left, y.away, y.met, y.counted, y.aside, y.states, y.standings, y.relations)
+	t.Logf("%d stores with %d records, %d of them in a repository, %d changes of policy, %d after the end of a proposal, %d after a lock; %d ended by leaving, %d kept over that; %d met what they name, %d beside what claims a later time\ncounted: %v\nset aside: %v\nstates: %v\nlocks and delegations: %+v\nof several requests: %+v",
+		y.stores, y.records, y.real, y.versions, y.late, y.kept, y.left, y.away, y.met, y.again, y.counted, y.aside, y.states, y.standings, y.relations)
 	if y.stores < 300 {
 		return // too few to hold everything
 	}
@@ -294,6 +295,9 @@ func (y *tally) enough(t *testing.T) {
 	}
 	if y.stores >= 1000 && (y.late == 0 || y.kept == 0) {
 		t.Errorf("%d came after the end of a proposal, %d after a lock of their signer", y.late, y.kept)
+	}
+	if y.stores >= 1000 && y.again == 0 {
+		t.Error("nothing was locked or ended beside what claims a later time")
 	}
 	if y.stores >= 1000 && y.met == 0 {
 		t.Error("nothing that takes away came before what it names")

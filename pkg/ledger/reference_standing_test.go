@@ -100,6 +100,23 @@ func (r *reference) isLockedByOwner(person string, key record.Fingerprint) bool 
 	return slices.ContainsFunc(r.counted, func(c counted) bool { return r.locks(c, person, key) && !r.voidBy(c, r.position) })
 }
 
+// lockedEnough reports whether what a lock names is locked as of its time already, or by
+// two that its signer has dated to later; a lock by a compromised key is none.
+func (r *reference) lockedEnough(x revoke.Lock) bool {
+	mine := 0
+	for _, c := range r.counted {
+		if !r.locks(c, x.Person, x.Key) || r.voidBy(c.Primary(), r.position) {
+			continue
+		}
+		if h := c.Head(); !h.Created.After(x.Created.Time) {
+			return true
+		} else if h.By == x.By {
+			mine++
+		}
+	}
+	return mine >= 2
+}
+
 func (r *reference) locks(c counted, person string, key record.Fingerprint) bool {
 	l, ok := c.value.(revoke.Lock)
 	return ok && (l.Person != "" && l.Person == person || l.Key != "" && l.Key == key) && !r.lifted(l.ID)
@@ -303,12 +320,24 @@ func (r *reference) apart(c *counted) (reason string) {
 		switch {
 		case i < 0:
 			return string(policy.NoSuchRecord)
-		case r.over(i):
+		case r.over(i) && !e.Created.Before(r.endedAt(i)):
 			return string(policy.DelegationEnded)
 		}
 		d := r.counted[i].value.(approve.Delegation)
 		if e.By != d.By && e.By != d.To && !now.IsAdmin(e.By) {
 			return string(policy.NotAllowed)
+		}
+		mine := 0
+		for _, c := range r.counted {
+			if x, ok := c.value.(approve.DelegationEnd); ok && x.Delegation == d.ID && x.By == e.By {
+				mine++
+			}
+		}
+		if mine >= 2 {
+			return string(policy.DelegationEnded)
+		}
+		if r.over(i) {
+			r.again++
 		}
 		return ""
 	}
@@ -326,7 +355,7 @@ func (r *reference) lock(c *counted, l revoke.Lock, now *policy.Policy) (reason 
 		return string(policy.UnknownPerson)
 	case l.Key != "" && !owned && r.ring.Lookup(l.Key) == nil:
 		return string(policy.NoSuchKey)
-	case l.Person != "" && r.isLockedByOwner(l.Person, ""), l.Key != "" && r.isLockedByOwner("", l.Key):
+	case r.lockedEnough(l):
 		return string(policy.AlreadyLocked)
 	}
 	c.keys, c.owner = person.Keys, owner
@@ -354,6 +383,9 @@ func (r *reference) lock(c *counted, l revoke.Lock, now *policy.Policy) (reason 
 	}
 	if after < before && after < admins.Threshold {
 		return string(policy.LastAdmins)
+	}
+	if r.isLockedByOwner(l.Person, l.Key) {
+		r.again++
 	}
 	return ""
 }
@@ -452,6 +484,45 @@ func (r *reference) over(i int) bool {
 	}
 	_, void := r.voidOf(x)
 	return void
+}
+
+// endedAt gives the time as of which the delegation at a place in the list, which is over,
+// has ended: what the first in the history to end it claims, and the ends that came since.
+func (r *reference) endedAt(i int) time.Time {
+	x := r.counted[i]
+	d := x.value.(approve.Delegation)
+	type event struct {
+		position, order int
+		at              time.Time
+	}
+	var all []event
+	ends := func(c counted) bool {
+		e, ok := c.value.(approve.DelegationEnd)
+		return ok && e.Delegation == d.ID
+	}
+	for _, c := range r.counted[i+1:] {
+		if l, ok := c.value.(revoke.Lock); ends(c) || ok && (l.Person == d.By || l.Person == d.To || slices.Contains(c.keys, x.Primary())) {
+			all = append(all, event{c.position, c.order, c.Head().Created.Time})
+		}
+	}
+	h, versions := r.forced()
+	for k, version := range versions {
+		if _, delegate := h[k].Person(d.To); version > i && (!delegate || !has(h[k].Policy, d.By, x.Primary())) {
+			all = append(all, event{r.counted[version].position, r.counted[version].order, h[k].Since})
+		}
+	}
+	if v, void := r.void(x.Primary()); void {
+		all = append(all, event{v.Position, -1, v.At})
+	}
+	at := slices.MinFunc(all, func(a, b event) int {
+		return cmp.Or(cmp.Compare(a.position, b.position), cmp.Compare(a.order, b.order))
+	}).at
+	for _, c := range r.counted[i+1:] {
+		if ends(c) && c.Head().Created.Before(at) {
+			at = c.Head().Created.Time
+		}
+	}
+	return at
 }
 
 // delegationState says where the delegation at a place in the list stands.

@@ -33,6 +33,7 @@ type reference struct {
 	aside    []ledger.SetAside // without the words
 	early    []counted         // what takes away, and came before what it names
 	met      int               // of them, those that counted in the end
+	again    int               // locks and ends of delegations beside one that claims a later time
 	late     int               // proposals and agreements whose time was past
 	kept     int               // what was signed before its signer was locked
 	away     int               // or before they, or their key, were taken away

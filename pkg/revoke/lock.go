@@ -118,12 +118,25 @@ func (l Locks) On(person string, key record.Fingerprint) *Held {
 
 // on gives the same, without the locks of which but is true.
 func (l Locks) on(person string, key record.Fingerprint, but func(Held) bool) *Held {
-	for i := range l {
-		if l[i].holds(person, key) && !but(l[i]) {
-			return &l[i]
-		}
+	return l.first(func(h Held) bool { return h.holds(person, key) && !but(h) })
+}
+
+// first gives the first lock of which something is true; nil for none.
+func (l Locks) first(is func(Held) bool) *Held {
+	if i := slices.IndexFunc(l, is); i >= 0 {
+		return &l[i]
 	}
 	return nil
+}
+
+// Beside gives the other locks that stand of the same person or key as one.
+func (l Locks) Beside(lock Held) (all Locks) {
+	for _, h := range l {
+		if h.ID != lock.ID && h.holds(lock.Person, lock.Key) {
+			all = append(all, h)
+		}
+	}
+	return all
 }
 
 // Free reports whether a person has a key under a policy with which what they sign
@@ -190,8 +203,27 @@ func (l Locks) free(p *policy.Policy, keys Keys) int {
 	return n
 }
 
+// MaxLocks is how many locks of one person or key by one admin may stand at once. One is
+// enough, and a second is for one whose clock was ahead; a bound keeps an admin who dates
+// back a little each time from piling them up, of which each must be lifted.
+const MaxLocks = 2
+
+// Counts gives the lock that counts of those that hold a person, or a key, at a time: the
+// first that does not claim to be from after it; nil for none. One that does takes
+// nothing that takes effect before that.
+func (l Locks) Counts(person string, key record.Fingerprint, at time.Time) *Held {
+	return l.counts(person, key, at, func(Held) bool { return false })
+}
+
+// counts gives the same, without the locks of which but is true.
+func (l Locks) counts(person string, key record.Fingerprint, at time.Time, but func(Held) bool) *Held {
+	return l.first(func(h Held) bool { return h.holds(person, key) && !h.At.After(at) && !but(h) })
+}
+
 // MayLock judges a lock under the policy in force at its place. Where only a lock that
-// a compromised key has signed holds somebody, they can be locked again.
+// a compromised key has signed holds somebody, or one that claims to be from after this
+// one, they can be locked again: else a lock dated ahead would keep out the one that takes
+// what comes before its time.
 func (l Locks) MayLock(p *policy.Policy, x Lock, keys Keys) error {
 	refuse := func(code policy.Code, hint, format string, args ...any) error {
 		return &policy.Refusal{Code: code, Message: fmt.Sprintf(format, args...), Hint: hint}
@@ -206,8 +238,18 @@ func (l Locks) MayLock(p *policy.Policy, x Lock, keys Keys) error {
 	} else if _, ok := p.OwnerOf(x.Key); !ok && !keys.Known(x.Key) {
 		return refuse(policy.NoSuchKey, "give the full fingerprint, as shown by: jit whoami", "neither the policy nor the store has a key %s", x.Key)
 	}
-	if h := l.on(x.Person, x.Key, keys.Compromised); h != nil {
+	if h := l.counts(x.Person, x.Key, x.Created.Time, keys.Compromised); h != nil {
 		return refuse(policy.AlreadyLocked, "see: jit status", "%s is locked already, by %s: %s", h.Whom(), h.By, h.Reason)
+	}
+	mine := 0
+	for _, h := range l {
+		if h.holds(x.Person, x.Key) && h.By == x.By && !keys.Compromised(h) {
+			mine++
+		}
+	}
+	if mine >= MaxLocks {
+		return refuse(policy.AlreadyLocked, "another admin can lock them as well; see: jit status",
+			"%d locks by %s of the same stand already, and claim a later time", mine, x.By)
 	}
 	threshold := p.Document().Admins.Threshold
 	with := append(slices.Clone(l), Held{Person: x.Person, Key: x.Key})

@@ -94,6 +94,59 @@ func TestMayLock(t *testing.T) {
 	}
 }
 
+// TestMayLockBesideOneDatedAhead: a lock that claims to be from after another does not keep
+// that one out, and no admin piles them up.
+func TestMayLockBesideOneDatedAhead(t *testing.T) {
+	noon := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	lock := func(h Held, by string, hour int) Held {
+		h.By, h.At = by, noon.Add(time.Duration(hour)*time.Hour)
+		return h
+	}
+	dan := func(by string, hour int) Held { return lock(ofPerson("dan"), by, hour) }
+	keys := Keys{
+		Signs:       func(record.Fingerprint) bool { return true },
+		Known:       func(record.Fingerprint) bool { return false },
+		Compromised: func(k record.Fingerprint) bool { return k == lockKey(66) },
+	}
+	for _, c := range []struct {
+		name string
+		have Locks
+		want policy.Code
+	}{
+		{"one from before", Locks{dan("cat", -1)}, policy.AlreadyLocked},
+		{"one of the same time", Locks{dan("cat", 0)}, policy.AlreadyLocked},
+		{"one dated ahead", Locks{dan("cat", 1)}, ""},
+		{"one dated ahead, and one from before", Locks{dan("cat", 1), dan("ben", -1)}, policy.AlreadyLocked},
+		{"one dated ahead by the same", Locks{dan("ann", 1)}, ""},
+		{"two dated ahead by the same", Locks{dan("ann", 2), dan("ann", 1)}, policy.AlreadyLocked},
+		{"two dated ahead by another", Locks{dan("cat", 2), dan("cat", 1)}, ""},
+		{"two dated ahead by the same, one with a stolen key", Locks{stolen(dan("ann", 2)), dan("ann", 1)}, ""},
+		{"two dated ahead by the same, one lifted", Locks{{Person: "dan", By: "ann", At: noon.Add(time.Hour), Lifted: 3}, dan("ann", 1)}, ""},
+		{"two by the same, of others", Locks{lock(ofKey(4, "dan"), "ann", 1), dan("ann", 1)}, ""},
+		// Who is locked already is none the fewer.
+		{"one dated ahead, of an admin where few are left", Locks{lock(ofPerson("ben"), "cat", 1), lock(ofPerson("cat"), "ann", 0)}, ""},
+	} {
+		x := Lock{Head: record.Head{By: "ann", Created: record.At(noon)}, Person: c.have[0].Person}
+		if x.Person == "" {
+			x.Person = "dan"
+		}
+		if err := c.have.MayLock(three(t), x, keys); policy.CodeOf(err) != c.want {
+			t.Errorf("beside %s: %v, want %q", c.name, err, c.want)
+		}
+	}
+	l := Locks{dan("cat", 2), {ID: "lifted", Person: "dan", Lifted: 4}, dan("ben", 1), ofPerson("ann")}
+	l[2].ID = "second"
+	for hour, want := range map[int]record.ID{0: "", 1: "second", 2: l[0].ID} {
+		got := l.Counts("dan", "", noon.Add(time.Duration(hour)*time.Hour))
+		if (got == nil) != (want == "") || got != nil && got.ID != want {
+			t.Errorf("at %d: %+v, want %q", hour, got, want)
+		}
+	}
+	if all := l.Beside(l[0]); len(all) != 1 || all[0].ID != "second" {
+		t.Errorf("beside: %+v", all)
+	}
+}
+
 func TestMayUnlock(t *testing.T) {
 	signed := func(h Held, by ...string) Held {
 		for _, name := range by {
