@@ -264,7 +264,8 @@ func (f *fold) one(c gitstore.Commit) error {
 			return err
 		}
 	}
-	if len(certs) > 0 {
+	// One lock can let another count: by it, that one locks none who could still sign.
+	if len(certs) > 0 || len(early) < rest {
 		if early, err = f.attempt(early); err != nil {
 			return err
 		}

@@ -15,6 +15,9 @@ import (
 // standing lays one of the records that belong to no one request.
 func (m *maker) standing() {
 	locks := m.countedIDs(record.KindLock, func(c counted) bool { return !m.ref.lifted(c.value.(revoke.Lock).ID) })
+	if m.seldom(170) && m.besideAhead() {
+		return
+	}
 	switch n := m.throw(); {
 	case len(locks) > 0 && n < 130:
 		m.unlock(locks[m.below(len(locks))])
@@ -70,17 +73,50 @@ func (m *maker) lock() {
 	if m.seldom(4) {
 		whom, field = "a key that nobody has", fmt.Sprintf("key: %040X", 1)
 	}
-	defer m.aheadFor(40)()
+	defer m.ahead(90)()
+	m.layLock(by, whom, field)
+}
+
+func (m *maker) layLock(by, whom, field string) {
 	m.lay(record.KindLock, by, "", false, owner(by)+" locks "+whom, func(record.Head) string { return field + "\nreason: lost\n" })
 }
 
-// aheadFor has the clock ahead, as seldom as is said, until what it gives is called.
-func (m *maker) aheadFor(n int) (back func()) {
+func (m *maker) layEnd(by string, id record.ID) {
+	m.lay(record.KindDelegationEnd, by, "", false, owner(by)+" ends delegation "+id.Short(), func(record.Head) string { return fmt.Sprintf("delegation: %s\n", id) })
+}
+
+// ahead has the clock ahead, as seldom as is said, until what it gives is called.
+func (m *maker) ahead(in256 int) (back func()) {
 	here := m.now
-	if m.seldom(n) {
-		m.now = m.now.Add(pick[time.Duration](m, 30, 3, 400) * time.Minute)
+	if m.seldom(in256) {
+		m.now = here.Add(pick[time.Duration](m, 400, 60) * time.Minute)
 	}
 	return func() { m.now = here }
+}
+
+// besideAhead lays a lock, or the end of a delegation, beside one that claims a time still
+// to come; it reports false where there is none.
+func (m *maker) besideAhead() bool {
+	for i, c := range m.ref.counted {
+		switch v := c.value.(type) {
+		case revoke.Lock:
+			if m.ref.lifted(v.ID) || !v.Created.After(m.now) {
+				continue
+			}
+			field, whom := "person: "+v.Person, v.Person
+			if v.Key != "" {
+				field, whom = "key: "+string(v.Key), "key "+string(v.Key)
+			}
+			m.layLock(m.admin(), whom, field)
+			return true
+		case approve.Delegation:
+			if m.ref.over(i) && m.ref.endedAt(i).After(m.now) {
+				m.layEnd(pick(m, "carol", "alice", "bob", "dave"), v.ID)
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (m *maker) unlock(id record.ID) {
@@ -114,8 +150,8 @@ func (m *maker) endDelegation() {
 	}
 	id := ids[m.below(min(len(ids), 3))]
 	by := pick(m, "alice", "bob", "carol", "dave", "alice.2")
-	defer m.aheadFor(80)()
-	m.lay(record.KindDelegationEnd, by, "", false, owner(by)+" ends delegation "+id.Short(), func(record.Head) string { return fmt.Sprintf("delegation: %s\n", id) })
+	defer m.ahead(130)()
+	m.layEnd(by, id)
 }
 
 // actor gives, rather often, one who acts for somebody, with what another asks for
