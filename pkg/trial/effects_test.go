@@ -48,6 +48,10 @@ func TestEffects(t *testing.T) {
 	}{
 		"a longer time": {"requesters: [\"*\"]\n    maxDuration: 1d", "requesters: [\"*\"]\n    maxDuration: 2d",
 			[]string{"terms: everyone: metrics-db:readonly: automatic → automatic: longest: 1d → 2d", "rules: changed figures"}},
+		"how far ahead": {"requesters: [\"*\"]\n    maxDuration: 1d", "requesters: [\"*\"]\n    maxDuration: 1d\n    maxAhead: 90d\n    pending: 2h",
+			[]string{"terms: everyone: metrics-db:readonly: automatic → automatic: start ahead: 30d (the default) → 90d; waits: 1d (the default) → 2h", "rules: changed figures"}},
+		"the defaults, in words": {"requesters: [\"*\"]\n    maxDuration: 1d", "requesters: [\"*\"]\n    maxDuration: 1d\n    maxAhead: 30d\n    pending: 24h",
+			[]string{"rules: changed figures"}},
 		"who may ask": {"roles: [deploy]\n    requesters: [team:engineering]", "roles: [deploy]\n    requesters: [team:support]",
 			[]string{"gains: yuki: web:deploy: no rule → automatic: ", "loses: team:engineering: web:deploy: automatic → no rule: ", "rules: changed deploy"}},
 		"who approves": {"{after: 1h, to: [team:founders]}", "{after: 1h, to: [mara]}",

@@ -31,6 +31,12 @@ const (
 	termEmergency = "emergency"
 )
 
+// The terms that hold by default where a rule leaves them out.
+const (
+	termAhead   = "start ahead"
+	termPending = "waits"
+)
+
 type line struct{ name, text string }
 
 type people map[string]bool
@@ -68,8 +74,8 @@ func termsOf(p *policy.Policy, r *policy.Rule, resource string, emergency bool, 
 	add(termApproval, t.how)
 	add("longest", durationText(r.MaxDuration))
 	add("longest in all", durationText(r.MaxTotal))
-	add("start ahead", durationText(r.MaxAhead))
-	add("waits", durationText(r.Pending))
+	add(termAhead, durationText(r.MaxAhead))
+	add(termPending, durationText(r.Pending))
 	add("open at once", fmt.Sprint(r.MaxOpen))
 	add("open at once, all people", fmt.Sprint(r.MaxOpenPerRole))
 	add("cooling-off", durationText(r.CoolingOff))
@@ -196,6 +202,20 @@ func (t *terms) text(name string) string {
 	return strings.Join(texts, "; ")
 }
 
+// holds gives what holds under a name: what the terms say, or the default that a rule has
+// which leaves it out.
+func (t *terms) holds(name string) string {
+	text := t.text(name)
+	by, ok := map[string]time.Duration{termAhead: policy.DefaultAhead, termPending: policy.DefaultPending}[name]
+	if !ok || !t.gives() {
+		return text
+	}
+	if def := (record.Duration{Duration: by}).String(); text == "" || text == def {
+		return def + " (the default)"
+	}
+	return text
+}
+
 // differs says in which terms new differs from old, one change each.
 func (t *terms) differs(new *terms) []string {
 	var all []string
@@ -205,7 +225,7 @@ func (t *terms) differs(new *terms) []string {
 			continue
 		}
 		seen[l.name] = true
-		if was, is := t.text(l.name), new.text(l.name); was != is {
+		if was, is := t.holds(l.name), new.holds(l.name); was != is {
 			all = append(all, l.name+": "+orNone(was)+" → "+orNone(is))
 		}
 	}
