@@ -98,7 +98,7 @@ was withheld because nothing shows that the store is the true one.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.config, "config", "", "the reconciler's configuration `FILE` (JIT_CONFIG), "+defaultReconcilerConfig+" when left out")
-	f.BoolVar(&o.dryRun, "dry-run", false, "say what would be done, and change nothing")
+	f.BoolVar(&o.dryRun, "dry-run", false, "say what would be done, and change nothing; what a target refuses only when it is changed is not found")
 	f.BoolVar(&o.daemon, "daemon", false, "go on making runs, and wake for each ending")
 	f.StringVar(&o.every, "every", "", "the longest `TIME` between two runs of --daemon, 1m when left out")
 	f.StringVar(&o.log, "log", "", "write a log to standard error: `text or json`")

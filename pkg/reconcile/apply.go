@@ -91,6 +91,9 @@ func (r *run) one(ctx context.Context, s *site, t task, ending map[string]bool) 
 	case r.o.DryRun:
 		quiet = t.action == Restore && !r.gone(ctx, s, t, ending)
 		c.Outcome = Planned
+		if !quiet && (t.action == Open || t.action == Restore) {
+			_, _, c.Err = r.mayOpen(ctx, s, t, ending, c.Grant)
+		}
 	case t.action == End:
 		if t.adopt {
 			_ = r.adopt(t) // it ends all the same, and what keeps the journal from being written is told
@@ -134,28 +137,11 @@ func (r *run) gone(ctx context.Context, s *site, t task, ending map[string]bool)
 // open opens access, or brings it back where it has gone. It reports true when
 // there was nothing to do.
 func (r *run) open(ctx context.Context, s *site, t task, ending map[string]bool, g *target.Grant) (nothing bool, err error) {
-	if err := s.validate(t.wish); err != nil {
-		return false, err
-	}
-	if err := Sharing(r.o.Config, r.policy, s.kinds)[s.resource]; err != nil {
-		return false, err
-	}
-	d, err := s.driver(ctx, t.Driver)
+	d, seen, err := r.mayOpen(ctx, s, t, ending, *g)
 	if err != nil {
 		return false, err
 	}
-	// A verb that is left behind must find nothing that the run still changes.
-	check := func() (target.Observation, error) {
-		look, remaining := *g, r.remaining(t, ending)
-		look.Identity = r.kept(g.ID).identity
-		return ask(ctx, s, func(ctx context.Context) (target.Observation, error) {
-			return d.Check(ctx, look, remaining)
-		})
-	}
-	seen, err := check()
-	if err != nil {
-		return false, err
-	}
+	check := func() (target.Observation, error) { return r.observe(ctx, s, d, t, ending, *g) }
 	if len(seen.Astray) > 0 || r.kept(g.ID).astray {
 		if err := r.gather(ctx, s, t, ending); err != nil {
 			return false, err
@@ -205,6 +191,30 @@ func (r *run) open(ctx context.Context, s *site, t task, ending map[string]bool,
 	}
 	reach("opened")
 	return false, nil
+}
+
+// mayOpen finds what speaks against opening access before anything is changed, in a dry
+// run too, and what is there.
+func (r *run) mayOpen(ctx context.Context, s *site, t task, ending map[string]bool, g target.Grant) (d target.Driver, seen target.Observation, err error) {
+	if err := s.validate(t.wish); err != nil {
+		return nil, seen, err
+	}
+	if err := Sharing(r.o.Config, r.policy, s.kinds)[s.resource]; err != nil {
+		return nil, seen, err
+	}
+	if d, err = s.driver(ctx, t.Driver); err != nil {
+		return nil, seen, err
+	}
+	seen, err = r.observe(ctx, s, d, t, ending, g)
+	return d, seen, err
+}
+
+// observe asks a target what is there of a grant.
+func (r *run) observe(ctx context.Context, s *site, d target.Driver, t task, ending map[string]bool, g target.Grant) (target.Observation, error) {
+	// A verb that is left behind must find nothing that the run still changes.
+	remaining := r.remaining(t, ending)
+	g.Identity = r.kept(g.ID).identity
+	return ask(ctx, s, func(ctx context.Context) (target.Observation, error) { return d.Check(ctx, g, remaining) })
 }
 
 // gather ends what a grant gave and is under other names by now, before it is given anew

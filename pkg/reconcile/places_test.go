@@ -150,7 +150,17 @@ func TestOneFileForTwoAccounts(t *testing.T) {
 		b.Resources["host"].Roles["back"] = policy.Role{Parameters: map[string]string{"account": "nobody"}}
 	})
 	h.store.Granted("bob", time.Hour, "host:shell")
-	res, err := Run(t.Context(), h.o)
+	// A dry run finds it as well.
+	dry := h.o
+	dry.DryRun = true
+	res, err := Run(t.Context(), dry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Opened != 0 || res.Failed != 1 || res.ExitCode() != 6 || res.Changes[0].Outcome != Failed || target.ReasonOf(res.Changes[0].Err) != target.BadSetting {
+		t.Errorf("dry: opened %d, failed %d: %+v", res.Opened, res.Failed, res.Changes)
+	}
+	res, err = Run(t.Context(), h.o)
 	if err != nil {
 		t.Fatal(err)
 	}
