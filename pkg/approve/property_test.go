@@ -205,7 +205,7 @@ func TestMoreApprovalsNeverWiden(t *testing.T) {
 }
 
 // TestWithdrawingNeverOpens: nothing is open after a withdrawal, whatever time it claims,
-// that was not to be open without it.
+// that had not been decided without it. How long it is open can follow another approval.
 func TestWithdrawingNeverOpens(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		tl := draw(rt, t)
