@@ -105,7 +105,7 @@ func (r *reference) isLockedByOwner(person string, key record.Fingerprint) bool 
 func (r *reference) lockedEnough(x revoke.Lock) bool {
 	mine := 0
 	for _, c := range r.counted {
-		if !r.locks(c, x.Person, x.Key) || r.voidBy(c.Primary(), r.position) {
+		if !r.locks(c, x.Person, x.Key) || r.voidBy(c, r.position) {
 			continue
 		}
 		if h := c.Head(); !h.Created.After(x.Created.Time) {
@@ -511,7 +511,7 @@ func (r *reference) endedAt(i int) time.Time {
 			all = append(all, event{r.counted[version].position, r.counted[version].order, h[k].Since})
 		}
 	}
-	if v, void := r.void(x.Primary()); void {
+	if v, void := r.voidOf(x); void {
 		all = append(all, event{v.Position, -1, v.At})
 	}
 	at := slices.MinFunc(all, func(a, b event) int {

@@ -106,7 +106,7 @@ func TestMayLockBesideOneDatedAhead(t *testing.T) {
 	keys := Keys{
 		Signs:       func(record.Fingerprint) bool { return true },
 		Known:       func(record.Fingerprint) bool { return false },
-		Compromised: func(k record.Fingerprint) bool { return k == lockKey(66) },
+		Compromised: func(h Held) bool { return h.Signed == lockKey(66) },
 	}
 	for _, c := range []struct {
 		name string
