@@ -14,7 +14,8 @@ import (
 // others. A membership goes with the two numbers, not with the names. So what a grant gave
 // is found by the numbers that Check saw, and by the mark of a login that jit made; and
 // what is found so counts as rightly there only where an open grant gives it under the names
-// that it has now: it is by their names that people log in.
+// that it has now: it is by their names that people log in. Of a login that was dropped the
+// number alone is left, and the sessions, which keep the role that they took on.
 
 // identity is a membership by the numbers of its two roles on one server.
 type identity struct {
@@ -38,7 +39,7 @@ func (s self) knows(text string) bool {
 }
 
 // place is where something of a grant's may be: a login, and a role of which it may be a
-// member.
+// member. Of a login that was dropped only the number is known.
 type place struct {
 	account, granted role
 	// named: the grant's own names lead here.
@@ -47,7 +48,13 @@ type place struct {
 	strange bool
 }
 
+// dropped says that the login had a number, and is no more.
+func (p place) dropped() bool { return !p.account.exists && p.account.oid != 0 }
+
 func (p place) String() string {
+	if p.dropped() {
+		return fmt.Sprintf("what it gave was found with sessions of the login of number %d, which was dropped on the server", p.account.oid)
+	}
 	return fmt.Sprintf("what it gave was found with login %q and role %q: a name was changed on the server", p.account.name, p.granted.name)
 }
 
@@ -76,7 +83,9 @@ func places(ctx context.Context, q querier, s self, g target.Grant, p params) ([
 			return nil, err
 		}
 		all[0].strange = login.exists && login.oid != account.oid
-		add(login, before)
+		if add(login, before); !login.exists {
+			all = append(all, place{account: login, granted: before})
+		}
 	}
 	marked, err := markedFor(ctx, q, g.ID)
 	for _, login := range marked {
@@ -118,6 +127,13 @@ func astray(ctx context.Context, q querier, s self, g target.Grant, p params, re
 				return nil, err
 			}
 			away = m.ours
+		}
+		if at.dropped() {
+			living, err := sessionsOf(ctx, q, []uint32{at.account.oid})
+			if err != nil {
+				return nil, err
+			}
+			away = len(living) > 0
 		}
 		if away {
 			words = append(words, at.String())

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/jitaccess/jit/internal/testenv"
 	"github.com/jitaccess/jit/pkg/target"
 )
@@ -158,12 +160,51 @@ func TestRenamed(t *testing.T) {
 			h.ends(b)
 			h.gone("caro")
 		},
+		"own login, dropped": func(h held) {
+			s.Exec(`create role zoe login`)
+			g := h.known(grantOf("zoe", readonly))
+			live := h.does("zoe", "set role orders_readonly")
+			s.Exec(`drop role zoe`)
+			h.endsDropped(g, live)
+		},
+		"own login, dropped, and another has its name": func(h held) {
+			s.Exec(`create role zoe login`)
+			g := h.known(grantOf("zoe", readonly))
+			live := h.does("zoe", "set role orders_readonly")
+			s.Exec(`drop role zoe; create role zoe login`)
+			defer s.Exec(`drop role zoe`)
+			h.endsDropped(g, live)
+		},
+		"login that jit made, dropped with the role": func(h held) {
+			s.Exec(`create role gone`)
+			g := h.known(grantOf("carol", map[string]string{"grant": "gone", "create-login": "true"}))
+			live := h.does("carol", "set role gone")
+			s.Exec(`drop role carol; drop role gone; create role gone`)
+			defer s.Exec(`drop role gone`)
+			h.endsDropped(g, live)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := held{t, s, open(t, s, "jit")}
 			defer h.nobody()
 			try(h)
 		})
+	}
+}
+
+// endsDropped looks that the sessions of a login that was dropped are told of, and end.
+func (h held) endsDropped(g target.Grant, live *pgx.Conn) {
+	h.Helper()
+	seen, err := h.d.Check(h.Context(), g, nil)
+	if err != nil || len(seen.Astray) != 1 || !strings.Contains(seen.Astray[0], "dropped") {
+		h.Errorf("%+v, %v", seen, err)
+	}
+	e := h.ends(g)
+	if err := live.Ping(h.Context()); err == nil || e.SessionsEnded != 1 || len(e.Left) > 0 || len(e.Astray) != 1 {
+		h.Errorf("%+v, %v", e, err)
+	}
+	if e := h.ends(g); e.SessionsEnded > 0 || len(e.Left)+len(e.Astray) > 0 {
+		h.Errorf("ending it again: %+v", e)
 	}
 }
 

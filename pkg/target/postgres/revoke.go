@@ -69,7 +69,7 @@ func (d *driver) finish(ctx context.Context, conn *pgx.Conn, g target.Grant, r r
 	if r.made {
 		err = errors.Join(err, d.release(ctx, conn, g, r, &here))
 	}
-	if r.found && !r.named {
+	if r.found && !r.named || r.dropped() && here.SessionsEnded > 0 {
 		all.Astray = append(all.Astray, r.place.String())
 	}
 	all.SessionsEnded += here.SessionsEnded
@@ -98,8 +98,15 @@ type revocation struct {
 // take settles the membership at one place.
 func (d *driver) take(ctx context.Context, tx pgx.Tx, s self, g target.Grant, at place, remaining []target.Grant) (r revocation, err error) {
 	r = revocation{place: at, self: s}
-	if r.account, err = at.account.again(ctx, tx); err != nil || !r.account.exists {
+	if r.account, err = at.account.again(ctx, tx); err != nil {
 		return r, err
+	}
+	if !r.account.exists {
+		// The memberships went with the login; its sessions did not.
+		if r.dropped() {
+			r.logins, r.cut = []uint32{r.account.oid}, true
+		}
+		return r, nil
 	}
 	if r.granted, err = at.granted.again(ctx, tx); err != nil {
 		return r, err
