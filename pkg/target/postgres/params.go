@@ -53,7 +53,7 @@ func Describe() target.Description {
 			{Name: paramPredefined, Doc: "PostgreSQL's own roles (pg_…) that the granted role may be or belong to, separated by commas"},
 		},
 		Settings: []target.Parameter{
-			{Name: settingHost, Required: true, Doc: "the folder of the server's socket, or its host name"},
+			{Name: settingHost, Required: true, Doc: "the folder of the server's socket, which others may not write to, or its host name"},
 			{Name: settingPort, Doc: "5432 when left out"},
 			{Name: settingDatabase, Doc: "where jit connects to; postgres when left out. Roles are the same in all databases of a server"},
 			{Name: settingUser, Required: true, Doc: "the login that jit uses, and that nobody else uses"},

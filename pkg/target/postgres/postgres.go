@@ -2,7 +2,7 @@
 // a role of the policy is the membership of a group role, granted to a person's
 // login and taken away again, with the sessions that use it.
 //
-// It imports package target, and nothing else of jit.
+// It imports packages target and owned, and nothing else of jit.
 package postgres
 
 import (
@@ -77,7 +77,7 @@ func connConfig(s map[string]string) (*pgx.ConnConfig, error) {
 		return nil, badSetting(settingSSLMode, "%q is none of verify-full, verify-ca, require and disable", mode)
 	}
 	root := s[settingSSLRoot]
-	if strings.HasPrefix(host, "/") {
+	if onSocket(host) {
 		mode, root = "disable", ""
 	}
 	quote := func(v string) string {
@@ -113,6 +113,9 @@ func connConfig(s map[string]string) (*pgx.ConnConfig, error) {
 	config.DefaultQueryExecMode = pgx.QueryExecModeExec
 	return config, nil
 }
+
+// onSocket says that host is the folder of a socket, and not a name.
+func onSocket(host string) bool { return strings.HasPrefix(host, "/") }
 
 func milliseconds(d time.Duration) string {
 	return strconv.FormatInt(d.Milliseconds(), 10) + "ms"
@@ -160,6 +163,11 @@ func (d *driver) sessionIn(ctx context.Context, database string, do func(context
 	defer cancel()
 	config := d.config.Copy()
 	config.Database = database
+	if onSocket(config.Host) {
+		if err := checkSocket(config.Host); err != nil {
+			return err
+		}
+	}
 	if d.password != "" {
 		word, err := readPassword(d.password)
 		if err != nil {

@@ -1,0 +1,113 @@
+package postgres_test
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jitaccess/jit/internal/testenv"
+	"github.com/jitaccess/jit/pkg/target"
+	"github.com/jitaccess/jit/pkg/target/postgres"
+)
+
+// TestSocketOfOthers: where others can put a socket, nobody is asked anything.
+func TestSocketOfOthers(t *testing.T) {
+	word := filepath.Join(t.TempDir(), "word")
+	if err := os.WriteFile(word, []byte("hunter2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		above, mode os.FileMode
+		reason      target.Reason // Unreachable: it was asked
+	}{
+		"closed":             {0o755, 0o755, target.Unreachable},
+		"of its own group":   {0o755, 0o775 | os.ModeSetgid, target.Unreachable},
+		"like /tmp":          {0o755, 0o777 | os.ModeSticky, target.Unsafe},
+		"open":               {0o755, 0o757, target.Unsafe},
+		"in an open one":     {0o777, 0o755, target.Unsafe},
+		"in one like /tmp":   {0o777 | os.ModeSticky, 0o755, target.Unreachable},
+		"of another's group": {0o755, 0o775, target.Unsafe},
+		"in the server's":    {0o755, 0o755, target.Unreachable},
+		"in another's":       {0o755, 0o755, target.Unsafe},
+	} {
+		t.Run(name, func(t *testing.T) {
+			above, err := os.MkdirTemp("/tmp", "jitpg") // a socket's path must be short
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { os.RemoveAll(above) })
+			dir := filepath.Join(above, "s")
+			if err := os.Mkdir(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			const other = 65534
+			owner, aboves, group := -1, -1, os.Getgid()
+			switch name {
+			case "in the server's":
+				owner, aboves = other, other
+			case "in another's":
+				aboves = other
+			case "of another's group":
+				group = other
+			}
+			if max(owner, aboves, group) == other && os.Geteuid() != 0 {
+				t.Log("not root: nothing can be given to somebody else here")
+				return
+			}
+			var asked atomic.Bool
+			l, err := net.Listen("unix", filepath.Join(dir, ".s.PGSQL.5432"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			go func() {
+				for {
+					conn, err := l.Accept()
+					if err != nil {
+						return
+					}
+					asked.Store(true)
+					_ = conn.Close()
+				}
+			}()
+			t.Cleanup(func() { l.Close() })
+			for _, err := range []error{os.Chown(dir, owner, group), os.Chown(above, aboves, -1), os.Chmod(dir, c.mode), os.Chmod(above, c.above)} {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, settings := range []map[string]string{{"host": dir, "user": "jit"}, {"host": dir, "user": "jit", "password-file": word}} {
+				d, err := postgres.New(t.Context(), target.Config{Settings: settings})
+				if err != nil {
+					t.Fatal(err)
+				}
+				err = d.Ping(t.Context())
+				if target.ReasonOf(err) != c.reason || asked.Swap(false) != (c.reason == target.Unreachable) {
+					t.Errorf("%v", err)
+				}
+				if c.reason == target.Unsafe && target.HintOf(err) == "" {
+					t.Error("it is not said what to do")
+				}
+			}
+		})
+	}
+}
+
+// TestSocketLikeDebian: the folder of the server's user and group, to which both may write.
+func TestSocketLikeDebian(t *testing.T) {
+	s := testenv.StartPostgres(t)
+	s.Exec(setup)
+	if err := os.Chmod(s.SocketDir, 0o775|os.ModeSetgid); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(t, s, "jit").Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := os.Chmod(s.SocketDir, 0o777|os.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(t, s, "jit").Ping(t.Context()); target.ReasonOf(err) != target.Unsafe {
+		t.Error(err)
+	}
+}
