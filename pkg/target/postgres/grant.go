@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -82,6 +83,9 @@ func refuse(ctx context.Context, q querier, s self, p params, account, granted r
 	if err := protect(ctx, q, s, p, account, granted); err != nil {
 		return err
 	}
+	if err := outlast(ctx, q, granted); err != nil {
+		return err
+	}
 	switch _, made := parseMark(account.comment); {
 	case !account.exists && !p.login:
 		return notFound("login", account.name, fmt.Sprintf("make it on the server, or let jit make it: %s: \"true\"", paramLogin))
@@ -132,11 +136,14 @@ func (d *driver) Check(ctx context.Context, g target.Grant, remaining []target.G
 		if account.exists && granted.exists {
 			seen.Identity = identity{s.cluster, granted.oid, account.oid}.String()
 		}
-		// What is astray was opened, and is to be ended before anything is refused.
-		if !m.ours && len(seen.Astray) == 0 {
-			if err := refuse(ctx, conn, s, p, account, granted); err != nil {
-				return err
-			}
+		// What is astray was opened, and is to be ended before anything is refused. What is
+		// open may have become what is refused: it stays until its end.
+		err = refuse(ctx, conn, s, p, account, granted)
+		switch {
+		case err != nil && m.ours && errors.Is(err, target.ErrRefused):
+			d.log.Warn("would be refused now, and is open", "grant", g.ID, "account", g.Who(), "reason", err)
+		case err != nil && (m.ours || len(seen.Astray) == 0):
+			return err
 		}
 		if !account.exists {
 			seen.Detail = fmt.Sprintf("login %q is not there", g.Who())

@@ -112,6 +112,12 @@ func (m membership) without(roles []string) membership {
 // dangerous are predefined roles that lead to the server's own account.
 var dangerous = []string{"pg_execute_server_program", "pg_read_server_files", "pg_write_server_files"}
 
+// signaller is a predefined role that no policy can allow: who has it can end jit's sessions
+// as often as they begin, and so keep what they have, and what all others have.
+const signaller = "pg_signal_backend"
+
+const whySignaller = "lets its members end jit's own sessions, and so keep any access from ending"
+
 // power is a role of which another is a member, and that can do more than read
 // and write what it was given.
 type power struct {
@@ -121,6 +127,8 @@ type power struct {
 
 func (p power) why() string {
 	switch {
+	case p.name == signaller:
+		return whySignaller
 	case p.super:
 		return "is a superuser"
 	case p.bypass:
@@ -171,6 +179,8 @@ func protect(ctx context.Context, q querier, s self, p params, account, granted 
 			predefined := strings.HasPrefix(f.name, "pg_") && !f.super && !f.createRole && !f.replicate && !f.bypass
 			hint := fmt.Sprintf("where it is meant, the role's parameters must say %s: \"true\"", paramSuperuser)
 			switch {
+			case f.name == signaller:
+				hint = fmt.Sprintf("nothing allows it; take %s away on the server, or grant another role", signaller)
 			case !predefined && p.superuser:
 				continue
 			case predefined && slices.Contains(p.predefined, f.name):

@@ -50,7 +50,7 @@ func Describe() target.Description {
 			{Name: paramLogin, Doc: `"true": jit makes the person's login where there is none, and removes it at the end; it has no password`},
 			{Name: paramLimit, Doc: fmt.Sprintf("how many connections a login that jit makes may have at once; %d when left out", defaultLimit)},
 			{Name: paramSuperuser, Doc: `"true": the role or the person's login may be a superuser, or may bypass row security, replicate or make roles`},
-			{Name: paramPredefined, Doc: "PostgreSQL's own roles (pg_…) that the granted role may be or belong to, separated by commas"},
+			{Name: paramPredefined, Doc: "PostgreSQL's own roles (pg_…) that the granted role may be or belong to, separated by commas; pg_signal_backend never"},
 		},
 		Settings: []target.Parameter{
 			{Name: settingHost, Required: true, Doc: "the folder of the server's socket, which others may not write to, or its host name"},
@@ -78,8 +78,13 @@ type params struct {
 
 // Validate judges a role's parameters, and the account where it is not empty.
 func Validate(given map[string]string, account string) error {
-	if _, err := parseParams(given); err != nil {
+	p, err := parseParams(given)
+	if err != nil {
 		return err
+	}
+	// Not judged by parseParams: what is open by an earlier policy must end.
+	if slices.Contains(p.predefined, signaller) {
+		return &target.ParamError{Param: paramPredefined, Problem: fmt.Sprintf("%s %s", signaller, whySignaller), Hint: "leave it out, and grant a role that does not belong to it"}
 	}
 	if account == "" {
 		return nil
@@ -116,11 +121,11 @@ func parseParams(given map[string]string) (params, error) {
 		return p, &target.ParamError{Param: paramGrant, Problem: problem}
 	}
 	if strings.HasPrefix(p.grant, "pg_") && !slices.Contains(p.predefined, p.grant) {
-		return p, &target.ParamError{
-			Param:   paramGrant,
-			Problem: fmt.Sprintf("%q is one of PostgreSQL's own roles", p.grant),
-			Hint:    fmt.Sprintf("grant a role made for the purpose, or name it: %s: %q", paramPredefined, p.grant),
+		hint := "grant a role made for the purpose"
+		if p.grant != signaller {
+			hint += fmt.Sprintf(", or name it: %s: %q", paramPredefined, p.grant)
 		}
+		return p, &target.ParamError{Param: paramGrant, Problem: fmt.Sprintf("%q is one of PostgreSQL's own roles", p.grant), Hint: hint}
 	}
 	return p, nil
 }

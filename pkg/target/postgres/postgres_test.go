@@ -34,6 +34,9 @@ const setup = `
 	CREATE ROLE dba SUPERUSER LOGIN;
 	CREATE ROLE via_dba; GRANT dba TO via_dba;
 	CREATE ROLE monitors; GRANT pg_monitor TO monitors;
+	CREATE ROLE ops; GRANT pg_signal_backend TO ops; CREATE ROLE olga LOGIN; GRANT ops TO olga;
+	CREATE ROLE app LOGIN; CREATE ROLE via_app; GRANT app TO via_app;
+	CREATE ROLE giver; GRANT orders_readonly TO giver WITH ADMIN OPTION; CREATE ROLE via_giver; GRANT giver TO via_giver;
 	CREATE ROLE "alice""; DROP TABLE orders; --" LOGIN;
 	CREATE ROLE "-rf" LOGIN;
 	CREATE ROLE "Alice" LOGIN;`
@@ -141,15 +144,23 @@ func TestConformance(t *testing.T) {
 				},
 				Lists: lists,
 				Protected: map[string]target.Grant{
-					"superuser login":      grantOf("dba", readonly),
-					"superuser role":       grantOf("alice", map[string]string{"grant": "dba"}),
-					"role leads to one":    grantOf("alice", super),
-					"predefined role":      grantOf("alice", map[string]string{"grant": "pg_read_all_data"}),
-					"leads to predefined":  grantOf("alice", map[string]string{"grant": "monitors"}),
-					"jit's own login":      grantOf("jit", readonly),
-					"jit's own, all flags": grantOf("jit", map[string]string{"grant": "orders_readonly", "allow-superuser": "true"}),
-					"jit's own as role":    grantOf("alice", map[string]string{"grant": "jit", "allow-superuser": "true", "allow-predefined": "pg_signal_backend"}),
-					"a group":              grantOf("team", readonly),
+					"superuser login":        grantOf("dba", readonly),
+					"superuser role":         grantOf("alice", map[string]string{"grant": "dba"}),
+					"role leads to one":      grantOf("alice", super),
+					"predefined role":        grantOf("alice", map[string]string{"grant": "pg_read_all_data"}),
+					"leads to predefined":    grantOf("alice", map[string]string{"grant": "monitors"}),
+					"jit's own login":        grantOf("jit", readonly),
+					"jit's own, all flags":   grantOf("jit", map[string]string{"grant": "orders_readonly", "allow-superuser": "true"}),
+					"jit's own as role":      grantOf("alice", map[string]string{"grant": "jit", "allow-superuser": "true", "allow-predefined": "pg_signal_backend"}),
+					"a group":                grantOf("team", readonly),
+					"ends sessions":          grantOf("alice", map[string]string{"grant": "pg_signal_backend", "allow-predefined": "pg_signal_backend"}),
+					"leads to ending them":   grantOf("alice", map[string]string{"grant": "ops", "allow-predefined": "pg_signal_backend", "allow-superuser": "true"}),
+					"login that ends them":   grantOf("olga", map[string]string{"grant": "orders_readonly", "allow-predefined": "pg_signal_backend"}),
+					"role that logs in":      grantOf("alice", map[string]string{"grant": "app"}),
+					"leads to one that does": grantOf("alice", map[string]string{"grant": "via_app"}),
+					"superuser that does":    grantOf("alice", map[string]string{"grant": "dba", "allow-superuser": "true"}),
+					"gives on":               grantOf("alice", map[string]string{"grant": "giver"}),
+					"leads to giving on":     grantOf("alice", map[string]string{"grant": "via_giver"}),
 				},
 				Hostile: map[string]target.Grant{
 					"everybody": grantOf("public", readonly), "option": grantOf("-rf", readonly), "path": grantOf("../../etc/passwd", made),
@@ -432,6 +443,7 @@ func TestValidate(t *testing.T) {
 		"limit for none": {map[string]string{"grant": "x", "connection-limit": "3"}, "", "connection-limit"},
 		"predefined":     {map[string]string{"grant": "pg_monitor"}, "", "grant"},
 		"named":          {map[string]string{"grant": "pg_monitor", "allow-predefined": "pg_monitor, pg_read_all_stats"}, "", ""},
+		"signals":        {map[string]string{"grant": "x", "allow-predefined": "pg_monitor, pg_signal_backend"}, "", "allow-predefined"},
 		"not predefined": {map[string]string{"grant": "x", "allow-predefined": "dba"}, "", "allow-predefined"},
 		"everybody":      {readonly, "public", target.ParamAccount},
 		"63 bytes":       {readonly, strings.Repeat("a", 63), ""},
