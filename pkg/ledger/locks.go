@@ -55,13 +55,24 @@ func (s *state) mayLock(in index, p *policy.Policy, x revoke.Lock) error {
 	if err != nil {
 		return err
 	}
-	// Whoever dates back does not let an admin seem able whose key has expired.
-	at := later(x.Created.Time, s.floor(p, p.Resources()...))
-	return s.locks.MayLock(p, x, revoke.Keys{
-		Known:       func(record.Fingerprint) bool { return cert != nil },
-		Signs:       func(k record.Fingerprint) bool { c := s.keyring.Lookup(k); return c != nil && c.CanSign(at) == nil },
-		Compromised: s.stolen,
-	})
+	// Whoever dates back does not let an admin seem able whose key has expired, and whoever
+	// dates ahead none unable whose key has not.
+	floor := s.floor(p, p.Resources()...)
+	times := []time.Time{later(x.Created.Time, floor)}
+	if !floor.IsZero() {
+		times = append(times, floor)
+	}
+	for _, at := range times {
+		err := s.locks.MayLock(p, x, revoke.Keys{
+			Known:       func(record.Fingerprint) bool { return cert != nil },
+			Signs:       func(k record.Fingerprint) bool { c := s.keyring.Lookup(k); return c != nil && c.CanSign(at) == nil },
+			Compromised: s.stolen,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // MayUnlock judges one admin's agreement, with a key, to lift a lock, were it signed

@@ -352,6 +352,25 @@ func TestLockLeavesAdminsWhoCanSign(t *testing.T) {
 	}
 }
 
+// TestLockDatedAheadLeavesAdmins: nor does whoever dates ahead have one pass for unable
+// whose key expires by then.
+func TestLockDatedAheadLeavesAdmins(t *testing.T) {
+	w := newWorld(t)
+	w.threeAdmins()
+	key, err := record.GenerateKey("carol", "carol@example.com", noon.Add(-48*time.Hour), 50*time.Hour)
+	w.must(err)
+	w.push(certFile(key.Certificate().Armor()))
+	w.changed(func(d *policy.Document) {
+		d.People["carol"] = policy.Person{Keys: []record.Fingerprint{key.Certificate().Fingerprint()}}
+	})
+	w.counted(w.push(w.heartbeat("robot")...), 1)
+	w.counted(w.push(w.lock("alice", "erin")...), 1)
+	for _, hours := range []time.Duration{0, 3} {
+		w.ahead(hours*time.Hour, func() { w.refused(w.push(w.lock("alice", "carol")...), string(policy.LastAdmins)) })
+	}
+	w.same(1, 3)
+}
+
 // TestLockedAreNotNamed: who is locked is not named as one who could decide, and where
 // nobody else could, a request is refused when it is made.
 func TestLockedAreNotNamed(t *testing.T) {

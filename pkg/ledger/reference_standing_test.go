@@ -363,25 +363,25 @@ func (r *reference) lock(c *counted, l revoke.Lock, now *policy.Policy) (reason 
 		c.keys = []record.Fingerprint{l.Key}
 	}
 	admins := now.Document().Admins
-	at := l.Created.Time
-	if floor := r.floor(now.Resources()); floor.After(at) {
-		at = floor
+	tooFew := func(at time.Time) bool {
+		before, after := 0, 0
+		for _, name := range admins.People {
+			admin, _ := now.Person(name)
+			able := func(k record.Fingerprint) bool {
+				cert := r.ring.Lookup(k)
+				return cert != nil && cert.CanSign(at) == nil && !r.isLockedByOwner(name, k)
+			}
+			if slices.ContainsFunc(admin.Keys, able) {
+				before++
+			}
+			if name != l.Person && slices.ContainsFunc(admin.Keys, func(k record.Fingerprint) bool { return able(k) && k != l.Key }) {
+				after++
+			}
+		}
+		return after < before && after < admins.Threshold
 	}
-	before, after := 0, 0
-	for _, name := range admins.People {
-		admin, _ := now.Person(name)
-		able := func(k record.Fingerprint) bool {
-			cert := r.ring.Lookup(k)
-			return cert != nil && cert.CanSign(at) == nil && !r.isLockedByOwner(name, k)
-		}
-		if slices.ContainsFunc(admin.Keys, able) {
-			before++
-		}
-		if name != l.Person && slices.ContainsFunc(admin.Keys, func(k record.Fingerprint) bool { return able(k) && k != l.Key }) {
-			after++
-		}
-	}
-	if after < before && after < admins.Threshold {
+	floor := r.floor(now.Resources())
+	if !floor.IsZero() && tooFew(floor) || !floor.After(l.Created.Time) && tooFew(l.Created.Time) {
 		return string(policy.LastAdmins)
 	}
 	if r.isLockedByOwner(l.Person, l.Key) {
