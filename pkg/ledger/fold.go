@@ -49,8 +49,8 @@ type fold struct {
 	// nobody asks.
 	refusals map[string]error
 
-	// healedBy is the key that signed the commit as a heal; empty where it is none.
-	healedBy record.Fingerprint
+	// healed is who signed the commit as a heal; the zero value where it is none.
+	healed record.Signature
 
 	commit gitstore.Commit
 	order  int // of the next record counted in this commit

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/jitaccess/jit/pkg/gitstore"
@@ -179,7 +180,7 @@ func (f *fold) heal(c gitstore.Commit, files []gitstore.File) error {
 	if _, err := mayHeal(by.Primary, f.policies.At(at)); err != nil {
 		return ignoreRefusal(err)
 	}
-	f.healedBy = by.Primary
+	f.healed = by
 	for _, h := range aside {
 		if _, err := f.Exec(`INSERT OR IGNORE INTO healed VALUES (?, ?)`, string(h), f.position); err != nil {
 			return err
@@ -200,15 +201,17 @@ func (f *fold) mayHealNow(key record.Fingerprint) error {
 // stillHealed looks again at the end of a commit that is a heal: where the
 // commit itself brings what takes the healer out of office, it is none.
 func (f *fold) stillHealed() error {
-	key := f.healedBy
-	f.healedBy = ""
-	if key == "" {
+	by := f.healed
+	f.healed = record.Signature{}
+	if by.Primary == "" {
 		return nil
 	}
-	err := f.mayHealNow(key)
-	if c := f.keyring.Lookup(key); err == nil && c != nil {
-		if kind, _ := c.Revocation(); kind != record.NotRevoked { // by what came beside the chain
-			err = refuse(string(record.ReasonKeyRevoked), "key %s is revoked", key)
+	err := f.mayHealNow(by.Primary)
+	if c := f.keyring.Lookup(by.Primary); err == nil && c != nil {
+		kind, _ := c.Revocation()
+		revoked := slices.ContainsFunc(c.RevokedSubkeys(), func(x record.SubkeyRevocation) bool { return x.Subkey == by.Signing })
+		if kind != record.NotRevoked || revoked { // by what came beside the chain
+			err = refuse(string(record.ReasonKeyRevoked), "key %s is revoked", by.Signing)
 		}
 	}
 	if reasonOf(err) == "" {

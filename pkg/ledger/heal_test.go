@@ -83,7 +83,13 @@ var (
 // folds it.
 func (w *world) healed(signer string, fork gitstore.Hash, files ...file) (*merges, ledger.Report) {
 	w.Helper()
-	m := &merges{history: w.history, message: ledger.HealMessage(signer+" heals", "A push had swapped the past.", signer),
+	return w.healedWith(signer, fork, nil, files...)
+}
+
+// healedWith is healed with files that a commit of the other side adds.
+func (w *world) healedWith(signer string, fork gitstore.Hash, beside []file, files ...file) (*merges, ledger.Report) {
+	w.Helper()
+	m := &merges{adds: w.adding(beside), history: w.history, message: ledger.HealMessage(signer+" heals", "A push had swapped the past.", signer),
 		payload: []byte("tree …\n"), second: otherTip, fork: fork, aside: []gitstore.Hash{displaced, otherTip}}
 	if signer == "" {
 		m.unsigned = gitstore.ErrUnsigned

@@ -23,16 +23,22 @@ func (w *world) merged(beside []file, held ...file) (*merges, ledger.Report) {
 // mergedFrom is merged with a commit that rests on a fork.
 func (w *world) mergedFrom(fork gitstore.Hash, beside []file, held ...file) (*merges, ledger.Report) {
 	w.Helper()
-	m := &merges{history: w.history, fork: fork, second: otherTip, aside: []gitstore.Hash{otherTip}, unsigned: gitstore.ErrUnsigned, adds: map[gitstore.Hash][]gitstore.File{}}
-	for _, f := range beside {
-		blob := hashOf("blob" + f.data)
-		w.blobs[blob] = []byte(f.data)
-		m.adds[otherTip] = append(m.adds[otherTip], gitstore.File{Path: f.path, Blob: blob, Size: int64(len(f.data))})
-	}
+	m := &merges{history: w.history, fork: fork, second: otherTip, aside: []gitstore.Hash{otherTip}, unsigned: gitstore.ErrUnsigned, adds: w.adding(beside)}
 	m.merge = w.commit(held...)
 	report, err := w.l.Fold(context.Background(), m, w.tip())
 	w.must(err)
 	return m, report
+}
+
+// adding gives what the head of the other side adds.
+func (w *world) adding(files []file) map[gitstore.Hash][]gitstore.File {
+	adds := map[gitstore.Hash][]gitstore.File{}
+	for _, f := range files {
+		blob := hashOf("blob" + f.data)
+		w.blobs[blob] = []byte(f.data)
+		adds[otherTip] = append(adds[otherTip], gitstore.File{Path: f.path, Blob: blob, Size: int64(len(f.data))})
+	}
+	return adds
 }
 
 // TestMergeChoosesNoOrder: what takes an approval away takes it where a merge, of whoever

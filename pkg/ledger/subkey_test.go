@@ -449,3 +449,21 @@ func TestSubkeyRetiredMeanwhile(t *testing.T) {
 		s.same(2, 5)
 	}
 }
+
+// TestHealByARevokedSubkey: a heal is none where the commits that it brings beside the chain
+// revoke the subkey that signed it.
+func TestHealByARevokedSubkey(t *testing.T) {
+	for _, c := range []struct {
+		subkey int
+		want   string
+	}{{1, ledger.ReasonUnknownHead}, {2, ledger.ReasonHealedHead}} {
+		s := newSubkeys(t)
+		fork := s.tip()
+		lost := []file{s.sets["alice"].revoked(1, packet.KeyCompromised, s.now)}
+		s.with("alice", c.subkey, func() {
+			if _, report := s.healedWith("alice", fork, lost, s.elsewhere(displaced)...); len(report.SetAside) != 1 || report.SetAside[0].Reason != c.want {
+				t.Errorf("subkey 1 is revoked, and %d heals: %+v", c.subkey, report.SetAside)
+			}
+		})
+	}
+}
