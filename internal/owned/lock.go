@@ -16,7 +16,11 @@ import (
 func Lock(ctx context.Context, path string, poll time.Duration) (unlock func() error, err error) {
 	f, err := Open(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		made := err
 		f, err = Open(path, os.O_RDONLY, 0) // which is enough but on NFS
+		if errors.Is(err, fs.ErrNotExist) {
+			err = made
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("the lock: %w", err)

@@ -75,6 +75,16 @@ func (d *driver) judge(g target.Grant) (place, error) {
 // find says where a grant's lines stand. It ends there too, whatever has become of the
 // account since.
 func (d *driver) find(g target.Grant) (place, error) {
+	pl, err := d.mean(g)
+	if err != nil {
+		return pl, err
+	}
+	pl.file, err = d.fileOf(pl)
+	return pl, err
+}
+
+// mean is find without a look at the file.
+func (d *driver) mean(g target.Grant) (place, error) {
 	var pl place
 	err := target.CheckID(g.ID)
 	if err != nil {
@@ -86,11 +96,12 @@ func (d *driver) find(g target.Grant) (place, error) {
 	if pl.keys, err = parseKeys(g.Account); err != nil {
 		return pl, err
 	}
-	if pl.uid, err = d.lookup(pl.params.account); err != nil {
-		return pl, err
-	}
-	pl.file, err = openFolder(pathOf(d.pattern, pl.params.account))
+	pl.uid, err = d.lookup(pl.params.account)
 	return pl, err
+}
+
+func (d *driver) fileOf(pl place) (file, error) {
+	return openFolder(pathOf(d.pattern, pl.params.account))
 }
 
 func uidOf(account string) (int, error) {
@@ -126,23 +137,24 @@ func (d *driver) Grant(ctx context.Context, g target.Grant) error {
 }
 
 // Revoke removes the grant's lines, and ends the sessions that its keys opened
-// unless another line still lets them in.
+// unless another line still lets them in. Sessions end whatever came of the lines.
 func (d *driver) Revoke(ctx context.Context, g target.Grant, remaining []target.Grant) (target.Ending, error) {
 	var ending target.Ending
-	pl, err := d.find(g)
+	pl, err := d.mean(g)
 	if err != nil {
 		return ending, err
 	}
-	var after []string
-	err = pl.file.edit(ctx, func(lines []string) []string {
-		after = without(lines, g, pl.keys)
-		return after
-	})
-	if err != nil {
-		return ending, err
-	}
+	after, read, err := d.takeOut(ctx, pl, g)
 	var gone []string
 	for _, key := range pl.keys {
+		if !read {
+			// What cannot be read, or is not safe to rely on, keeps no session: what was
+			// there before jit and what is open now do.
+			if !g.Standing && !d.sharedBy(pl, key, remaining) {
+				gone = append(gone, key)
+			}
+			continue
+		}
 		foreign, shared, stray := d.others(after, g, key, remaining)
 		for _, id := range stray {
 			if !slices.Contains(ending.Others, id) {
@@ -157,9 +169,41 @@ func (d *driver) Revoke(ctx context.Context, g target.Grant, remaining []target.
 		}
 	}
 	if len(gone) > 0 && pl.uid >= 0 {
-		err = d.endSessions(ctx, pl.params.account, pl.uid, gone, &ending)
+		err = errors.Join(err, d.endSessions(ctx, pl.params.account, pl.uid, gone, &ending))
 	}
 	return ending, err
+}
+
+// takeOut takes the grant's lines out of its file. It gives the others, and whether they
+// could be read, also where the lines could not be taken.
+func (d *driver) takeOut(ctx context.Context, pl place, g target.Grant) (after []string, read bool, err error) {
+	f, err := d.fileOf(pl)
+	if err != nil {
+		return nil, false, err
+	}
+	err = f.edit(ctx, func(lines []string) []string {
+		after, read = without(lines, g, pl.keys), true
+		return after
+	})
+	if err != nil && !read {
+		// Another run has the lock. Who only looks needs none.
+		if lines, _, rerr := f.read(); rerr == nil {
+			after, read = without(unstruck(lines), g, pl.keys), true
+		}
+	}
+	return after, read, err
+}
+
+// sharedBy reports whether an open grant lets the key in to the same account.
+func (d *driver) sharedBy(pl place, key string, remaining []target.Grant) bool {
+	return slices.ContainsFunc(remaining, func(r target.Grant) bool {
+		params, err := parseParams(r.Params)
+		if err != nil || params.account != pl.params.account {
+			return false
+		}
+		keys, err := parseKeys(r.Account)
+		return err == nil && slices.Contains(keys, key)
+	})
 }
 
 // others says whether other lines let key in: ones that are not jit's, and ones of the

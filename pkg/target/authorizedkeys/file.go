@@ -131,29 +131,40 @@ const lockPatience = 20 * time.Second
 
 // lock keeps other runs of jit away from the file, which wait meanwhile.
 func (f file) lock(ctx context.Context) (unlock func() error, err error) {
-	ctx, cancel := context.WithTimeout(ctx, lockPatience)
+	ctx, cancel := most(ctx, lockPatience)
 	defer cancel()
-	if unlock, err = owned.Lock(ctx, filepath.Join(f.dir, "."+f.name+".jit-lock"), 20*time.Millisecond); err != nil {
+	if unlock, err = owned.Lock(ctx, f.lockPath(), 20*time.Millisecond); err != nil {
 		return nil, failed("locking the managed file", err)
 	}
 	return unlock, nil
 }
 
+func (f file) lockPath() string { return filepath.Join(f.dir, "."+f.name+".jit-lock") }
+
+// most ends after a time, and before three quarters of what ctx has left are over: who waits
+// for one thing in vain still does the others.
+func most(ctx context.Context, patience time.Duration) (context.Context, context.CancelFunc) {
+	if end, ok := ctx.Deadline(); ok {
+		patience = min(patience, time.Until(end)*3/4)
+	}
+	return context.WithTimeout(ctx, patience)
+}
+
 // edit replaces the lines by what change gives, whole or not at all. Equal lines leave the
-// file as it is, but for lines that were struck out earlier. Where there is no room for a
-// new file, lines that are only taken out are struck out in the one that there is: that
-// takes none, and whoever can fill the disk shall not keep access by it.
+// file as it is, but for lines that were struck out earlier. Where no new file can take its
+// place (no room, a mount on the file, a folder that cannot be written), lines that are only
+// taken out are struck out in the one that there is: that takes no room, and whoever can
+// fill the disk shall not keep access by it.
 func (f file) edit(ctx context.Context, change func([]string) []string) error {
 	unlock, err := f.lock(ctx)
-	switch {
-	case err == nil:
+	if err == nil {
 		defer func() { _ = unlock() }()
-	case !full.Is(err):
+	} else if _, lerr := os.Lstat(f.lockPath()); !errors.Is(lerr, fs.ErrNotExist) {
 		return err
 	}
-	// Where there is no room for the file of the lock nobody holds it. A new file is not
+	// Where the file of the lock cannot be made nobody holds it. A new file is not
 	// written then, for another could be made meanwhile.
-	noRoom := err
+	cause := err
 	old, info, err := f.read()
 	if err != nil {
 		return err
@@ -164,25 +175,28 @@ func (f file) edit(ctx context.Context, change func([]string) []string) error {
 	if text == strings.Join(old, "") {
 		return nil
 	}
-	if noRoom == nil {
-		if noRoom = f.replace(text, info); !full.Is(noRoom) {
-			return noRoom
+	if cause == nil {
+		if cause = f.replace(text, info); cause == nil {
+			return nil
 		}
 	}
 	gone, only := takenOut(kept, lines)
 	switch {
 	case !only:
-		return noRoom
+		return cause
 	case len(gone) == 0:
 		return nil // nothing but lines that are struck out already
 	}
-	return f.strike(gone, noRoom)
+	return f.strike(gone, cause)
 }
 
-// strike makes comments of lines, in place. noRoom is why they could not be taken out.
-func (f file) strike(gone []string, noRoom error) error {
+// strike makes comments of lines, in place. cause is why they could not be taken out.
+func (f file) strike(gone []string, cause error) error {
 	h, _, err := f.open(os.O_RDWR)
 	if h == nil {
+		if err != nil {
+			err = errors.Join(cause, err)
+		}
 		return err
 	}
 	defer h.Close()
@@ -199,14 +213,18 @@ func (f file) strike(gone []string, noRoom error) error {
 		at += int64(len(line))
 	}
 	if len(places) == 0 {
-		return noRoom // it was replaced meanwhile
+		return cause // it was replaced meanwhile
 	}
 	// One byte is there or not, whenever sshd reads the file and wherever a crash comes.
 	if err := overwrite(h, places, struckMark[:1]); err != nil {
-		return &target.Error{
-			Reason: target.Full, Detail: fmt.Sprintf("there is no room for %q without the lines that are to go, and they could not be made comments in place", f.path()),
-			Hint: "make room on its file system; the next run takes them out", Err: errors.Join(noRoom, err),
+		err = errors.Join(cause, err)
+		if full.Is(err) {
+			return &target.Error{
+				Reason: target.Full, Detail: fmt.Sprintf("there is no room for %q without the lines that are to go, and they could not be made comments in place", f.path()),
+				Hint: "make room on its file system; the next run takes them out", Err: err,
+			}
 		}
+		return failed(fmt.Sprintf("making comments of the lines of %q that are to go", f.path()), err)
 	}
 	// The rest only says that the line is jit's to take out later. Without it a comment stays.
 	_ = overwrite(h, places, struckMark)

@@ -142,9 +142,10 @@ func FuzzProcess(f *testing.F) {
 	if err := os.MkdirAll(filepath.Join(dir, "7"), 0o700); err != nil {
 		f.Fatal(err)
 	}
-	auth := filepath.Join(dir, "auth")
+	const auth = "sshauth.AbCdEfGhI012345"
+	tmp := folderOf(f, dir)
 	f.Fuzz(func(t *testing.T, stat, status, keys []byte) {
-		for name, data := range map[string][]byte{"7/stat": stat, "7/status": status, "7/environ": []byte("A=b\x00SSH_USER_AUTH=" + auth + "\x00"), "auth": keys} {
+		for name, data := range map[string][]byte{"7/stat": stat, "7/status": status, "7/environ": []byte("A=b\x00SSH_USER_AUTH=/tmp/" + auth + "\x00"), auth: keys} {
 			if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -152,7 +153,11 @@ func FuzzProcess(f *testing.F) {
 		if p, ok := readProcess(dir, 7); ok && (p.pid != 7 || p.start == "" || !strings.Contains(string(status), strconv.Itoa(p.uid)) && p.uid == 0) {
 			t.Errorf("%+v", p)
 		}
-		for _, k := range opened(dir, 7) {
+		name := authName(readEnviron(dir, 7))
+		if name != auth {
+			t.Errorf("the environment names %q", name)
+		}
+		for _, k := range keysOf(tmp, name, os.Geteuid()) {
 			if len(strings.Fields(k)) != 2 || !strings.Contains(string(keys), "publickey") {
 				t.Errorf("%q", k)
 			}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,14 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/jitaccess/jit/internal/owned"
 	"github.com/jitaccess/jit/pkg/target"
 )
-
-// sshd tells a session by which key it was opened in a file that SSH_USER_AUTH
-// names (sshd_config(5), ExposeAuthInfo). jit reads that variable from the
-// processes below the session's sshd, and so sees an honest session's key. A
-// person can hide from it, who then still has no new login.
 
 // process is one line of /proc. Its start tells it from a later one with the
 // same number.
@@ -114,12 +107,13 @@ func connected(first, now map[int]process, session process) bool {
 	return same(session) || same(monitor) && now[monitor.parent].isSSHD()
 }
 
-// below lists the processes that descend from pid.
-func below(all map[int]process, pid int) []process {
+// below lists the processes that descend from pid, the nearest first.
+func below(children map[int][]process, pid int) []process {
 	var found []process
-	for queue := []int{pid}; len(queue) > 0; queue = queue[1:] {
-		for _, p := range all {
-			if p.parent == queue[0] && p.pid != queue[0] {
+	for queue, seen := []int{pid}, map[int]bool{pid: true}; len(queue) > 0; queue = queue[1:] {
+		for _, p := range children[queue[0]] {
+			if !seen[p.pid] {
+				seen[p.pid] = true
 				found = append(found, p)
 				queue = append(queue, p.pid)
 			}
@@ -128,49 +122,60 @@ func below(all map[int]process, pid int) []process {
 	return found
 }
 
-// maxAuth bounds what is read of a process's environment and of the file that
-// it names: both are the person's to write.
-const maxAuth = 256 << 10
+// session is one that serves an account: its sshd first, then what runs below it.
+type session []process
 
-func readSome(path string) ([]byte, error) {
-	h, err := owned.Open(path, os.O_RDONLY, 0)
-	if err != nil {
-		return nil, err
+// sessionsBefore are the account's sessions whose connections were there at the first look.
+func sessionsBefore(first, all map[int]process, uid int) []session {
+	children := map[int][]process{}
+	for _, p := range all {
+		children[p.parent] = append(children[p.parent], p)
 	}
-	defer h.Close()
-	return io.ReadAll(io.LimitReader(h, maxAuth))
+	var found []session
+	for _, s := range sessions(all, uid) {
+		if connected(first, all, s) { // the key's lines were gone before others came
+			found = append(found, append(session{s}, below(children, s.pid)...))
+		}
+	}
+	return found
 }
 
-// opened gives the keys ("type base64") that opened a process's session; none
-// where it cannot be seen.
-func opened(proc string, pid int) []string {
-	environ, err := readSome(filepath.Join(proc, strconv.Itoa(pid), "environ"))
+// opened gives for each session the keys that opened it; none where they cannot be seen.
+func opened(proc string, all map[int]process, uid int, list []session) [][]string {
+	// The nearest to sshd are asked first, of all sessions: what a person starts below
+	// one of them comes after the shells of all.
+	var ask []process
+	for depth, more := 0, true; more; depth++ {
+		more = false
+		for _, s := range list {
+			if depth < len(s) {
+				ask, more = append(ask, s[depth]), true
+			}
+		}
+	}
+	names := reads.authNames(proc, uid, ask)
+	keys := make([][]string, len(list))
+	for i, s := range list {
+		keys[i] = s.keys(proc, all, uid, names)
+	}
+	return keys
+}
+
+func (s session) keys(proc string, all map[int]process, uid int, names map[int]string) []string {
+	tmp, err := sshdsTmp(proc, all, s[0])
 	if err != nil {
 		return nil
 	}
-	for v := range bytes.SplitSeq(environ, []byte{0}) {
-		path, ok := strings.CutPrefix(string(v), "SSH_USER_AUTH=")
-		if !ok || !filepath.IsAbs(path) {
-			continue
+	defer unix.Close(tmp)
+	var keys []string
+	asked := map[string]bool{} // most processes of a session name the same file
+	for _, p := range s {
+		if name := names[p.pid]; name != "" && !asked[name] {
+			asked[name] = true
+			keys = append(keys, keysOf(tmp, name, uid)...)
 		}
-		// As the session sees it: sshd writes the file below /tmp, and jit may have
-		// another one (PrivateTmp=, a container).
-		data, err := readSome(filepath.Join(proc, strconv.Itoa(pid), "root", path))
-		if err != nil {
-			data, err = readSome(path)
-		}
-		if err != nil {
-			return nil
-		}
-		var keys []string
-		for line := range strings.Lines(string(data)) {
-			if f := strings.Fields(line); len(f) >= 3 && f[0] == "publickey" {
-				keys = append(keys, f[1]+" "+f[2])
-			}
-		}
-		return keys
 	}
-	return nil
+	return keys
 }
 
 // Bounds on the looking for sessions and the waiting for their end.
@@ -179,11 +184,25 @@ const (
 	lookPoll     = 50 * time.Millisecond
 	termPatience = 2 * time.Second
 	killPatience = 5 * time.Second
+	// searchPatience bounds all of it, where the target's own time does not end before.
+	searchPatience = 5 * time.Minute
 )
 
 // endSessions ends the account's sessions that one of keys opened, and says of
-// how many it could not see by which key they were.
-func (d *driver) endSessions(ctx context.Context, account string, uid int, keys []string, ending *target.Ending) error {
+// how many it could not see by which key they were. What takes too long is left to
+// the next run before ctx ends, so that other endings have their turn in this one.
+func (d *driver) endSessions(whole context.Context, account string, uid int, keys []string, ending *target.Ending) error {
+	ctx, cancel := most(whole, searchPatience)
+	defer cancel()
+	late := func() error {
+		if err := whole.Err(); err != nil {
+			return err
+		}
+		return &target.Error{
+			Reason: target.Failed, Detail: fmt.Sprintf("the sessions of account %q that the key opened are not all ended: it took too long", account),
+			Hint: "the next run goes on; see which processes of the account do not end", Err: ctx.Err(),
+		}
+	}
 	var first map[int]process
 	// A login that was let in just before has no process to ask yet.
 	for deadline := time.Now().Add(lookPatience); ; {
@@ -196,24 +215,21 @@ func (d *driver) endSessions(ctx context.Context, account string, uid int, keys 
 			first = all
 		}
 		unknown := 0
-		for _, s := range sessions(all, uid) {
-			if !connected(first, all, s) {
-				continue // the key's lines were gone before it came
-			}
-			tree := append([]process{s}, below(all, s.pid)...)
-			var by []string
-			for _, p := range tree {
-				by = append(by, opened(d.proc, p.pid)...)
-			}
+		list := sessionsBefore(first, all, uid)
+		for i, by := range opened(d.proc, all, uid, list) {
 			switch {
 			case len(by) == 0:
 				unknown++
 			case slices.ContainsFunc(by, func(k string) bool { return slices.Contains(keys, k) }):
-				if err := d.kill(ctx, tree); err != nil {
-					ending.Left = append(ending.Left, fmt.Sprintf("session %d of account %q could not be ended: %v", s.pid, account, err))
-					continue
+				err := d.kill(ctx, list[i])
+				switch {
+				case err != nil && ctx.Err() != nil:
+					return late()
+				case err != nil:
+					ending.Left = append(ending.Left, fmt.Sprintf("session %d of account %q could not be ended: %v", list[i][0].pid, account, err))
+				default:
+					ending.SessionsEnded++
 				}
-				ending.SessionsEnded++
 			}
 		}
 		switch {
@@ -226,7 +242,7 @@ func (d *driver) endSessions(ctx context.Context, account string, uid int, keys 
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return late()
 		case <-time.After(lookPoll):
 		}
 	}

@@ -1,11 +1,6 @@
 package authorizedkeys
 
-import (
-	"os"
-	"path/filepath"
-	"slices"
-	"testing"
-)
+import "testing"
 
 // A session whose connection came after the first look cannot be one of the
 // key's: its lines were gone by then.
@@ -38,36 +33,5 @@ func TestConnected(t *testing.T) {
 		if got := connected(first, now, c.session); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
-	}
-}
-
-// TestOpenedSeesTheSessionsOwnFiles: the file that a session's SSH_USER_AUTH names
-// lies below the /tmp that the session sees, which is not that of a service with a
-// private one.
-func TestOpenedSeesTheSessionsOwnFiles(t *testing.T) {
-	t.Parallel()
-	proc := t.TempDir()
-	write := func(path, text string) string {
-		t.Helper()
-		path = filepath.Join(proc, path)
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	const here = "/tmp/sshauth.of-nobody-on-this-machine"
-	write("7/environ", "HOME=/\x00SSH_USER_AUTH="+here+"\x00")
-	write("7/root"+here, "publickey ssh-ed25519 AAAA\n")
-	if got := opened(proc, 7); !slices.Equal(got, []string{"ssh-ed25519 AAAA"}) {
-		t.Errorf("the keys of the session are %q", got)
-	}
-	// Where its root cannot be looked into, the path is tried as it stands.
-	plain := write("auth", "publickey ssh-ed25519 BBBB\n")
-	write("8/environ", "SSH_USER_AUTH="+plain+"\x00")
-	if got := opened(proc, 8); !slices.Equal(got, []string{"ssh-ed25519 BBBB"}) {
-		t.Errorf("the keys of the other session are %q", got)
 	}
 }
