@@ -10,8 +10,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,12 +29,9 @@ import (
 // replaces six or all.
 var authPath = regexp.MustCompile(`^/tmp/(sshauth\.[A-Za-z0-9]{15})$`)
 
-const (
-	// maxEnviron and maxAuth bound, in bytes, what is read of an environment and of
-	// the file, which holds a line for each key and method.
-	maxEnviron = 256 << 10
-	maxAuth    = 64 << 10
-)
+// maxAuth bounds, in bytes, what is read of the file, which holds a line for each key
+// and method.
+const maxAuth = 64 << 10
 
 var errNotSSHDs = errors.New("this is not the file that sshd has written")
 
@@ -177,7 +172,7 @@ func tmpOf(proc string, p process) (int, error) {
 	}
 	defer unix.Close(dir)
 	// The folder stays the process's that had the number when it was opened.
-	if now, ok := readProcess(proc, p.pid); !ok || now.start != p.start || now.uid != 0 {
+	if now, ok := readProcess(proc, p.pid, 0); !ok || now.start == "" || now.start != p.start || now.uid != 0 {
 		return -1, unix.ESRCH
 	}
 	exe := make([]byte, unix.PathMax)
@@ -191,116 +186,4 @@ func tmpOf(proc string, p process) (int, error) {
 		return -1, fmt.Errorf("%q is not sshd", name)
 	}
 	return unix.Openat(dir, "root/tmp", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-}
-
-const (
-	// environPatience bounds the waiting for environments. One takes microseconds.
-	environPatience = 300 * time.Millisecond
-	// maxHeld bounds how many reads of environments may hang for one account, each of
-	// which is a thread until its process ends or moves on.
-	maxHeld = 100
-)
-
-// environs reads environments. The kernel makes a reader wait for a process that is held up
-// while it changes its memory or begins a program, which a person can bring about with a
-// file of FUSE. Such a read ends with jit, unlike one in a file system. Nobody waits for it,
-// nor is it begun twice, and for one account there are so many: what hangs costs what is
-// known of that process.
-type environs struct {
-	mu    sync.Mutex
-	held  map[heldBy]bool
-	slots map[int]chan struct{} // by the account's user id
-}
-
-type heldBy struct {
-	proc  string
-	pid   int
-	start string
-}
-
-// reads are those of this program: drivers come and go, and what hangs stays.
-var reads = environs{held: map[heldBy]bool{}, slots: map[int]chan struct{}{}}
-
-// authNames gives what authName finds in the environments of processes below sessions of
-// the account uid, by number; those that cannot be read, or not in time, are not in it.
-func (e *environs) authNames(proc string, uid int, list []process) map[int]string {
-	type answer struct {
-		pid  int
-		name string
-	}
-	var (
-		slots   = e.slotsOf(uid)
-		answers = make(chan answer, len(list)) // nobody may be left who takes them
-		limit   = time.NewTimer(environPatience)
-		found   = map[int]string{}
-	)
-	defer limit.Stop()
-	for asked := 0; len(list) > 0 || asked > 0; {
-		free := slots
-		if len(list) == 0 {
-			free = nil
-		}
-		select {
-		case free <- struct{}{}:
-			p := list[0]
-			list = list[1:]
-			key := heldBy{proc, p.pid, p.start}
-			if !e.take(key) {
-				<-slots
-				continue
-			}
-			asked++
-			go func() {
-				name := authName(readEnviron(proc, p.pid))
-				e.give(key)
-				<-slots
-				answers <- answer{p.pid, name}
-			}()
-		case a := <-answers:
-			asked--
-			if a.name != "" {
-				found[a.pid] = a.name
-			}
-		case <-limit.C:
-			return found
-		}
-	}
-	return found
-}
-
-func (e *environs) slotsOf(uid int) chan struct{} {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.slots[uid] == nil {
-		e.slots[uid] = make(chan struct{}, maxHeld)
-	}
-	return e.slots[uid]
-}
-
-// take reports whether no read of the same process is under way, and says that one is.
-func (e *environs) take(key heldBy) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.held[key] {
-		return false
-	}
-	e.held[key] = true
-	return true
-}
-
-func (e *environs) give(key heldBy) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	delete(e.held, key)
-}
-
-// readEnviron gives what can be read of it.
-func readEnviron(proc string, pid int) []byte {
-	h, err := os.Open(filepath.Join(proc, strconv.Itoa(pid), "environ"))
-	if err != nil {
-		return nil
-	}
-	defer h.Close()
-	environ, _ := io.ReadAll(io.LimitReader(h, maxEnviron)) // its process may be just ending
-	return environ
 }

@@ -123,9 +123,9 @@ func TestSSHDsTmp(t *testing.T) {
 		must(t, os.MkdirAll(tmp, 0o755))
 		must(t, os.WriteFile(filepath.Join(tmp, "of"), []byte(strconv.Itoa(pid)), 0o600))
 		must(t, os.WriteFile(filepath.Join(dir, "stat"), fmt.Appendf(nil, "%d (%s) S %d 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 %d0", pid, name, parent, pid), 0o600))
-		must(t, os.WriteFile(filepath.Join(dir, "status"), fmt.Appendf(nil, "Name:\nUid:\t%d\t0\t0\t0\n", uid), 0o600))
+		must(t, os.WriteFile(filepath.Join(dir, "status"), fmt.Appendf(nil, "Name:\t%s\nPPid:\t%d\nUid:\t%d\t0\t0\t0\n", name, parent, uid), 0o600))
 		must(t, os.Symlink(exe, filepath.Join(dir, "exe")))
-		p, ok := readProcess(proc, pid)
+		p, ok := readProcess(proc, pid, uid)
 		if !ok {
 			t.Fatalf("process %d cannot be read", pid)
 		}
@@ -187,7 +187,7 @@ func TestEnvironmentThatHangs(t *testing.T) {
 	t.Parallel()
 	proc := t.TempDir()
 	const name = "sshauth.000000000000000"
-	make1 := func(pid int, hangs bool) process {
+	add := func(pid int, hangs bool) process {
 		t.Helper()
 		path := filepath.Join(proc, strconv.Itoa(pid), "environ")
 		must(t, os.Mkdir(filepath.Dir(path), 0o700))
@@ -201,34 +201,66 @@ func TestEnvironmentThatHangs(t *testing.T) {
 		} else {
 			must(t, os.WriteFile(path, []byte("SSH_USER_AUTH=/tmp/"+name+"\x00"), 0o600))
 		}
-		return process{pid: pid, start: "1"}
+		return process{pid: pid, uid: 1000}
 	}
-	e := environs{held: map[heldBy]bool{}, slots: map[int]chan struct{}{}}
-	list := []process{make1(1, true), make1(2, false), make1(3, true)}
-	if got := e.authNames(proc, 1000, list); len(got) != 1 || got[2] != name {
+	r := newReads()
+	list := []process{add(1, true), add(2, false), add(3, true)}
+	if got := r.each(proc, "environ", 1000, list, authName); len(got) != 1 || got[2] != name {
 		t.Errorf("beside what hangs: %v", got)
 	}
 	began := time.Now()
-	if got := e.authNames(proc, 1000, list); len(got) != 1 || got[2] != name {
+	if got := r.each(proc, "environ", 1000, list, authName); len(got) != 1 || got[2] != name {
 		t.Errorf("the second time: %v", got)
 	}
-	if took := time.Since(began); took >= environPatience {
+	if took := time.Since(began); took >= readPatience {
 		t.Errorf("what hangs was waited for again: %v", took)
 	}
-	if len(e.held) != 2 {
-		t.Errorf("%d reads are under way, want 2", len(e.held))
+	if len(r.held) != 2 {
+		t.Errorf("%d reads are under way, want 2", len(r.held))
 	}
 	var many []process
 	for pid := range 2 * maxHeld {
-		many = append(many, make1(100+pid, true))
+		many = append(many, add(100+pid, true))
 	}
-	e.authNames(proc, 1001, many)
-	e.mu.Lock()
-	if held := len(e.held); held != 2+maxHeld {
+	r.each(proc, "environ", 1001, many, authName)
+	r.mu.Lock()
+	if held := len(r.held); held != 2+maxHeld {
 		t.Errorf("%d reads are under way, want %d", held, 2+maxHeld)
 	}
-	e.mu.Unlock()
-	if got := e.authNames(proc, 1002, list[1:2]); got[2] != name {
+	r.mu.Unlock()
+	if got := r.each(proc, "environ", 1002, list[1:2], authName); got[2] != name {
 		t.Errorf("another account's: %v", got)
+	}
+}
+
+// TestStatThatHangs: the kernel may keep it back like an environment. The others are seen.
+func TestStatThatHangs(t *testing.T) {
+	t.Parallel()
+	proc := t.TempDir()
+	for _, p := range []process{{10, 1, 0, "sshd", ""}, {20, 10, 0, "sshd", ""}, {21, 20, 4711, "sshd", ""}, {22, 21, 4711, "sh", ""}, {23, 22, 4711, "held", ""}} {
+		dir := filepath.Join(proc, strconv.Itoa(p.pid))
+		must(t, os.Mkdir(dir, 0o700))
+		must(t, os.WriteFile(filepath.Join(dir, "status"), fmt.Appendf(nil, "Name:\t%s\nPPid:\t%d\nUid:\t%d\t0\t0\t0\n", p.name, p.parent, p.uid), 0o600))
+		stat := filepath.Join(dir, "stat")
+		if p.name == "held" {
+			must(t, syscall.Mkfifo(stat, 0o600))
+			t.Cleanup(func() {
+				if h, err := os.OpenFile(stat, os.O_WRONLY|syscall.O_NONBLOCK, 0); err == nil {
+					h.Close()
+				}
+			})
+			continue
+		}
+		must(t, os.WriteFile(stat, fmt.Appendf(nil, "%d (%s) S 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 %d0", p.pid, p.name, p.pid), 0o600))
+	}
+	for range 2 {
+		all, err := processes(proc, 4711)
+		must(t, err)
+		if len(all) != 5 || all[23].start != "" || all[22].start != "220" || all[20].start != "200" {
+			t.Errorf("%+v", all)
+		}
+		if now, ok := readProcess(proc, 23, 4711); !ok || !now.same(all[23]) {
+			t.Errorf("what hangs is another: %+v", now)
+		}
 	}
 }

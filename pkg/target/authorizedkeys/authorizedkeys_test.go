@@ -81,7 +81,13 @@ func (s session) Alive() bool {
 
 func (h host) session(t *testing.T) conformance.Session {
 	t.Helper()
-	cmd := exec.Command("ssh", append(h.SSHArgs(h.ClientKey), "echo in; exec sleep 600")...)
+	return h.runs(t, "echo in; exec sleep 600")
+}
+
+// runs starts a session whose command says "in" and goes on.
+func (h host) runs(t *testing.T, command string) session {
+	t.Helper()
+	cmd := exec.Command("ssh", append(h.SSHArgs(h.ClientKey), command)...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

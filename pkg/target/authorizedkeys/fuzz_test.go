@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -135,8 +134,8 @@ func FuzzLines(f *testing.F) {
 // FuzzProcess reads what the system says of a process, whose name, environment and
 // file of keys are the person's own.
 func FuzzProcess(f *testing.F) {
-	f.Add([]byte("7 (sshd) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 12345 1 1"), []byte("Name:\tsshd\nUid:\t1000\t1000\t1000\t1000\n"), []byte("publickey ssh-ed25519 AAAA\n"))
-	f.Add([]byte("7 (a) b) (c) Z 1"), []byte("\nUid:\n"), []byte("publickey\n\x00"))
+	f.Add([]byte("7 (sshd) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 12345 1 1"), []byte("Name:\tsshd\nState:\tS (sleeping)\nPPid:\t1\nUid:\t1000\t1000\t1000\t1000\n"), []byte("publickey ssh-ed25519 AAAA\n"))
+	f.Add([]byte("7 (a) b) (c) Z 1"), []byte("\nPPid:\nUid:\n"), []byte("publickey\n\x00"))
 	f.Add([]byte(")("), []byte(""), []byte("password\npublickey a b c d\n"))
 	dir := f.TempDir()
 	if err := os.MkdirAll(filepath.Join(dir, "7"), 0o700); err != nil {
@@ -150,10 +149,10 @@ func FuzzProcess(f *testing.F) {
 				t.Fatal(err)
 			}
 		}
-		if p, ok := readProcess(dir, 7); ok && (p.pid != 7 || p.start == "" || !strings.Contains(string(status), strconv.Itoa(p.uid)) && p.uid == 0) {
+		if p, ok := readProcess(dir, 7, 7); ok && (p.pid != 7 || p.uid < 0 || p.parent < 0 || !strings.Contains(string(stat), p.start)) {
 			t.Errorf("%+v", p)
 		}
-		name := authName(readEnviron(dir, 7))
+		name := authName(readSome(filepath.Join(dir, "7", "environ")))
 		if name != auth {
 			t.Errorf("the environment names %q", name)
 		}

@@ -17,15 +17,25 @@ import (
 	"github.com/jitaccess/jit/pkg/target"
 )
 
-// process is one line of /proc. Its start tells it from a later one with the
-// same number.
+// process is one of /proc. Its start tells it from a later one with the same number; it
+// is empty where it was not asked for, or could not be read in time.
 type process struct {
 	pid, parent, uid int
 	name, start      string
 }
 
-// processes reads all that the system shows.
-func processes(proc string) (map[int]process, error) {
+// same reports whether two looks at one number saw the same process. A person can keep
+// its start from being read; then its owner has to do.
+func (p process) same(q process) bool {
+	if p.start == "" || q.start == "" {
+		return p.pid == q.pid && p.uid == q.uid
+	}
+	return p.pid == q.pid && p.start == q.start
+}
+
+// processes reads all that the system shows, and the start of those that matter to the
+// account uid: sshd's, and what runs below the account's sessions.
+func processes(proc string, uid int) (map[int]process, error) {
 	entries, err := os.ReadDir(proc)
 	if err != nil {
 		return nil, err
@@ -37,44 +47,78 @@ func processes(proc string) (map[int]process, error) {
 			continue
 		}
 		// One that has ended meanwhile is none.
-		if p, ok := readProcess(proc, pid); ok {
+		if p, ok := readStatus(proc, pid); ok {
 			all[pid] = p
 		}
+	}
+	var ask []process
+	for _, p := range all {
+		if p.isSSHD() && (p.uid == 0 || p.uid == uid) {
+			ask = append(ask, p)
+		}
+	}
+	children := childrenOf(all)
+	for _, s := range sessions(all, uid) {
+		ask = append(ask, below(children, s.pid)...)
+	}
+	for pid, start := range reads.each(proc, "stat", uid, ask, startIn) {
+		p := all[pid]
+		p.start = start
+		all[pid] = p
 	}
 	return all, nil
 }
 
-func readProcess(proc string, pid int) (process, bool) {
-	p := process{pid: pid}
-	dir := filepath.Join(proc, strconv.Itoa(pid))
-	stat, err := os.ReadFile(filepath.Join(dir, "stat"))
+// readStatus reads what the kernel gives of every process without waiting for it: stat,
+// which ps reads, is not such.
+func readStatus(proc string, pid int) (process, bool) {
+	p := process{pid: pid, parent: -1, uid: -1}
+	status, err := os.ReadFile(filepath.Join(proc, strconv.Itoa(pid), "status"))
 	if err != nil {
 		return p, false
 	}
+	for line := range strings.Lines(string(status)) {
+		name, value, _ := strings.Cut(line, ":")
+		fields := strings.Fields(value)
+		switch {
+		case name == "Name":
+			p.name = strings.TrimSpace(value)
+		case len(fields) == 0:
+		case name == "State" && (fields[0] == "Z" || fields[0] == "X"):
+			return p, false
+		case name == "PPid":
+			p.parent, err = strconv.Atoi(fields[0])
+		case name == "Uid":
+			p.uid, err = strconv.Atoi(fields[0])
+		}
+		if err != nil {
+			return p, false
+		}
+	}
+	return p, p.parent >= 0 && p.uid >= 0
+}
+
+// readProcess reads one process of the account uid, or of root's.
+func readProcess(proc string, pid, uid int) (process, bool) {
+	p, ok := readStatus(proc, pid)
+	if ok {
+		p.start = reads.each(proc, "stat", uid, []process{p}, startIn)[pid]
+	}
+	return p, ok
+}
+
+// startIn finds when a process began in its stat; empty where it does not say.
+func startIn(stat []byte) string {
 	// proc(5): "pid (comm) state ppid … starttime …"; comm may hold brackets.
 	open, end := bytes.IndexByte(stat, '('), bytes.LastIndexByte(stat, ')')
 	if open < 0 || end < open {
-		return p, false
+		return ""
 	}
 	fields := strings.Fields(string(stat[end+1:]))
-	if len(fields) < 20 || fields[0] == "Z" || fields[0] == "X" {
-		return p, false
+	if len(fields) < 20 {
+		return ""
 	}
-	p.name, p.start = string(stat[open+1:end]), fields[19]
-	if p.parent, err = strconv.Atoi(fields[1]); err != nil {
-		return p, false
-	}
-	status, err := os.ReadFile(filepath.Join(dir, "status"))
-	if err != nil {
-		return p, false
-	}
-	_, after, _ := strings.Cut(string(status), "\nUid:")
-	ids := strings.Fields(after)
-	if len(ids) == 0 {
-		return p, false
-	}
-	p.uid, err = strconv.Atoi(ids[0])
-	return p, err == nil
+	return fields[19]
 }
 
 // isSSHD: since OpenSSH 9.8 a session is a program of its own.
@@ -102,9 +146,20 @@ func sessions(all map[int]process, uid int) []process {
 // connected reports whether the session's connection was there at the first
 // look: its own process, or the monitor that let it in.
 func connected(first, now map[int]process, session process) bool {
-	same := func(p process) bool { return first[p.pid].start == p.start }
+	before := func(p process) bool {
+		earlier, ok := first[p.pid]
+		return ok && earlier.same(p)
+	}
 	monitor := now[session.parent]
-	return same(session) || same(monitor) && now[monitor.parent].isSSHD()
+	return before(session) || before(monitor) && now[monitor.parent].isSSHD()
+}
+
+func childrenOf(all map[int]process) map[int][]process {
+	children := map[int][]process{}
+	for _, p := range all {
+		children[p.parent] = append(children[p.parent], p)
+	}
+	return children
 }
 
 // below lists the processes that descend from pid, the nearest first.
@@ -127,10 +182,7 @@ type session []process
 
 // sessionsBefore are the account's sessions whose connections were there at the first look.
 func sessionsBefore(first, all map[int]process, uid int) []session {
-	children := map[int][]process{}
-	for _, p := range all {
-		children[p.parent] = append(children[p.parent], p)
-	}
+	children := childrenOf(all)
 	var found []session
 	for _, s := range sessions(all, uid) {
 		if connected(first, all, s) { // the key's lines were gone before others came
@@ -153,7 +205,7 @@ func opened(proc string, all map[int]process, uid int, list []session) [][]strin
 			}
 		}
 	}
-	names := reads.authNames(proc, uid, ask)
+	names := reads.each(proc, "environ", uid, ask, authName)
 	keys := make([][]string, len(list))
 	for i, s := range list {
 		keys[i] = s.keys(proc, all, uid, names)
@@ -206,7 +258,7 @@ func (d *driver) endSessions(whole context.Context, account string, uid int, key
 	var first map[int]process
 	// A login that was let in just before has no process to ask yet.
 	for deadline := time.Now().Add(lookPatience); ; {
-		all, err := processes(d.proc)
+		all, err := processes(d.proc, uid)
 		if err != nil {
 			ending.Left = append(ending.Left, fmt.Sprintf("jit cannot see the processes of this machine (%v): sessions of account %q that the key opened live on", err, account))
 			return nil
@@ -221,7 +273,7 @@ func (d *driver) endSessions(whole context.Context, account string, uid int, key
 			case len(by) == 0:
 				unknown++
 			case slices.ContainsFunc(by, func(k string) bool { return slices.Contains(keys, k) }):
-				err := d.kill(ctx, list[i])
+				err := d.kill(ctx, uid, list[i])
 				switch {
 				case err != nil && ctx.Err() != nil:
 					return late()
@@ -250,20 +302,20 @@ func (d *driver) endSessions(whole context.Context, account string, uid int, key
 
 // kill ends the processes, the session's sshd first so that it starts nothing
 // new, and waits until they are gone.
-func (d *driver) kill(ctx context.Context, tree []process) error {
+func (d *driver) kill(ctx context.Context, uid int, tree []process) error {
 	for _, step := range []struct {
 		signal   unix.Signal
 		patience time.Duration
 	}{{unix.SIGTERM, termPatience}, {unix.SIGKILL, killPatience}} {
 		for _, p := range tree {
-			if err := d.signal(p, step.signal); err != nil {
+			if err := d.signal(p, uid, step.signal); err != nil {
 				return err
 			}
 		}
 		for deadline := time.Now().Add(step.patience); time.Now().Before(deadline); {
 			tree = slices.DeleteFunc(tree, func(p process) bool {
-				now, ok := readProcess(d.proc, p.pid)
-				return !ok || now.start != p.start
+				now, ok := readProcess(d.proc, p.pid, uid)
+				return !ok || !now.same(p)
 			})
 			if len(tree) == 0 {
 				return nil
@@ -280,7 +332,7 @@ func (d *driver) kill(ctx context.Context, tree []process) error {
 
 // signal reaches exactly p: the descriptor is taken first, and then it is seen
 // whether the number still means the same process.
-func (d *driver) signal(p process, s unix.Signal) error {
+func (d *driver) signal(p process, uid int, s unix.Signal) error {
 	fd, err := unix.PidfdOpen(p.pid, 0)
 	if errors.Is(err, unix.ESRCH) {
 		return nil
@@ -289,7 +341,7 @@ func (d *driver) signal(p process, s unix.Signal) error {
 		return err
 	}
 	defer unix.Close(fd)
-	if now, ok := readProcess(d.proc, p.pid); !ok || now.start != p.start {
+	if now, ok := readProcess(d.proc, p.pid, uid); !ok || !now.same(p) {
 		return nil
 	}
 	if err := unix.PidfdSendSignal(fd, s, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
