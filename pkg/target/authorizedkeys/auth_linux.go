@@ -172,7 +172,7 @@ func tmpOf(proc string, p process) (int, error) {
 	}
 	defer unix.Close(dir)
 	// The folder stays the process's that had the number when it was opened.
-	if now, ok := readProcess(proc, p.pid, 0); !ok || now.start == "" || now.start != p.start || now.uid != 0 {
+	if now, ok := p.again(proc, 0); !ok || now.start == "" || now.start != p.start || now.uid != 0 {
 		return -1, unix.ESRCH
 	}
 	exe := make([]byte, unix.PathMax)

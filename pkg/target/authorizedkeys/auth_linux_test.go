@@ -125,7 +125,7 @@ func TestSSHDsTmp(t *testing.T) {
 		must(t, os.WriteFile(filepath.Join(dir, "stat"), fmt.Appendf(nil, "%d (%s) S %d 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 %d0", pid, name, parent, pid), 0o600))
 		must(t, os.WriteFile(filepath.Join(dir, "status"), fmt.Appendf(nil, "Name:\t%s\nPPid:\t%d\nUid:\t%d\t0\t0\t0\n", name, parent, uid), 0o600))
 		must(t, os.Symlink(exe, filepath.Join(dir, "exe")))
-		p, ok := readProcess(proc, pid, uid)
+		p, ok := process{pid: pid, start: "?"}.again(proc, uid)
 		if !ok {
 			t.Fatalf("process %d cannot be read", pid)
 		}
@@ -205,30 +205,37 @@ func TestEnvironmentThatHangs(t *testing.T) {
 	}
 	r := newReads()
 	list := []process{add(1, true), add(2, false), add(3, true)}
-	if got := r.each(proc, "environ", 1000, list, authName); len(got) != 1 || got[2] != name {
+	if got := r.each(proc, "environ", 1000, map[int][]process{1: list}, authName); len(got) != 1 || got[2] != name {
 		t.Errorf("beside what hangs: %v", got)
 	}
 	began := time.Now()
-	if got := r.each(proc, "environ", 1000, list, authName); len(got) != 1 || got[2] != name {
+	if got := r.each(proc, "environ", 1000, map[int][]process{1: list}, authName); len(got) != 1 || got[2] != name {
 		t.Errorf("the second time: %v", got)
 	}
 	if took := time.Since(began); took >= readPatience {
 		t.Errorf("what hangs was waited for again: %v", took)
 	}
-	if len(r.held) != 2 {
-		t.Errorf("%d reads are under way, want 2", len(r.held))
-	}
-	var many []process
+	many := map[int][]process{1: {add(99, false)}}
 	for pid := range 2 * maxHeld {
-		many = append(many, add(100+pid, true))
+		session := 2 + pid/(2*maxHeldOfOne)
+		many[session] = append(many[session], add(100+pid, true))
+	}
+	if got := r.each(proc, "environ", 1001, map[int][]process{1: many[1], 2: many[2]}, authName); got[99] != name {
+		t.Errorf("another session's: %v", got)
+	}
+	held := func() int {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return len(r.held)
+	}
+	if held() != 2+maxHeldOfOne {
+		t.Errorf("%d reads are under way for one session", held()-2)
 	}
 	r.each(proc, "environ", 1001, many, authName)
-	r.mu.Lock()
-	if held := len(r.held); held != 2+maxHeld {
-		t.Errorf("%d reads are under way, want %d", held, 2+maxHeld)
+	if held() > 2+maxHeld {
+		t.Errorf("%d reads are under way for one account", held()-2)
 	}
-	r.mu.Unlock()
-	if got := r.each(proc, "environ", 1002, list[1:2], authName); got[2] != name {
+	if got := r.each(proc, "environ", 1002, map[int][]process{1: list[1:2]}, authName); got[2] != name {
 		t.Errorf("another account's: %v", got)
 	}
 }
@@ -259,7 +266,7 @@ func TestStatThatHangs(t *testing.T) {
 		if len(all) != 5 || all[23].start != "" || all[22].start != "220" || all[20].start != "200" {
 			t.Errorf("%+v", all)
 		}
-		if now, ok := readProcess(proc, 23, 4711); !ok || !now.same(all[23]) {
+		if now, ok := all[23].again(proc, 4711); !ok || !now.same(all[23]) {
 			t.Errorf("what hangs is another: %+v", now)
 		}
 	}

@@ -2,6 +2,7 @@ package authorizedkeys
 
 import (
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,9 +13,10 @@ import (
 const (
 	// readPatience bounds the waiting for files of processes. One takes microseconds.
 	readPatience = 300 * time.Millisecond
-	// maxHeld bounds how many reads may hang for one account, each of which is a thread
-	// until its process ends or moves on.
-	maxHeld = 100
+	// maxHeld and maxHeldOfOne bound how many reads of a file may hang for one account and
+	// for one session, each of which is a thread until its process ends or moves on.
+	maxHeld      = 100
+	maxHeldOfOne = 16
 	// maxRead bounds, in bytes, what is read of one: an environment is the person's to fill.
 	maxRead = 256 << 10
 )
@@ -23,12 +25,22 @@ const (
 // changes its memory or begins a program: environ, and stat. A person can hold it up there
 // with a file of FUSE. Such a read ends with jit, unlike one in a file system, but it would
 // hold up an ending: so nobody waits for it long, it is not begun twice, and for one
-// account there are so many. What hangs costs what is known of that process.
+// session and one account there are so many. What hangs costs what is known of its process,
+// or at most of its account's.
 type procReads struct {
 	mu    sync.Mutex
 	held  map[heldBy]bool
-	slots map[int]chan struct{} // by the account's user id
+	slots map[slotsOf]chan struct{}
 }
+
+// slotsOf are those of one session, or of all of the account.
+type slotsOf struct {
+	file         string
+	uid, session int
+}
+
+// everySession is no process's number.
+const everySession = -1
 
 type heldBy struct {
 	proc, file string
@@ -39,42 +51,70 @@ type heldBy struct {
 var reads = newReads()
 
 func newReads() *procReads {
-	return &procReads{held: map[heldBy]bool{}, slots: map[int]chan struct{}{}}
+	return &procReads{held: map[heldBy]bool{}, slots: map[slotsOf]chan struct{}{}}
 }
 
-// each gives by number what find sees in a file of processes of root's and below sessions
-// of the account uid; those that cannot be read, or not in time, are not in it.
-func (r *procReads) each(proc, file string, uid int, list []process, find func([]byte) string) map[int]string {
+// each gives by number what find sees in a file of processes; those that cannot be read, or
+// not in time, are not in it. They are given by session of the account uid.
+func (r *procReads) each(proc, file string, uid int, lists map[int][]process, find func([]byte) string) map[int]string {
+	var (
+		all   = map[int]string{}
+		mu    sync.Mutex
+		limit = make(chan struct{})
+		wait  sync.WaitGroup
+	)
+	timer := time.AfterFunc(readPatience, func() { close(limit) })
+	defer timer.Stop()
+	for session, list := range lists {
+		wait.Go(func() {
+			found := r.ofSession(proc, slotsOf{file, uid, session}, list, find, limit)
+			mu.Lock()
+			defer mu.Unlock()
+			maps.Copy(all, found)
+		})
+	}
+	wait.Wait()
+	return all
+}
+
+func (r *procReads) ofSession(proc string, of slotsOf, list []process, find func([]byte) string, limit <-chan struct{}) map[int]string {
 	type answer struct {
 		pid  int
 		seen string
 	}
 	var (
 		answers = make(chan answer, len(list)) // nobody may be left who takes them
-		limit   = time.NewTimer(readPatience)
 		found   = map[int]string{}
+		mine    = r.slotsFor(of, maxHeldOfOne)
+		account = r.slotsFor(slotsOf{of.file, of.uid, everySession}, maxHeld)
 	)
-	defer limit.Stop()
 	for asked := 0; len(list) > 0 || asked > 0; {
 		var free chan struct{}
 		if len(list) > 0 {
-			if r.hangs(heldBy{proc, file, list[0].pid}) {
+			if r.hangs(heldBy{proc, of.file, list[0].pid}) {
 				list = list[1:]
 				continue
 			}
-			free = r.slotsOf(list[0], uid)
+			free = mine
 		}
 		select {
 		case free <- struct{}{}:
+			select {
+			case account <- struct{}{}:
+			case <-limit:
+				<-mine
+				return found
+			}
 			p := list[0]
 			list = list[1:]
-			key := heldBy{proc, file, p.pid}
+			key := heldBy{proc, of.file, p.pid}
 			r.mark(key, true)
 			asked++
 			go func() {
-				seen := find(readSome(filepath.Join(proc, strconv.Itoa(p.pid), file)))
+				seen := find(readSome(filepath.Join(proc, strconv.Itoa(p.pid), of.file)))
 				r.mark(key, false)
-				<-free
+				<-account
+				<-mine
 				answers <- answer{p.pid, seen}
 			}()
 		case a := <-answers:
@@ -82,24 +122,20 @@ func (r *procReads) each(proc, file string, uid int, list []process, find func([
 			if a.seen != "" {
 				found[a.pid] = a.seen
 			}
-		case <-limit.C:
+		case <-limit:
 			return found
 		}
 	}
 	return found
 }
 
-// slotsOf: nobody can hold up what was root's from the start.
-func (r *procReads) slotsOf(p process, uid int) chan struct{} {
-	if p.uid == 0 {
-		uid = 0
-	}
+func (r *procReads) slotsFor(of slotsOf, most int) chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.slots[uid] == nil {
-		r.slots[uid] = make(chan struct{}, maxHeld)
+	if r.slots[of] == nil {
+		r.slots[of] = make(chan struct{}, most)
 	}
-	return r.slots[uid]
+	return r.slots[of]
 }
 
 func (r *procReads) hangs(key heldBy) bool {

@@ -51,15 +51,15 @@ func processes(proc string, uid int) (map[int]process, error) {
 			all[pid] = p
 		}
 	}
-	var ask []process
+	ask := map[int][]process{}
 	for _, p := range all {
 		if p.isSSHD() && (p.uid == 0 || p.uid == uid) {
-			ask = append(ask, p)
+			ask[p.pid] = []process{p}
 		}
 	}
 	children := childrenOf(all)
 	for _, s := range sessions(all, uid) {
-		ask = append(ask, below(children, s.pid)...)
+		ask[s.pid] = append(ask[s.pid], below(children, s.pid)...)
 	}
 	for pid, start := range reads.each(proc, "stat", uid, ask, startIn) {
 		p := all[pid]
@@ -98,13 +98,14 @@ func readStatus(proc string, pid int) (process, bool) {
 	return p, p.parent >= 0 && p.uid >= 0
 }
 
-// readProcess reads one process of the account uid, or of root's.
-func readProcess(proc string, pid, uid int) (process, bool) {
-	p, ok := readStatus(proc, pid)
-	if ok {
-		p.start = reads.each(proc, "stat", uid, []process{p}, startIn)[pid]
+// again looks once more at a process of a session of the account uid. A start that was not
+// seen is not asked for.
+func (p process) again(proc string, uid int) (process, bool) {
+	now, ok := readStatus(proc, p.pid)
+	if ok && p.start != "" {
+		now.start = reads.each(proc, "stat", uid, map[int][]process{p.pid: {now}}, startIn)[p.pid]
 	}
-	return p, ok
+	return now, ok
 }
 
 // startIn finds when a process began in its stat; empty where it does not say.
@@ -194,16 +195,9 @@ func sessionsBefore(first, all map[int]process, uid int) []session {
 
 // opened gives for each session the keys that opened it; none where they cannot be seen.
 func opened(proc string, all map[int]process, uid int, list []session) [][]string {
-	// The nearest to sshd are asked first, of all sessions: what a person starts below
-	// one of them comes after the shells of all.
-	var ask []process
-	for depth, more := 0, true; more; depth++ {
-		more = false
-		for _, s := range list {
-			if depth < len(s) {
-				ask, more = append(ask, s[depth]), true
-			}
-		}
+	ask := map[int][]process{}
+	for _, s := range list {
+		ask[s[0].pid] = s
 	}
 	names := reads.each(proc, "environ", uid, ask, authName)
 	keys := make([][]string, len(list))
@@ -314,7 +308,7 @@ func (d *driver) kill(ctx context.Context, uid int, tree []process) error {
 		}
 		for deadline := time.Now().Add(step.patience); time.Now().Before(deadline); {
 			tree = slices.DeleteFunc(tree, func(p process) bool {
-				now, ok := readProcess(d.proc, p.pid, uid)
+				now, ok := p.again(d.proc, uid)
 				return !ok || !now.same(p)
 			})
 			if len(tree) == 0 {
@@ -341,7 +335,7 @@ func (d *driver) signal(p process, uid int, s unix.Signal) error {
 		return err
 	}
 	defer unix.Close(fd)
-	if now, ok := readProcess(d.proc, p.pid, uid); !ok || !now.same(p) {
+	if now, ok := p.again(d.proc, uid); !ok || !now.same(p) {
 		return nil
 	}
 	if err := unix.PidfdSendSignal(fd, s, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
