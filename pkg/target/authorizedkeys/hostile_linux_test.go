@@ -92,17 +92,17 @@ func TestNothingNamedHoldsAnEnding(t *testing.T) {
 	write(t, elsewhere, forged+"\n")
 	const own = "/tmp/sshauth.000000000000000"
 	mine := []session{
-		h.runs(t, "SSH_USER_AUTH=/proc/kmsg sleep 600 & echo in; wait"),
-		h.runs(t, "SSH_USER_AUTH="+pipe+" sleep 600 & echo in; wait"),
-		h.runs(t, "SSH_USER_AUTH="+elsewhere+" sleep 600 & echo in; wait"),
+		h.runs(t, "SSH_USER_AUTH=/proc/kmsg sleep 60 & echo in; wait"),
+		h.runs(t, "SSH_USER_AUTH="+pipe+" sleep 60 & echo in; wait"),
+		h.runs(t, "SSH_USER_AUTH="+elsewhere+" sleep 60 & echo in; wait"),
 	}
 	if os.Geteuid() == 0 {
 		mine = append(mine, h.runs(t, `unshare -m --propagation private sh -c 'if mount -t tmpfs none /tmp; then echo "`+forged+`" >`+own+
-			`; SSH_USER_AUTH=`+own+` sleep 600 & fi; echo in; wait; sleep 600' || { echo in; sleep 600; }`))
+			`; SSH_USER_AUTH=`+own+` sleep 60 & fi; echo in; wait; sleep 60' || { echo in; sleep 60; }`))
 	} else {
 		t.Log("only root can mount a /tmp of its own everywhere")
 	}
-	others := h.with(otherKey).runs(t, "echo in; sleep 600; :")
+	others := h.with(otherKey).runs(t, "echo in; sleep 60; :")
 
 	e, err := revoke(t, d, b, a)
 	if err != nil || e.SessionsEnded != 1 || len(e.Left) != 0 {
@@ -200,8 +200,8 @@ func TestSessionsEndWhateverCameOfTheLine(t *testing.T) {
 			} else if err != nil {
 				t.Fatal(err)
 			}
-			mine := h.runs(t, "echo in; sleep 600; :")
-			others := h.with(otherKey).runs(t, "echo in; sleep 600; :")
+			mine := h.runs(t, "echo in; sleep 60; :")
+			others := h.with(otherKey).runs(t, "echo in; sleep 60; :")
 			e, err := revoke(t, d, a, b)
 			if target.ReasonOf(err) != c.reason || e.SessionsEnded != 1 || len(e.Left) != 0 || e.Standing {
 				t.Errorf("%+v, %v", e, err)

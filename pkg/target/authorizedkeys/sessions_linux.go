@@ -260,21 +260,24 @@ func (d *driver) endSessions(whole context.Context, account string, uid int, key
 		if first == nil {
 			first = all
 		}
-		unknown := 0
+		unknown, gone := 0, map[int]bool{}
 		list := sessionsBefore(first, all, uid)
 		for i, by := range opened(d.proc, all, uid, list) {
 			switch {
 			case len(by) == 0:
 				unknown++
 			case slices.ContainsFunc(by, func(k string) bool { return slices.Contains(keys, k) }):
-				err := d.kill(ctx, uid, list[i])
+				err := d.kill(ctx, uid, slices.Clone(list[i]))
 				switch {
 				case err != nil && ctx.Err() != nil:
 					return late()
 				case err != nil:
 					ending.Left = append(ending.Left, fmt.Sprintf("session %d of account %q could not be ended: %v", list[i][0].pid, account, err))
-				default:
-					ending.SessionsEnded++
+				case !slices.ContainsFunc(list[i], func(p process) bool { return gone[p.pid] }):
+					ending.SessionsEnded++ // where all run as one user, a monitor and what is below it are one
+				}
+				for _, p := range list[i] {
+					gone[p.pid] = true
 				}
 			}
 		}
