@@ -131,12 +131,19 @@ const lockPatience = 20 * time.Second
 
 // lock keeps other runs of jit away from the file, which wait meanwhile.
 func (f file) lock(ctx context.Context) (unlock func() error, err error) {
-	ctx, cancel := most(ctx, lockPatience)
+	within, cancel := most(ctx, lockPatience)
 	defer cancel()
-	if unlock, err = owned.Lock(ctx, f.lockPath(), 20*time.Millisecond); err != nil {
-		return nil, failed("locking the managed file", err)
+	unlock, err = owned.Lock(within, f.lockPath(), 20*time.Millisecond)
+	switch {
+	case err == nil:
+		return unlock, nil
+	case within.Err() != nil && ctx.Err() == nil:
+		return nil, &target.Error{
+			Reason: target.Held, Detail: fmt.Sprintf("another process holds the lock of %q", f.path()),
+			Hint: "see whether another run of jit hangs; the next run tries again", Err: err,
+		}
 	}
-	return unlock, nil
+	return nil, failed("locking the managed file", err)
 }
 
 func (f file) lockPath() string { return filepath.Join(f.dir, "."+f.name+".jit-lock") }
