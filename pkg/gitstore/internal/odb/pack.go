@@ -138,9 +138,10 @@ func (p *pack) find(n Name) (at int64, ok bool) {
 	if n[0] > 0 {
 		lo = int(binary.BigEndian.Uint32(p.idx[fanoutAt+4*int(n[0]-1):]))
 	}
+	lo, hi = p.near(n, lo, hi)
 	for lo < hi {
 		mid := int(uint(lo+hi) / 2)
-		switch bytes.Compare(p.idx[namesAt+mid*nameSize:namesAt+(mid+1)*nameSize], n[:]) {
+		switch p.compare(mid, n) {
 		case 0:
 			return p.offset(mid), true
 		case -1:
@@ -150,6 +151,30 @@ func (p *pack) find(n Name) (at int64, ok bool) {
 		}
 	}
 	return 0, false
+}
+
+// compare says how the name at a place of the index lies to n.
+func (p *pack) compare(i int, n Name) int {
+	return bytes.Compare(p.idx[namesAt+i*nameSize:namesAt+(i+1)*nameSize], n[:])
+}
+
+// near gives a part of lo up to hi that holds n if they do. Names are hashes and lie as
+// evenly as chance lets them: n is where its own number points to, within a few dozen names,
+// which are a page of memory in place of one for each step of a search. Where somebody has
+// chosen names that lie otherwise, it takes a few steps more.
+func (p *pack) near(n Name, lo, hi int) (int, int) {
+	at := lo + int(uint64(hi-lo)*uint64(binary.BigEndian.Uint32(n[1:]))>>32)
+	for step := 32; ; step *= 2 {
+		from, to := max(lo, at-step), min(hi, at+step)
+		switch {
+		case from > lo && p.compare(from, n) > 0:
+			hi = from
+		case to < hi && p.compare(to, n) <= 0:
+			lo = to
+		default:
+			return from, to
+		}
+	}
 }
 
 // offset gives the place of the i-th object. A large one stands in a table of
