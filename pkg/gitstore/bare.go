@@ -164,8 +164,8 @@ func (b *Bare) Walk(ctx context.Context, from, to Hash, o WalkOptions, fn func(C
 }
 
 // Count is [Store.Count].
-func (b *Bare) Count(ctx context.Context, from, to Hash) (int, error) {
-	return b.s.Count(ctx, from, to)
+func (b *Bare) Count(ctx context.Context, from, to Hash, most int) (int, error) {
+	return b.s.Count(ctx, from, to, most)
 }
 
 // ReadBlob is [Store.ReadBlob].

@@ -115,6 +115,20 @@ func walk(t testing.TB, s *Store, from, to Hash, o WalkOptions) []string {
 	return lines
 }
 
+// chain lists the commits that a walk gives.
+func chain(t testing.TB, s *Store, from, to Hash) (list []Hash) {
+	t.Helper()
+	total := 0
+	err := s.Walk(testContext(t), from, to, WalkOptions{Total: func(n int) { total = n }}, func(c Commit) error {
+		list = append(list, c.Hash)
+		return nil
+	})
+	if err != nil || total != len(list) {
+		t.Fatalf("walk: %d commits, %d told, %v", len(list), total, err)
+	}
+	return list
+}
+
 // events is walk without the commits and the blobs.
 func events(t testing.TB, s *Store, from, to Hash) string {
 	t.Helper()

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+
+	"github.com/jitaccess/jit/pkg/gitstore/internal/odb"
 )
 
 // Relation says how a head that the remote shows lies to the checkpoint.
@@ -120,35 +123,42 @@ func (s *Store) reaches(tip, h Hash) (bool, error) {
 	return false, nil
 }
 
-// Count gives how many commits Walk would give.
-func (s *Store) Count(ctx context.Context, from, to Hash) (int, error) {
-	if err := ctx.Err(); err != nil {
-		return 0, err
-	}
-	list, err := s.chain(from, to)
+// Count gives how many commits Walk would give, or most where there are more.
+func (s *Store) Count(ctx context.Context, from, to Hash, most int) (int, error) {
+	list, err := s.chain(ctx, from, to, most)
 	return len(list), err
 }
 
+// chainLink is a commit of a chain: what a walk needs to know of all but the merges.
+type chainLink struct {
+	hash, tree odb.Name
+	merge      bool
+}
+
 // chain lists the commits after from up to and with to, oldest first, along
-// the first parents. from = "" begins with the root. It is ErrRewritten when
-// from is not on the chain.
-func (s *Store) chain(from, to Hash) ([]Hash, error) {
-	if to == "" || from == to {
-		return nil, nil
-	}
-	var list []Hash
-	for at := to; ; {
-		if at == from {
-			break
+// the first parents: the newest, where there are more than most. from = "" begins
+// with the root. It is ErrRewritten when from is not on the chain.
+func (s *Store) chain(ctx context.Context, from, to Hash, most int) ([]chainLink, error) {
+	var list []chainLink
+	for at := to; at != from && len(list) < most; {
+		if err := ctx.Err(); err != nil {
+			return nil, err
 		}
 		if len(list) >= maxHistory {
 			return nil, errHistory
 		}
-		list = append(list, at)
 		c, err := s.commit(at)
 		if err != nil {
 			return nil, err
 		}
+		l := chainLink{merge: len(c.parents) > 1}
+		if l.hash, err = nameOf(at); err == nil {
+			l.tree, err = nameOf(c.tree)
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, l)
 		if len(c.parents) == 0 {
 			if from != "" {
 				return nil, fmt.Errorf("%w: %s is not on the chain of %s", ErrRewritten, from, to)
@@ -157,8 +167,6 @@ func (s *Store) chain(from, to Hash) ([]Hash, error) {
 		}
 		at = c.parents[0]
 	}
-	for i, j := 0, len(list)-1; i < j; i, j = i+1, j-1 {
-		list[i], list[j] = list[j], list[i]
-	}
+	slices.Reverse(list)
 	return list, nil
 }

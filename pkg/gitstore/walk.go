@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sort"
 	"strings"
@@ -60,8 +61,8 @@ type Commit struct {
 	// relative to its first parent counts at the merge.
 	Inserted   []File
 	Violations []Violation // sorted by path
-	// Message is what the committer wrote: for showing, after cleaning, and
-	// never to be trusted.
+	// Message is what the committer wrote, where it is a merge; else it is empty. It is
+	// for showing, after cleaning, and never to be trusted.
 	Message string
 }
 
@@ -131,6 +132,8 @@ type WalkOptions struct {
 	// takes it away to have its place spends nothing of what is looked at in a commit.
 	// With nil, anything can.
 	Folder func(path string) bool
+	// Total, where it is not nil, is told how many commits there are before the first.
+	Total func(commits int)
 }
 
 // Walk calls fn for each commit after from (with "" the root included) up to
@@ -140,9 +143,12 @@ type WalkOptions struct {
 // garbles an object of the history, ctx ended, or fn's own.
 func (s *Store) Walk(ctx context.Context, from, to Hash, o WalkOptions, fn func(Commit) error) error {
 	o.Limits = o.Limits.orDefault()
-	list, err := s.chain(from, to)
+	list, err := s.chain(ctx, from, to, math.MaxInt)
 	if err != nil {
 		return err
+	}
+	if o.Total != nil {
+		o.Total(len(list))
 	}
 	var parentTree Hash
 	if from != "" && len(list) > 0 {
@@ -155,13 +161,19 @@ func (s *Store) Walk(ctx context.Context, from, to Hash, o WalkOptions, fn func(
 	gone := map[string]Hash{}
 	trees := &treeMemo{}
 	parent := from
-	for _, h := range list {
+	for _, l := range list {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		c, err := s.commit(h)
-		if err != nil {
-			return err
+		h := Hash(l.hash.String())
+		c := commitObject{tree: Hash(l.tree.String())}
+		switch {
+		case l.merge:
+			if c, err = s.commit(h); err != nil {
+				return err
+			}
+		case parent != "":
+			c.parents = []Hash{parent}
 		}
 		d := differ{s: s, ctx: ctx, limits: o.Limits, known: o.Known, folder: o.Folder, gone: gone, trees: trees}
 		if err := d.dir("", 1, parentTree, c.tree); err != nil {

@@ -146,10 +146,7 @@ func TestFirstBytesCount(t *testing.T) {
 	o := WalkOptions{Known: func(path string) (Hash, error) { return known[path], nil }}
 	var pieces []string
 	from := Hash("")
-	list, err := s.chain("", tip)
-	if err != nil {
-		t.Fatal(err)
-	}
+	list := chain(t, s, "", tip)
 	for _, h := range list {
 		pieces = append(pieces, walk(t, s, from, h, o)...)
 		if err := s.Walk(testContext(t), from, h, o, func(c Commit) error {
@@ -205,12 +202,8 @@ func TestOnlyKnownHoldsAPath(t *testing.T) {
 	if strings.Join(got, ", ") != want {
 		t.Errorf("got %q, want %s", got, want)
 	}
-	list, err := s.chain(root, tip)
-	if err != nil {
-		t.Fatal(err)
-	}
 	from := root
-	for _, h := range list {
+	for _, h := range chain(t, s, root, tip) {
 		if err := s.Walk(testContext(t), from, h, o, note(&pieces)); err != nil {
 			t.Fatal(err)
 		}

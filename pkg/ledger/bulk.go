@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/oklog/ulid/v2"
+
 	"github.com/jitaccess/jit/pkg/gitstore"
 	"github.com/jitaccess/jit/pkg/record"
 )
@@ -37,19 +39,21 @@ const (
 
 // Counter is a source that can tell how many commits lie ahead.
 type Counter interface {
-	// Count gives the number of commits that Walk would give.
-	Count(ctx context.Context, from, to gitstore.Hash) (int, error)
+	// Count gives the number of commits that Walk would give, or most where there are more.
+	Count(ctx context.Context, from, to gitstore.Hash, most int) (int, error)
 }
 
 // bulk is what a long fold holds in memory. Its methods take nil, for a fold
-// that holds nothing: then SQLite is asked.
+// that holds nothing: then SQLite is asked. What there is one of for each commit or record
+// holds no pointers, which the collector of garbage would follow time and again.
 type bulk struct {
-	positions map[gitstore.Hash]int
+	positions map[[20]byte]int // by the commit's name
+	total     int              // commits of this fold, from the first of them on
 	// ordered says that the indices of what is open are there.
 	ordered bool
 
 	mu      sync.RWMutex // of what follows: the walk ahead asks too
-	records map[record.ID]struct{}
+	records map[ulid.ULID]struct{}
 	// loose has the hashes of paths: how many there are is up to whoever may push.
 	loose map[uint64]struct{}
 	seed  maphash.Seed
@@ -59,7 +63,7 @@ type bulk struct {
 }
 
 func newBulk(s state, tx *sql.Tx) (*bulk, error) {
-	b := &bulk{positions: map[gitstore.Hash]int{}, records: map[record.ID]struct{}{}, loose: map[uint64]struct{}{}, seed: maphash.MakeSeed(), tx: tx}
+	b := &bulk{positions: map[[20]byte]int{}, records: map[ulid.ULID]struct{}{}, loose: map[uint64]struct{}{}, seed: maphash.MakeSeed(), tx: tx}
 	b.keyring.Store(s.keyring)
 	x := index{tx}
 	return b, errors.Join(
@@ -67,13 +71,13 @@ func newBulk(s state, tx *sql.Tx) (*bulk, error) {
 			var n int
 			var h []byte
 			err := r.Scan(&n, &h)
-			b.positions[hashOf(h)] = n
+			b.positions[commitKey(h)] = n
 			return err
 		}),
 		x.each(`SELECT id FROM records`, func(r *sql.Rows) error {
 			var id []byte
 			err := r.Scan(&id)
-			b.records[idOf(id)] = struct{}{}
+			b.records[recordKey(id)] = struct{}{}
 			return err
 		}),
 		x.each(`SELECT path FROM loose`, func(r *sql.Rows) error {
@@ -84,16 +88,35 @@ func newBulk(s state, tx *sql.Tx) (*bulk, error) {
 		}))
 }
 
+// commitKey gives a commit's name as it is known by; none's where it is no such name.
+func commitKey(name []byte) (k [20]byte) {
+	if len(name) == len(k) {
+		copy(k[:], name)
+	}
+	return k
+}
+
+// recordKey is commitKey for the id of a record.
+func recordKey(id []byte) (k ulid.ULID) {
+	if len(id) == len(k) {
+		copy(k[:], id)
+	}
+	return k
+}
+
+// positionOf gives the position of a commit; 0 when it is none of the history.
+func (b *bulk) positionOf(h gitstore.Hash) int { return b.positions[commitKey(hashBytes(h))] }
+
 func (b *bulk) sawCommit(h gitstore.Hash, position int) {
 	if b != nil {
-		b.positions[h] = position
+		b.positions[commitKey(hashBytes(h))] = position
 	}
 }
 
 func (b *bulk) sawRecord(id record.ID) {
 	if b != nil {
 		b.mu.Lock()
-		b.records[id] = struct{}{}
+		b.records[recordKey(idBytes(id))] = struct{}{}
 		b.mu.Unlock()
 	}
 }
@@ -113,7 +136,7 @@ func (b *bulk) noRecord(id record.ID) bool {
 	}
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	_, ok := b.records[id]
+	_, ok := b.records[recordKey(idBytes(id))]
 	return !ok
 }
 
@@ -195,7 +218,8 @@ func ahead(f *fold, to gitstore.Hash, fn func(gitstore.Commit) error) error {
 	all.Go(func() {
 		defer close(queue)
 		defer close(tasks)
-		walked = f.src.Walk(ctx, f.head, to, gitstore.WalkOptions{Known: f.bulk.known, Folder: record.IsFolder}, func(c gitstore.Commit) error {
+		o := gitstore.WalkOptions{Known: f.bulk.known, Folder: record.IsFolder, Total: func(n int) { f.bulk.total = n }}
+		walked = f.src.Walk(ctx, f.head, to, o, func(c gitstore.Commit) error {
 			j := &job{commit: c, done: make(chan struct{})}
 			j.parts, j.alone = weight(c)
 			for range j.parts {
@@ -300,8 +324,8 @@ func (j *job) verify(src Source, b *bulk) {
 	}
 }
 
-// foldBulk is Fold for a long history of n commits.
-func (l *Ledger) foldBulk(ctx context.Context, src Source, to gitstore.Hash, n int) (report Report, err error) {
+// foldBulk is Fold for a long history.
+func (l *Ledger) foldBulk(ctx context.Context, src Source, to gitstore.Hash) (report Report, err error) {
 	tx, f, err := l.folding(ctx, src)
 	if err != nil {
 		return Report{}, err
@@ -339,7 +363,7 @@ func (l *Ledger) foldBulk(ctx context.Context, src Source, to gitstore.Hash, n i
 					return err
 				}
 				done++
-				if l.Progress != nil && (done%100 == 0 || done == n) {
+				if n := f.bulk.total; l.Progress != nil && (done%100 == 0 || done == n) {
 					l.Progress(done, n)
 				}
 				if done%l.chunk == 0 {

@@ -120,10 +120,15 @@ func (w *world) all() {
 	w.same(len(w.commits)/3, len(w.commits)/2)
 	bulk := w.ledger()
 	bulk.InBulk(1, 3)
+	done, total := 0, 0
+	bulk.Progress = func(d, t int) { done, total = d, t }
 	want, err := w.l.Export()
 	w.must(err)
 	_, err = bulk.Fold(context.Background(), countedHistory{w.history}, w.tip())
 	w.must(err)
+	if n := len(w.commits); done != n || total != n {
+		w.Errorf("told of %d commits of %d, there are %d", done, total, n)
+	}
 	got, err := bulk.Export()
 	w.must(err)
 	if string(got) != string(want) {
@@ -134,7 +139,7 @@ func (w *world) all() {
 // countedHistory tells how long it is, so that it can be folded in bulk.
 type countedHistory struct{ *history }
 
-func (c countedHistory) Count(_ context.Context, _ gitstore.Hash, _ gitstore.Hash) (int, error) {
+func (c countedHistory) Count(_ context.Context, _ gitstore.Hash, _ gitstore.Hash, _ int) (int, error) {
 	return len(c.commits), nil
 }
 

@@ -331,12 +331,12 @@ func (f *fold) sort(files []gitstore.File) (all []candidate, certs []certFile, e
 		if err := f.ctx.Err(); err != nil {
 			return nil, nil, err
 		}
-		if fpr, sum, err := record.ParseCertificatePath(file.Path); err == nil {
-			certs = append(certs, certFile{file, fpr, sum})
-			continue
-		}
 		place, err := record.ParsePath(file.Path)
 		if err != nil {
+			if fpr, sum, err := record.ParseCertificatePath(file.Path); err == nil {
+				certs = append(certs, certFile{file, fpr, sum})
+				continue
+			}
 			if err := f.reject(file.Path, refuse(ReasonForeignFile, "%v", err)); err != nil {
 				return nil, nil, err
 			}
@@ -519,7 +519,7 @@ func (f *fold) record(id record.ID) ([]row, error) {
 // place gives the position of a commit of the folded history; 0 when it is none.
 func (f *fold) place(h gitstore.Hash) (int, error) {
 	if f.bulk != nil {
-		return f.bulk.positions[h], nil
+		return f.bulk.positionOf(h), nil
 	}
 	return f.positionOf(h)
 }

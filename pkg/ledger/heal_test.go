@@ -363,7 +363,7 @@ func TestHealNeedsASourceThatKnowsMerges(t *testing.T) {
 // counting is merges for a fold in bulk.
 type counting struct{ *merges }
 
-func (c counting) Count(_ context.Context, from, to gitstore.Hash) (int, error) {
+func (c counting) Count(_ context.Context, from, to gitstore.Hash, _ int) (int, error) {
 	return slices.Index(c.commits, to) - slices.Index(c.commits, from), nil
 }
 

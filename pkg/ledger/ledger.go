@@ -215,12 +215,12 @@ func (l *Ledger) Fold(ctx context.Context, src Source, to gitstore.Hash) (Report
 		return Report{}, nil
 	}
 	if c, ok := src.(Counter); ok {
-		n, err := c.Count(ctx, l.head, to)
+		n, err := c.Count(ctx, l.head, to, l.bulkFrom)
 		if err != nil {
 			return Report{}, err
 		}
 		if n >= l.bulkFrom {
-			return l.foldBulk(ctx, src, to, n)
+			return l.foldBulk(ctx, src, to)
 		}
 	}
 	tx, f, err := l.folding(ctx, src)

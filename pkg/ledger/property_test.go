@@ -123,7 +123,7 @@ type countedSource struct {
 	chain *chain
 }
 
-func (c countedSource) Count(_ context.Context, from, to gitstore.Hash) (int, error) {
+func (c countedSource) Count(_ context.Context, from, to gitstore.Hash, _ int) (int, error) {
 	return slices.Index(c.chain.commits, to) - slices.Index(c.chain.commits, from), nil
 }
 

@@ -60,6 +60,9 @@ func (h *history) tip() gitstore.Hash { return h.commits[len(h.commits)-1] }
 
 func (h *history) Walk(ctx context.Context, from, to gitstore.Hash, o gitstore.WalkOptions, fn func(gitstore.Commit) error) error {
 	start := slices.Index(h.commits, from) + 1
+	if o.Total != nil {
+		o.Total(slices.Index(h.commits, to) + 1 - start)
+	}
 	for i := start; i <= slices.Index(h.commits, to); i++ {
 		c := gitstore.Commit{Hash: h.commits[i]}
 		before := map[string]gitstore.Hash{}
