@@ -21,8 +21,9 @@ type Placed[T any] struct {
 	// its place among the records of that commit. HeadAt is the position of
 	// the commit that its signer had seen.
 	Position, Order, HeadAt int
-	// Beside is, where a merge brought the record, the first position of which the side
-	// that it came from knew nothing; 0 for others.
+	// Beside is, of what takes away or changes the policy, the first position of which its
+	// signer, or the side that a merge brought it from, knew nothing; 0 where nothing lies
+	// between that and its own, and for others.
 	Beside int `json:",omitempty"`
 	// Key is the certificate that signed, and Subkey the subkey of it that did; empty
 	// where it was the primary key.

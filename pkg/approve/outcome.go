@@ -161,21 +161,17 @@ func (v *verdict) decidedAt(e event) (o outcome, ok, cut bool) {
 			}
 			if back = v.takenBack(o, back); len(back) > n || struck {
 				if o.never == nil && o.decided.Before(v.lapse) {
-					w := window{o.opens, o.ends}
-					if struck {
-						w.opens = time.Time{} // what its approvals narrowed stays so, for what is decided before too
-						if o.decided.After(v.reach) {
-							v.reach = o.decided
-						}
-					}
-					v.undone = append(v.undone, w)
+					v.undo(o, struck)
 				}
 				continue // without what was taken back before it opened, or taken away before it was decided
 			}
 			if o.never == nil && o.decided.Before(v.lapse) {
-				holds, left := v.holds(o)
+				holds, left, late := v.holds(o)
 				if holds {
 					return o, true, false
+				}
+				if late {
+					v.undo(o, true)
 				}
 				cut = cut || left
 			}
@@ -183,6 +179,20 @@ func (v *verdict) decidedAt(e event) (o outcome, ok, cut bool) {
 		}
 	}
 	return outcome{}, false, cut
+}
+
+// undo notes a decision that was taken back. Where late says that it was by what came when
+// access may have been open, and claims another time or stands beside it, what its approvals
+// narrowed stays so, for what is decided before too.
+func (v *verdict) undo(o outcome, late bool) {
+	w := window{o.opens, o.ends}
+	if late {
+		w.opens = time.Time{}
+		if o.decided.After(v.reach) {
+			v.reach = o.decided
+		}
+	}
+	v.undone = append(v.undone, w)
 }
 
 // takenBack adds to back the approvals on which o rests and which were
@@ -209,24 +219,26 @@ func (v *verdict) takenBack(o outcome, back map[int]bool) map[int]bool {
 
 // holds reports whether what decided still stood when access opened: the rule
 // and the role's meaning unchanged, and the signer there, with the key; left says that
-// it stood until they were not. Once open, a rule may change without effect, and a key
-// be replaced; a change of meaning is an ending of its own.
-func (v *verdict) holds(o outcome) (holds, left bool) {
+// it stood until they were not, and late that the version came into force no earlier than
+// that. Once open, a rule may change without effect, and a key be replaced; a change of
+// meaning is an ending of its own.
+func (v *verdict) holds(o outcome) (holds, left, late bool) {
 	for _, later := range v.history.After(o.place.position) {
-		if !later.Since.Before(o.opens) && !v.ahead(o.place, takingOf(later), o.opens) {
+		late = !later.Since.Before(o.opens)
+		if late && !v.ahead(o.place, takingOf(later), o.opens) {
 			continue
 		}
 		if v.left != nil && later.Policy == v.left.Policy {
-			return false, true
+			return false, true, late
 		}
 		seen := v.view(later.Policy)
 		for j, i := range v.unit {
 			if seen.errs[i] != nil || seen.matches[i].Basis != o.bases[j] {
-				return false, false
+				return false, false, late
 			}
 		}
 	}
-	return true, false
+	return true, false, false
 }
 
 // outcome is what the approvals come to, seen from one place in the history.
@@ -395,7 +407,7 @@ func (v *verdict) standings(seen sight, at time.Time, back map[int]bool) []Stand
 func (v *verdict) withdrawn(a Placed[Approval], seen sight) bool {
 	return slices.ContainsFunc(v.c.Withdrawals, func(w Placed[Withdrawal]) bool {
 		x := takingBy(w)
-		return takesBack(w, a) && v.happened(x.at, x.place) && (x.place.before(seen.place) || seen.reaches(x.place) && x.besides(seen.place) && !v.opened(seen.place, x.place))
+		return takesBack(w, a) && v.happened(x.at, x.place) && (x.place.before(seen.place) || seen.reaches(x.place) && x.besides(seen.place) && !v.opened(seen.place, x.place, seen.at))
 	})
 }
 

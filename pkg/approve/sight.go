@@ -24,8 +24,8 @@ type sight struct {
 // reaches reports whether what stands at a place is in sight at all.
 func (s sight) reaches(p place) bool { return !s.place.before(p) || !s.upTo.before(p) }
 
-// taking is what takes approvals away: the time that it claims, where it stands, and, where
-// a merge brought it, from which position on it stands beside the history.
+// taking is what takes approvals away: the time that it claims, where it stands, and from
+// which position on up to there it stands beside the history; 0 for none.
 type taking struct {
 	at     time.Time
 	place  place
@@ -58,15 +58,15 @@ func (v *verdict) sees(seen sight, x taking) bool {
 // stands beside that. It does not where access had been opened on what stands there when it
 // came: who dates back, or whose clock is behind, ends nothing that is open.
 func (v *verdict) ahead(from place, x taking, until time.Time) bool {
-	return (x.at.Before(until) || x.besides(from)) && !v.opened(from, x.place)
+	return (x.at.Before(until) || x.besides(from)) && !v.opened(from, x.place, until)
 }
 
 // opened reports whether, between two places, receipts say of all that is decided that
-// it was opened.
-func (v *verdict) opened(from, to place) bool {
+// it was opened, when it had been decided or later.
+func (v *verdict) opened(from, to place, decided time.Time) bool {
 	return !slices.ContainsFunc(v.grants(), func(g request.Grant) bool {
 		for x := range v.c.ReceiptsOf(g) {
-			if x.Record.Outcome == receipt.Applied && from.before(x.place()) && x.place().before(to) {
+			if x.Record.Outcome == receipt.Applied && from.before(x.place()) && x.place().before(to) && !x.Record.Created.Before(decided) {
 				return false
 			}
 		}

@@ -46,10 +46,24 @@ func TestDatedAhead(t *testing.T) {
 		},
 		"a part that was opened shows nothing of the others": func(tl *timeline) {
 			tl.request(nil, "read", "write").approve("bob", 60).approve("carol", 60)
-			tl.opened(31).lock("bob", 30)
+			tl.opened(60).lock("bob", 30)
 			tl.state(60, Active)
 			tl.c.Receipts = tl.c.Receipts[:1]
 			tl.state(60, Pending)
+		},
+		"a receipt from before the decision shows nothing": func(tl *timeline) {
+			tl.request(nil, "read").approve("bob", 60).opened(59).lock("bob", 30).state(60, Pending)
+		},
+		"a version that comes when all is over, and claims to be from before, begins nothing anew": func(tl *timeline) {
+			tl.request(nil, "look").state(10, Active).state(61, Expired)
+			tl.policy(100, otherRule)
+			tl.h[len(tl.h)-1].Claimed = at(-10)
+			tl.state(101, Lapsed).state(159, Lapsed)
+		},
+		"a version that was agreed to before, and comes after, leaves the end": func(tl *timeline) {
+			tl.request(nil, "look").state(10, Active).policy(20, otherRule)
+			tl.h[len(tl.h)-1].Claimed = at(-10)
+			tl.state(59, Active).window(59, 20, 60).state(60, Expired)
 		},
 		"a lock that is dated back, and an approval again, do not begin anew": func(tl *timeline) {
 			tl.request(nil, "read").approve("bob", 5).state(6, Active).lock("bob", 4).approve("carol", 50).state(50, Active).window(50, 50, 65).state(65, Expired)

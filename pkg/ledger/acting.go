@@ -147,7 +147,7 @@ func (f *fold) endDelegation(v record.Verified) error {
 	}
 	ids, err := f.actedFor([]string{d.Record.By}, nil)
 	for _, id := range ids {
-		lost := approve.Lost{Position: f.position, Order: f.order, Beside: f.alongside, At: x.Created.Time, For: d.Record.By}
+		lost := approve.Lost{Position: f.position, Order: f.order, Beside: f.unseenFrom, At: x.Created.Time, For: d.Record.By}
 		err = errors.Join(err, f.lose(id, lost, func(a approve.Placed[approve.Approval]) bool { return under(d, a) }))
 	}
 	return err

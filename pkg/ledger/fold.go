@@ -55,8 +55,8 @@ type fold struct {
 	commit gitstore.Commit
 	order  int // of the next record counted in this commit
 	// alongside is, where the commit is a merge, the first position that its sides knew
-	// nothing of: see mergeSides.
-	alongside int
+	// nothing of: see mergeSides. unseenFrom is that of the record that is judged: see besideOf.
+	alongside, unseenFrom int
 	// asked counts the requests of each person in this commit, and asides what of it
 	// is set aside, by reason.
 	asked, asides map[string]int
@@ -202,7 +202,7 @@ func (c candidate) rank() int {
 
 // one folds one commit.
 func (f *fold) one(c gitstore.Commit) error {
-	f.commit, f.order, f.alongside = c, 0, 0
+	f.commit, f.order, f.alongside, f.unseenFrom = c, 0, 0, 0
 	f.asked, f.asides = nil, map[string]int{}
 	f.position++
 	f.head = c.Hash

@@ -390,10 +390,17 @@ func (x index) saveProposal(p approve.Proposal, v policy.InForce) error {
 	return err
 }
 
-// forget drops what is known of the ends of requests that a policy in force
-// since a time may change. One that had ended, and could not be decided any more
-// either, is as it was: a policy decides nothing from before it.
-func (x index) forget(since time.Time) error {
-	_, err := x.Exec(`UPDATE requests SET state = NULL, quiet = NULL, had = NULL WHERE quiet >= ?`, since.Unix())
+// forget drops what is known of the ends of requests that a policy version may change.
+// One that had ended, and could not be decided any more either, is as it was: a policy
+// decides nothing from before it, but of what was decided beside it.
+func (x index) forget(v policy.InForce) error {
+	const drop = `UPDATE requests SET state = NULL, quiet = NULL, had = NULL WHERE `
+	_, err := x.Exec(drop+`quiet >= ?`, v.Claimed.Unix())
+	if err != nil || v.Beside == 0 {
+		return err
+	}
+	// It was decided where the request stands, something beside it, or another version.
+	_, err = x.Exec(drop+`id IN (SELECT beside FROM records WHERE position >= ?)
+		OR EXISTS (SELECT 1 FROM proposals WHERE forced >= ? AND forced < ?)`, v.Beside, v.Beside, v.Position)
 	return err
 }

@@ -43,6 +43,9 @@ func (f *fold) judge(c candidate) error {
 			return unseen
 		}
 	}
+	if f.unseenFrom, err = f.besideOf(v, c, headAt); err != nil {
+		return err
+	}
 	// What one who is locked may still sign shows nothing: it may be the thief's.
 	shut := f.locks.Refuse(h.By, v.Primary()) != nil
 	if err := f.taken(v, c, headAt); err != nil {
@@ -60,6 +63,34 @@ func (f *fold) judge(c candidate) error {
 		f.see(v, headAt)
 	}
 	return f.count(v, c)
+}
+
+// besideOf gives the first position beside which a record stands that takes away, or changes
+// the policy: its signer had seen nothing from after their head. Nobody else chooses that,
+// while whoever lays the record there, or a copy of it, chooses what stands before it. Where
+// a merge brought it, its side may have seen less. It is 0 where nothing lies between.
+func (f *fold) besideOf(v record.Verified, c candidate, headAt int) (int, error) {
+	h := v.Head()
+	if !h.Kind.TakesAway() && h.Kind != record.KindPolicy && !c.place.Policy {
+		return 0, nil
+	}
+	from := headAt + 1
+	if headAt == 0 || headAt >= f.position {
+		beside, passed, err := f.parted(gitstore.Hash(h.Head))
+		if err != nil {
+			return 0, err
+		}
+		if from = 1; passed {
+			from = beside
+		}
+	}
+	if f.alongside > 0 {
+		from = min(from, f.alongside)
+	}
+	if from >= f.position {
+		return 0, nil
+	}
+	return from, nil
 }
 
 // taken takes a record of one in good standing, or says why it does not count.
@@ -216,7 +247,7 @@ func (f *fold) apart(v record.Verified, headAt int) error {
 
 // placed puts a record at its place.
 func placed[T any](f *fold, v record.Verified, x T, headAt int) approve.Placed[T] {
-	return approve.Placed[T]{Record: x, Position: f.position, Order: f.order, HeadAt: headAt, Beside: f.alongside, Key: v.Primary(), Subkey: v.Subkey()}
+	return approve.Placed[T]{Record: x, Position: f.position, Order: f.order, HeadAt: headAt, Beside: f.unseenFrom, Key: v.Primary(), Subkey: v.Subkey()}
 }
 
 func (f *fold) request(v record.Verified, headAt int) error {

@@ -27,7 +27,7 @@ import (
 // Version names the rules by which records are judged, here and in the packages below
 // (signatures, certificates, policies), and the form of the index. It changes when the
 // same bytes come to another verdict: an index of another version is made again.
-const Version = 15
+const Version = 16
 
 var (
 	// ErrNotFound means that there is no such request, policy version or record.

@@ -143,7 +143,7 @@ func (f *fold) lock(v record.Verified) error {
 		return err
 	}
 	names, keys := []string{x.Person}, []record.Fingerprint{x.Key}
-	l := approve.Locked{ID: x.ID, Position: f.position, Order: f.order, Beside: f.alongside, At: x.Created.Time, By: x.By, Reason: x.Reason, Person: x.Person, Key: x.Key}
+	l := approve.Locked{ID: x.ID, Position: f.position, Order: f.order, Beside: f.unseenFrom, At: x.Created.Time, By: x.By, Reason: x.Reason, Person: x.Person, Key: x.Key}
 	inPlaceOf := names
 	if x.Person != "" {
 		// What they signed under a name that they had before is theirs as well.

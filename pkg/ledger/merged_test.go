@@ -42,7 +42,8 @@ func (w *world) adding(files []file) map[gitstore.Hash][]gitstore.File {
 }
 
 // TestMergeChoosesNoOrder: what takes an approval away takes it where a merge, of whoever
-// made it, put the approval first, unless it had been opened by then.
+// made it, put the approval first, unless it had been opened by then; and so does a copy of
+// it that was laid after the approval, before the merge or without one.
 func TestMergeChoosesNoOrder(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -68,27 +69,38 @@ func TestMergeChoosesNoOrder(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for _, opened := range []bool{false, true} {
-				for _, known := range []bool{false, true} {
+			for i := range 16 {
+				opened, known, copied, merged := i&1 > 0, i&2 > 0, i&4 > 0, i&8 > 0
+				if merged || copied && c.why != policy.KeyRetired { // a certificate says nothing of what its owner had seen
 					w := lending(t)
 					w.changed(func(d *policy.Document) {
 						d.Rules[0].Stages = []policy.Stage{{Approvers: []string{"carol", "erin"}, Count: 1}}
 					})
 					w.counted(w.push(w.delegation("carol", "bob")...), 1)
 					r, d := w.askedBy("zoe")
-					fork := w.tip()
-					w.counted(w.push(w.approval(r, d, c.by)...), 1)
+					kept := w.approval(r, d, c.by)
 					if known {
-						fork = w.tip()
+						w.counted(w.push(kept...), 1)
+					}
+					fork := w.tip()
+					w.later(time.Minute)
+					taking := c.takes(w, r, d) // by somebody who has seen the fork
+					if !known {
+						w.counted(w.push(kept...), 1)
 					}
 					w.state(r.ID, approve.Active)
-					w.later(time.Minute)
 					if opened {
 						w.written(r, d, receipt.Applied)
 					}
-					m, report := w.mergedFrom(fork, c.takes(w, r, d))
-					if len(report.SetAside) > 0 {
-						t.Fatalf("%+v", report.SetAside)
+					if copied {
+						w.push(taking...)
+					}
+					m := &merges{history: w.history}
+					if merged {
+						var report ledger.Report
+						if m, report = w.mergedFrom(fork, taking); len(report.SetAside) > 0 {
+							t.Fatalf("%+v", report.SetAside)
+						}
 					}
 					want := approve.Pending
 					if opened || known {
@@ -96,7 +108,7 @@ func TestMergeChoosesNoOrder(t *testing.T) {
 					}
 					w.state(r.ID, want)
 					if s := w.why(r.ID); want == approve.Pending && (s.Counted || s.Why != c.why) {
-						t.Errorf("opened %t, known %t: counted %t, %q", opened, known, s.Counted, s.Why)
+						t.Errorf("opened %t, known %t, copied %t, merged %t: counted %t, %q", opened, known, copied, merged, s.Counted, s.Why)
 					}
 					w.sameFrom(m, 0, len(w.commits)-2)
 				}

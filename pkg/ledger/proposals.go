@@ -100,15 +100,11 @@ func (f *fold) weigh(proposal approve.Proposal, compile func() (*policy.Policy, 
 	if err != nil {
 		return err
 	}
-	version := policy.InForce{Policy: p, Position: f.position, Beside: f.alongside, Since: d.At, Claimed: d.Claimed}
+	version := policy.InForce{Policy: p, Position: f.position, Beside: f.unseenFrom, Since: d.At, Claimed: d.Claimed}
 	if err := f.enforce(version); err != nil {
 		return err
 	}
-	since := d.Claimed
-	if f.alongside > 0 {
-		since = time.Unix(0, 0) // whatever time it claims
-	}
-	if err := f.forget(since); err != nil {
+	if err := f.forget(version); err != nil {
 		return err
 	}
 	if err := f.endForGone(version); err != nil {

@@ -87,7 +87,7 @@ func (r *reference) lostSince(q approve.Case) (all []approve.Lost) {
 				counts := slices.ContainsFunc(r.counted[:i], func(c counted) bool { return c.ID == a.Record.ID })
 				then := a.Record.Created
 				if counts && !then.Before(d.Begins()) && then.Before(d.Until.Time) {
-					all = append(all, approve.Lost{Approval: a.Record.ID, Position: c.position, Order: c.order, At: end.Created.Time, For: d.By})
+					all = append(all, approve.Lost{Approval: a.Record.ID, Position: c.position, Order: c.order, Beside: c.unseenFrom(), At: end.Created.Time, For: d.By})
 				}
 			}
 		}

@@ -33,7 +33,7 @@ func (r *reference) forced() (h policy.History, at []int) {
 		case c.Policy:
 			version := r.version(c.Request)
 			if since, claimed, ok := r.agreed(h.Latest().Document().Admins, version, i); ok {
-				h, at = append(h, policy.InForce{Policy: version.policy, Position: c.position, Since: since, Claimed: claimed}), append(at, i)
+				h, at = append(h, policy.InForce{Policy: version.policy, Position: c.position, Beside: c.unseenFrom(), Since: since, Claimed: claimed}), append(at, i)
 			}
 		}
 	}
@@ -192,8 +192,17 @@ func (r *reference) request(id record.ID) (c approve.Case, ok bool) {
 	return c, ok
 }
 
+// unseenFrom gives the first position that the signer of what takes away, or changes the
+// policy, had not seen, where it is before the record's own.
+func (c counted) unseenFrom() int {
+	if !c.Kind.TakesAway() && c.Kind != record.KindPolicy && !c.Policy || c.headAt+1 >= c.position {
+		return 0
+	}
+	return c.headAt + 1
+}
+
 func put[T any](v T, c counted) approve.Placed[T] {
-	return approve.Placed[T]{Record: v, Position: c.position, Order: c.order, HeadAt: c.headAt, Key: c.Primary(), Subkey: c.Subkey()}
+	return approve.Placed[T]{Record: v, Position: c.position, Order: c.order, HeadAt: c.headAt, Beside: c.unseenFrom(), Key: c.Primary(), Subkey: c.Subkey()}
 }
 
 // proposal gathers what counts about a policy version. A key that is found to be

@@ -220,7 +220,7 @@ func (r *reference) locksFrom(from int, signed []approve.Placed[record.Head], ac
 		if !ok {
 			continue
 		}
-		x := approve.Locked{ID: l.ID, Position: c.position, Order: c.order, At: l.Created.Time, By: l.By, Reason: l.Reason}
+		x := approve.Locked{ID: l.ID, Position: c.position, Order: c.order, Beside: c.unseenFrom(), At: l.Created.Time, By: l.By, Reason: l.Reason}
 		mine := x
 		mine.Person, mine.Key = l.Person, l.Key
 		all = append(all, mine)

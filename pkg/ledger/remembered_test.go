@@ -7,6 +7,7 @@ import (
 	"github.com/jitaccess/jit/pkg/approve"
 	"github.com/jitaccess/jit/pkg/ledger"
 	"github.com/jitaccess/jit/pkg/policy"
+	"github.com/jitaccess/jit/pkg/record"
 )
 
 // TestRequestsAreRemembered: what is remembered of settled requests changes no
@@ -67,4 +68,13 @@ func TestRequestsAreRemembered(t *testing.T) {
 		compare("another policy", begin.Add(24*time.Hour))
 		compare("another policy, the clock set back", begin.Add(90*time.Minute))
 	}
+	// One whose signer had not seen what was decided since stands beside that.
+	since := w.now
+	w.now = since.Add(30 * time.Hour)
+	_, files := w.proposal("alice", func(d *policy.Document) { d.Rules[0].MaxDuration = record.Duration{Duration: 3 * time.Hour} })
+	w.now = since
+	w.asked()
+	compare("over by itself", since.Add(29*time.Hour))
+	w.counted(w.push(files...), 1)
+	compare("another policy beside it", since.Add(31*time.Hour))
 }

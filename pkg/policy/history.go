@@ -10,8 +10,9 @@ type InForce struct {
 	// Position is the number of the commit from which it is in force; the
 	// store's first commit is 1.
 	Position int
-	// Beside is, where a merge brought it into force, the first position of which the side
-	// that brought it knew nothing; 0 for others.
+	// Beside is the first position of which the signer of the record that brought it into
+	// force, or the side that a merge brought that from, knew nothing; 0 where nothing lies
+	// between that and its own.
 	Beside int
 	// Since is the time that its deciding approval claims. Claimed is the earliest that
 	// anybody claims who made it: one of them alone does not choose that.
