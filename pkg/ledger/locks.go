@@ -55,24 +55,22 @@ func (s *state) mayLock(in index, p *policy.Policy, x revoke.Lock) error {
 	if err != nil {
 		return err
 	}
-	// Whoever dates back does not let an admin seem able whose key has expired, and whoever
-	// dates ahead none unable whose key has not.
-	floor := s.floor(p, p.Resources()...)
-	times := []time.Time{later(x.Created.Time, floor)}
-	if !floor.IsZero() {
-		times = append(times, floor)
-	}
-	for _, at := range times {
-		err := s.locks.MayLock(p, x, revoke.Keys{
+	may := func(can func(*record.Certificate) error) error {
+		return s.locks.MayLock(p, x, revoke.Keys{
 			Known:       func(record.Fingerprint) bool { return cert != nil },
-			Signs:       func(k record.Fingerprint) bool { c := s.keyring.Lookup(k); return c != nil && c.CanSign(at) == nil },
+			Signs:       func(k record.Fingerprint) bool { c := s.keyring.Lookup(k); return c != nil && can(c) == nil },
 			Compromised: s.stolen,
 		})
-		if err != nil {
-			return err
-		}
 	}
-	return nil
+	// Whoever dates back does not let an admin seem able whose key has expired, and whoever
+	// dates ahead none unable whose key has not. By what a reconciler wrote last a key may
+	// not be made that is by now.
+	floor := s.floor(p, p.Resources()...)
+	err = may(func(c *record.Certificate) error { return c.CanSign(later(x.Created.Time, floor)) })
+	if err != nil || floor.IsZero() {
+		return err
+	}
+	return may(func(c *record.Certificate) error { return c.CanSignFrom(floor) })
 }
 
 // MayUnlock judges one admin's agreement, with a key, to lift a lock, were it signed

@@ -371,6 +371,44 @@ func TestLockDatedAheadLeavesAdmins(t *testing.T) {
 	w.same(1, 3)
 }
 
+// TestLockLeavesAdminsWithNewKeys: an admin can sign whose key was made after what a
+// reconciler wrote last, and one whose key is made later than the lock cannot.
+func TestLockLeavesAdminsWithNewKeys(t *testing.T) {
+	for name, c := range map[string]struct {
+		beats bool
+		made  time.Duration // after the change of the policy, which the lock follows by a day
+	}{
+		"made before the lock, and no reconciler wrote":      {false, 0},
+		"made before the lock, and after a reconciler wrote": {true, 0},
+		"made after the lock, and no reconciler wrote":       {false, 25 * time.Hour},
+		"made after the lock, and a reconciler wrote":        {true, 25 * time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			if c.beats {
+				w.counted(w.push(w.heartbeat("robot")...), 1)
+			}
+			w.later(time.Hour)
+			key, err := record.GenerateKey("erin", "erin@example.com", w.now.Add(c.made), 0)
+			w.must(err)
+			w.push(certFile(key.Certificate().Armor()))
+			doc, f := w.proposal("alice", func(d *policy.Document) {
+				d.People["erin"] = policy.Person{Keys: []record.Fingerprint{key.Certificate().Fingerprint()}}
+			})
+			w.counted(w.push(f...), 1)
+			w.body = doc.Body
+			w.signers["erin"], w.certs["erin"] = key.Signer(func() time.Time { return w.now }), key.Certificate()
+			w.later(24 * time.Hour)
+			if c.made > 0 {
+				w.refused(w.push(w.lock("alice", "alice")...), string(policy.LastAdmins))
+			} else {
+				w.counted(w.push(w.lock("erin", "alice")...), 1)
+			}
+			w.same(1)
+		})
+	}
+}
+
 // TestLockedAreNotNamed: who is locked is not named as one who could decide, and where
 // nobody else could, a request is refused when it is made.
 func TestLockedAreNotNamed(t *testing.T) {

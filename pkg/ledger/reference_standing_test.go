@@ -362,13 +362,13 @@ func (r *reference) lock(c *counted, l revoke.Lock, now *policy.Policy) (reason 
 		c.keys = []record.Fingerprint{l.Key}
 	}
 	admins := now.Document().Admins
-	tooFew := func(at time.Time) bool {
+	tooFew := func(can func(*record.Certificate) error) bool {
 		before, after := 0, 0
 		for _, name := range admins.People {
 			admin, _ := now.Person(name)
 			able := func(k record.Fingerprint) bool {
 				cert := r.ring.Lookup(k)
-				return cert != nil && cert.CanSign(at) == nil && !r.isLockedByOwner(name, k)
+				return cert != nil && can(cert) == nil && !r.isLockedByOwner(name, k)
 			}
 			if slices.ContainsFunc(admin.Keys, able) {
 				before++
@@ -380,7 +380,12 @@ func (r *reference) lock(c *counted, l revoke.Lock, now *policy.Policy) (reason 
 		return after < before && after < admins.Threshold
 	}
 	floor := r.floor(now.Resources())
-	if !floor.IsZero() && tooFew(floor) || !floor.After(l.Created.Time) && tooFew(l.Created.Time) {
+	by := l.Created.Time
+	if floor.After(by) {
+		by = floor
+	}
+	if tooFew(func(c *record.Certificate) error { return c.CanSign(by) }) ||
+		!floor.IsZero() && tooFew(func(c *record.Certificate) error { return c.CanSignFrom(floor) }) {
 		return string(policy.LastAdmins)
 	}
 	if r.isLockedByOwner(l.Person, l.Key) {

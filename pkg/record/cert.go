@@ -172,9 +172,28 @@ func (c *Certificate) RevokedSubkeys() []SubkeyRevocation {
 // CanSign reports why no key of the certificate may sign at the time at, or
 // nil when one may.
 func (c *Certificate) CanSign(at time.Time) error {
+	return c.canSign(func(k *keyState) error { return c.usable(k, at) })
+}
+
+// CanSignFrom is CanSign for the time at or later: a key that is not made by then counts
+// as one that will be.
+func (c *Certificate) CanSignFrom(at time.Time) error {
+	return c.canSign(func(k *keyState) error { return c.usable(k, later(at, c.keys[0].pub.CreationTime, k.pub.CreationTime)) })
+}
+
+func later(at time.Time, than ...time.Time) time.Time {
+	for _, t := range than {
+		if t.After(at) {
+			at = t
+		}
+	}
+	return at
+}
+
+func (c *Certificate) canSign(usable func(*keyState) error) error {
 	var first error
 	for i := range c.keys {
-		err := c.usable(&c.keys[i], at)
+		err := usable(&c.keys[i])
 		if err == nil {
 			return nil
 		}

@@ -422,6 +422,16 @@ func TestKeyStates(t *testing.T) {
 		if _, err := ring.Verify(data, sig); ReasonOf(err) != tt.reason {
 			t.Errorf("at %v: reason %q (%v), want %q", tt.at, ReasonOf(err), err, tt.reason)
 		}
+		if got := ReasonOf(key.Certificate().CanSign(tt.at)); got != tt.reason {
+			t.Errorf("at %v: can sign %q, want %q", tt.at, got, tt.reason)
+		}
+		from := tt.reason
+		if from == ReasonKeyNotYet {
+			from = ""
+		}
+		if got := ReasonOf(key.Certificate().CanSignFrom(tt.at)); got != from {
+			t.Errorf("from %v on: can sign %q, want %q", tt.at, got, from)
+		}
 	}
 	data := makeRecord(t, now)
 	sig, err := s.Sign(ctx, data)
