@@ -227,6 +227,8 @@ type Acting struct {
 	// on both.
 	Signed record.Fingerprint
 	Subkey record.Fingerprint `json:",omitempty"`
+	// Under is the delegation; empty for one who acts in their own name.
+	Under record.ID `json:",omitempty"`
 }
 
 // keys gives those on which what is decided in their place rests; none for one who acts
@@ -275,7 +277,7 @@ func ActsFor(p *policy.Policy, all []Delegated, at time.Time) (acts Acts) {
 	for _, d := range all {
 		if d.State(p, at) == DelegationActive {
 			giver, _ := p.Person(d.Record.By)
-			acts = append(acts, Acting{Name: d.Record.By, Keys: giver.Keys, Signed: d.Key, Subkey: d.Subkey})
+			acts = append(acts, Acting{Name: d.Record.By, Keys: giver.Keys, Signed: d.Key, Subkey: d.Subkey, Under: d.Record.ID})
 		}
 	}
 	slices.SortFunc(acts, func(a, b Acting) int { return strings.Compare(a.Name, b.Name) })

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jitaccess/jit/pkg/approve"
@@ -148,16 +149,13 @@ func (f *fold) endDelegation(v record.Verified) error {
 	ids, err := f.actedFor([]string{d.Record.By}, nil)
 	for _, id := range ids {
 		lost := approve.Lost{Position: f.position, Order: f.order, Beside: f.unseenFrom, At: x.Created.Time, For: d.Record.By}
-		err = errors.Join(err, f.lose(id, lost, func(a approve.Placed[approve.Approval]) bool { return under(d, a) }))
+		c, unread := f.kase(id)
+		under := func(a approve.Placed[approve.Approval]) bool {
+			return slices.ContainsFunc(c.Acting[a.Record.ID], func(y approve.Acting) bool { return y.Under == x.Delegation })
+		}
+		err = errors.Join(err, unread, f.lose(id, lost, under))
 	}
 	return err
-}
-
-// under reports whether an approval could be given under a delegation at the time that
-// it claims: no two by one person to another last at once.
-func under(d approve.Delegated, a approve.Placed[approve.Approval]) bool {
-	r, created := d.Record, a.Record.Created.Time
-	return a.Record.By == r.To && a.Position >= d.Position && !created.Before(r.Begins()) && created.Before(r.Until.Time)
 }
 
 // endDelegations ends those by and to people, and those that some keys have signed: where

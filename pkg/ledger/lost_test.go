@@ -151,3 +151,24 @@ func TestDelegationEndDatedAhead(t *testing.T) {
 	}
 	w.same(2, 5, 7)
 }
+
+// TestDelegationEndedAgain: that a delegation which is over is ended as of an earlier time
+// takes what was approved under it, and nothing that was under the next one.
+func TestDelegationEndedAgain(t *testing.T) {
+	w := lending(t)
+	w.changed(func(d *policy.Document) { d.Rules[0].Stages[0].Approvers = []string{"carol", "erin"} })
+	w.counted(w.push(w.delegation("carol", "bob")...), 1)
+	first := w.delegations()[0].Record.ID
+	before, bd := w.askedBy("zoe")
+	after, ad := w.askedBy("zoe")
+	w.ahead(20*time.Minute, func() { w.counted(w.push(w.approval(before, bd, "bob")...), 1) })
+	w.ahead(40*time.Minute, func() { w.counted(w.push(w.endOf(first, "carol")...), 1) })
+	w.later(time.Minute)
+	w.counted(w.push(w.delegation("carol", "bob")...), 1)
+	w.ahead(20*time.Minute, func() { w.counted(w.push(w.approval(after, ad, "bob")...), 1) })
+	w.counted(w.push(w.endOf(first, "bob")...), 1)
+	w.later(time.Hour)
+	w.state(before.ID, approve.Pending)
+	w.state(after.ID, approve.Active)
+	w.same(2, 6, 8)
+}

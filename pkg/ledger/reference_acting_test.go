@@ -138,7 +138,7 @@ func (r *reference) acting(person string, at time.Time) (acts approve.Acts) {
 	for i, c := range r.counted {
 		if d, ok := c.value.(approve.Delegation); ok && d.To == person && r.delegationState(i, at) == approve.DelegationActive {
 			giver, _ := r.inForce().Person(d.By)
-			acts = append(acts, approve.Acting{Name: d.By, Keys: giver.Keys, Signed: c.Primary(), Subkey: c.Subkey()})
+			acts = append(acts, approve.Acting{Name: d.By, Keys: giver.Keys, Signed: c.Primary(), Subkey: c.Subkey(), Under: d.ID})
 		}
 	}
 	slices.SortFunc(acts, func(a, b approve.Acting) int { return cmp.Compare(a.Name, b.Name) })

@@ -81,12 +81,9 @@ func (r *reference) lostSince(q approve.Case) (all []approve.Lost) {
 			}
 			for _, given := range r.counted[:i] {
 				d, ok := given.value.(approve.Delegation)
-				if !ok || d.ID != end.Delegation || d.To != a.Record.By {
-					continue
-				}
-				counts := slices.ContainsFunc(r.counted[:i], func(c counted) bool { return c.ID == a.Record.ID })
-				then := a.Record.Created
-				if counts && !then.Before(d.Begins()) && then.Before(d.Until.Time) {
+				if ok && d.ID == end.Delegation && slices.ContainsFunc(r.counted[:i], func(c counted) bool {
+					return c.ID == a.Record.ID && slices.ContainsFunc(c.acting, func(x approve.Acting) bool { return x.Under == d.ID })
+				}) {
 					all = append(all, approve.Lost{Approval: a.Record.ID, Position: c.position, Order: c.order, Beside: c.unseenFrom(), At: end.Created.Time, For: d.By})
 				}
 			}
