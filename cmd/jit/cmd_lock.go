@@ -311,6 +311,11 @@ func (o *lockOptions) unlock(ctx context.Context) (err error) {
 		if err := wholeID(o.whom); err != nil {
 			return err
 		}
+		// The record's id as the history shows it may be meant for the other.
+		if others := l.Locks().WithIDOf(h); h.Record == "" && len(others) > 0 {
+			return failure(exitUsage, "ambiguous-id", "name the person or the key, or run it without --yes",
+				"the lock of %s has the id %s too, and is known by %s", others[0].Whom(), h.ID, others[0].ID)
+		}
 	}
 	x := revoke.Unlock{Head: record.Head{By: d.me}, Lock: h.ID}
 	agreed, _ := l.Agreed(h.ID)

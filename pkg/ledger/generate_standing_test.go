@@ -14,7 +14,7 @@ import (
 
 // standing lays one of the records that belong to no one request.
 func (m *maker) standing() {
-	locks := m.countedIDs(record.KindLock, func(c counted) bool { return !m.ref.lifted(c.value.(revoke.Lock).ID) })
+	locks := m.countedIDs(record.KindLock, func(c counted) bool { return !m.ref.lifted(c.known) })
 	if m.seldom(170) && m.besideAhead() {
 		return
 	}

@@ -111,8 +111,7 @@ func (f *fold) taken(v record.Verified, c candidate, headAt int) error {
 
 // unheld refuses a record whose id another has that counts already. What takes away
 // counts all the same, unless it is that very record: whoever sees it before it is on the
-// line, and can get before it by a merge, must gain nothing by laying one with its id. But
-// for locks, which are known by their ids: those who might, the admins, heal the line too.
+// line, and can get before it by a merge, must gain nothing by laying one with its id.
 func (f *fold) unheld(v record.Verified) error {
 	h := v.Head()
 	others, err := f.record(h.ID)
@@ -120,7 +119,7 @@ func (f *fold) unheld(v record.Verified) error {
 		return err
 	}
 	for _, other := range others {
-		if !h.Kind.TakesAway() || other.Digest == v.Digest() || h.Kind == record.KindLock && other.Kind == record.KindLock {
+		if !h.Kind.TakesAway() || other.Digest == v.Digest() {
 			return refuse(ReasonDuplicateID, "its id is that of %s", other.Path)
 		}
 	}

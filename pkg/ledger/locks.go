@@ -132,7 +132,11 @@ func (f *fold) lock(v record.Verified) error {
 	if err := f.mayLock(f.index, p, x); err != nil {
 		return err
 	}
-	held := revoke.Held{ID: x.ID, Position: f.position, Order: f.order, At: x.Created.Time, By: x.By, Reason: x.Reason, Person: x.Person, Key: x.Key, Signed: v.Primary(), Subkey: v.Subkey()}
+	id := f.locks.IDFor(x.ID, v.Digest())
+	held := revoke.Held{ID: id, Position: f.position, Order: f.order, At: x.Created.Time, By: x.By, Reason: x.Reason, Person: x.Person, Key: x.Key, Signed: v.Primary(), Subkey: v.Subkey()}
+	if id != x.ID {
+		held.Record = x.ID
+	}
 	if held.Key != "" {
 		held.Owner, _ = p.OwnerOf(held.Key)
 	}
@@ -141,7 +145,7 @@ func (f *fold) lock(v record.Verified) error {
 		return err
 	}
 	names, keys := []string{x.Person}, []record.Fingerprint{x.Key}
-	l := approve.Locked{ID: x.ID, Position: f.position, Order: f.order, Beside: f.unseenFrom, At: x.Created.Time, By: x.By, Reason: x.Reason, Person: x.Person, Key: x.Key}
+	l := approve.Locked{ID: id, Position: f.position, Order: f.order, Beside: f.unseenFrom, At: x.Created.Time, By: x.By, Reason: x.Reason, Person: x.Person, Key: x.Key}
 	inPlaceOf := names
 	if x.Person != "" {
 		// What they signed under a name that they had before is theirs as well.
@@ -159,7 +163,7 @@ func (f *fold) lock(v record.Verified) error {
 	if err := f.dropAgreements(func(u revoke.Lift) bool { return slices.Contains(names, u.By) || slices.Contains(keys, u.Key) }); err != nil {
 		return err
 	}
-	over := approve.DelegationEnded{By: x.By, Record: x.ID, Position: f.position, At: x.Created.Time, Reason: "locked: " + x.Reason}
+	over := approve.DelegationEnded{By: x.By, Record: id, Position: f.position, At: x.Created.Time, Reason: "locked: " + x.Reason}
 	return f.endDelegations(over, names, keys, "")
 }
 

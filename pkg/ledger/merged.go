@@ -120,27 +120,34 @@ func isOfPolicy(path string) bool {
 }
 
 // settleSides tries again, at the end of a merge, what did not count before. What is
-// evidence of a fork is told of; all else only where the merge holds it too.
+// evidence of a fork is told of, and what takes away; all else only where the merge holds
+// it too.
 func (f *fold) settleSides(later []candidate) error {
 	for _, x := range later {
 		if counted, _, err := f.counted(x.path); err != nil {
 			return err
-		} else if counted != nil && counted.blob == x.blob {
+		} else if counted != nil && (counted.blob == x.blob || x.blob == "") {
 			continue
 		}
 		err := f.judge(x)
 		if err == nil {
 			continue
 		}
-		_, told, layErr := f.lay(x.path)
-		if layErr != nil {
-			return layErr
-		}
-		switch reason := reasonOf(err); {
-		case reason == "":
+		reason := reasonOf(err)
+		if reason == "" {
 			return fmt.Errorf("%s: %w", x.path, err)
-		case reason == ReasonUnknownHead && !told:
+		}
+		// What the merge holds too, with these bytes, is told of with its files.
+		if held, there, err := f.lay(x.path); err != nil {
+			return err
+		} else if there && held == x.blob {
+			continue
+		}
+		if reason == ReasonUnknownHead {
 			f.report.Forks++
+		}
+		// Of what takes away only that very record is one too many.
+		if reason == ReasonUnknownHead || x.place.Kind.TakesAway() && reason != ReasonDuplicateID {
 			if err := f.reject(x.path, err); err != nil {
 				return err
 			}

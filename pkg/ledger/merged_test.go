@@ -12,6 +12,7 @@ import (
 	"github.com/jitaccess/jit/pkg/receipt"
 	"github.com/jitaccess/jit/pkg/record"
 	"github.com/jitaccess/jit/pkg/request"
+	"github.com/jitaccess/jit/pkg/revoke"
 )
 
 // merged commits files in a merge that brings a commit which adds others, and folds it.
@@ -165,6 +166,64 @@ func TestMergeHidesNothing(t *testing.T) {
 		w.counted(report, 1)
 		w.state(r.ID, approve.Revoked)
 		w.sameFrom(m, 0, len(w.commits)-2)
+	})
+	t.Run("a lock whose id another lock has", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.threeAdmins()
+		w.changed(func(d *policy.Document) { d.Admins.Threshold = 1 })
+		fork := w.tip()
+		files := w.lock("alice", "erin")
+		place, err := record.ParsePath(files[0].path)
+		w.must(err)
+		w.counted(w.push(w.lock("erin", "", func(l *revoke.Lock) { l.ID, l.Key = place.ID, w.key("mallory") })...), 1)
+		m, report := w.mergedFrom(fork, files)
+		w.counted(report, 1)
+		w.sameFrom(m, 0, len(w.commits)-2)
+		locks := w.l.Locks()
+		if len(locks) != 2 || locks[0].ID != place.ID || locks[1].ID == place.ID || locks[1].Record != place.ID || locks[1].Person != "erin" {
+			t.Fatalf("%+v", locks)
+		}
+		// Each is found, and lifted, by what it is known by.
+		for _, h := range locks {
+			if refs, err := w.l.Lookup(h.ID.Short()); err != nil || len(refs) != 1 || refs[0].ID != h.ID || refs[0].By != h.By {
+				t.Errorf("%s: %v %+v", h.ID, err, refs)
+			}
+		}
+		w.counted(w.push(w.unlockOf(locks[0].ID, "alice")...), 1)
+		if w.l.Refuse("erin", w.key("erin")) == nil {
+			t.Error("erin is free")
+		}
+		w.counted(w.push(w.unlockOf(locks[1].ID, "alice")...), 1)
+		if err := w.l.Refuse("erin", w.key("erin")); err != nil {
+			t.Error(err)
+		}
+		// That very lock again is no other.
+		other := hashOf("another side")
+		again := &merges{history: w.history, fork: fork, second: other, aside: []gitstore.Hash{other}, unsigned: gitstore.ErrUnsigned,
+			adds: map[gitstore.Hash][]gitstore.File{other: m.adds[otherTip]}}
+		again.merge = w.commit()
+		report, err = w.l.Fold(context.Background(), again, w.tip())
+		w.must(err)
+		w.counted(report, 0)
+	})
+	t.Run("a lock that does not count", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.threeAdmins()
+		fork := w.tip()
+		files := w.lock("alice", "erin")
+		w.counted(w.push(w.lock("erin", "alice")...), 1)
+		_, report := w.mergedFrom(fork, files)
+		w.refused(report, string(policy.Locked))
+		// The merge may hold it too, and that is told of once.
+		w = newWorld(t)
+		w.threeAdmins()
+		fork = w.tip()
+		files = w.lock("alice", "erin")
+		w.counted(w.push(w.lock("erin", "alice")...), 1)
+		_, report = w.mergedFrom(fork, files, files...)
+		w.refused(report, string(policy.Locked))
 	})
 	t.Run("an agreement to a policy", func(t *testing.T) {
 		t.Parallel()

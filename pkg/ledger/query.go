@@ -350,7 +350,7 @@ func refs(rows []row, err error) ([]Ref, error) {
 const minID = 6
 
 // Lookup gives the records whose id begins or ends with text, in any case: of several
-// with one id the first that counted.
+// with one id the first that counted, and of locks each by what it is known by.
 func (l *Ledger) Lookup(text string) ([]Ref, error) {
 	text = strings.ToUpper(text)
 	if len(text) < minID || !isIDText(text) {
@@ -367,7 +367,24 @@ func (l *Ledger) Lookup(text string) ([]Ref, error) {
 			found = append(found, r)
 		}
 	}
-	return slices.CompactFunc(found, func(a, b Ref) bool { return a.ID == b.ID }), err
+	if err != nil {
+		return nil, err
+	}
+	found = slices.CompactFunc(found, func(a, b Ref) bool { return a.ID == b.ID })
+	for _, h := range l.locks {
+		if h.Record == "" || !strings.HasPrefix(string(h.ID), text) && !strings.HasSuffix(string(h.ID), text) {
+			continue
+		}
+		known, err := refs(index{l.db}.rows(`WHERE r.id = ? AND r.position = ? AND r.ord = ?`, idBytes(h.Record), h.Position, h.Order))
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range known {
+			r.ID = h.ID
+			found = append(found, r)
+		}
+	}
+	return found, nil
 }
 
 // Records gives the whole story of a request or policy version, in the order

@@ -1,6 +1,8 @@
 package ledger_test
 
 import (
+	"encoding/base32"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,12 +26,13 @@ type standing struct {
 	// of a lock: the keys of the person, or the key and whose it was
 	keys  []record.Fingerprint
 	owner string
+	known record.ID // what it is known by: its id, unless another lock is by then
 }
 
 // lifted reports whether a lock was lifted: at an unlock of it, or at a policy version,
 // up to which enough had agreed.
 func (r *reference) lifted(lock record.ID) bool {
-	at := slices.IndexFunc(r.counted, func(c counted) bool { return c.Kind == record.KindLock && c.ID == lock })
+	at := slices.IndexFunc(r.counted, func(c counted) bool { return c.Kind == record.KindLock && c.known == lock })
 	h, versions := r.forced()
 	for i := at + 1; i < len(r.counted); i++ {
 		u, unlocks := r.counted[i].value.(revoke.Unlock)
@@ -57,7 +60,7 @@ func (r *reference) agree(lock, upTo, position int, p *policy.Policy) (names []s
 	for i := lock + 1; i <= upTo; i++ {
 		c := r.counted[i]
 		u, ok := c.value.(revoke.Unlock)
-		if !ok || u.Lock != r.counted[lock].ID || r.lockedSince(i, upTo, u.By, c.Primary()) || r.voidBy(c, position) {
+		if !ok || u.Lock != r.counted[lock].known || r.lockedSince(i, upTo, u.By, c.Primary()) || r.voidBy(c, position) {
 			continue
 		}
 		stayed := true
@@ -118,7 +121,7 @@ func (r *reference) lockedEnough(x revoke.Lock) bool {
 
 func (r *reference) locks(c counted, person string, key record.Fingerprint) bool {
 	l, ok := c.value.(revoke.Lock)
-	return ok && (l.Person != "" && l.Person == person || l.Key != "" && l.Key == key) && !r.lifted(l.ID)
+	return ok && (l.Person != "" && l.Person == person || l.Key != "" && l.Key == key) && !r.lifted(c.known)
 }
 
 // lockedOut gives the people who can sign nothing that counts here.
@@ -220,7 +223,7 @@ func (r *reference) locksFrom(from int, signed []approve.Placed[record.Head], ac
 		if !ok {
 			continue
 		}
-		x := approve.Locked{ID: l.ID, Position: c.position, Order: c.order, Beside: c.unseenFrom(), At: l.Created.Time, By: l.By, Reason: l.Reason}
+		x := approve.Locked{ID: c.known, Position: c.position, Order: c.order, Beside: c.unseenFrom(), At: l.Created.Time, By: l.By, Reason: l.Reason}
 		mine := x
 		mine.Person, mine.Key = l.Person, l.Key
 		all = append(all, mine)
@@ -357,7 +360,7 @@ func (r *reference) lock(c *counted, l revoke.Lock, now *policy.Policy) (reason 
 	case r.lockedEnough(l):
 		return string(policy.AlreadyLocked)
 	}
-	c.keys, c.owner = person.Keys, owner
+	c.keys, c.owner, c.known = person.Keys, owner, r.knownBy(l.ID, c.Digest())
 	if l.Key != "" {
 		c.keys = []record.Fingerprint{l.Key}
 	}
@@ -394,10 +397,25 @@ func (r *reference) lock(c *counted, l revoke.Lock, now *policy.Policy) (reason 
 	return ""
 }
 
+// knownBy gives the id by which a lock is known.
+func (r *reference) knownBy(id record.ID, digest record.Digest) record.ID {
+	const letters = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+	known := id
+	for slices.ContainsFunc(r.counted, func(c counted) bool { return c.Kind == record.KindLock && c.known == known }) {
+		sum, err := hex.DecodeString(string(digest))
+		if err != nil {
+			panic(err)
+		}
+		known = id[:10] + record.ID(base32.NewEncoding(letters).EncodeToString(sum[:10]))
+		digest = record.Sum(sum)
+	}
+	return known
+}
+
 // maySignUnlock reports whether one who signs an unlock is not locked, or only by what
 // the same thief of a key may have locked.
 func (r *reference) maySignUnlock(u revoke.Unlock, key record.Fingerprint) bool {
-	i := slices.IndexFunc(r.counted, func(c counted) bool { return c.Kind == record.KindLock && c.ID == u.Lock })
+	i := slices.IndexFunc(r.counted, func(c counted) bool { return c.Kind == record.KindLock && c.known == u.Lock })
 	if i >= 0 && r.voidBy(r.counted[i], r.position) {
 		return !r.isLockedByOwner(u.By, key)
 	}
@@ -405,7 +423,7 @@ func (r *reference) maySignUnlock(u revoke.Unlock, key record.Fingerprint) bool 
 }
 
 func (r *reference) unlock(x *counted, u revoke.Unlock, now *policy.Policy) (reason string) {
-	i := slices.IndexFunc(r.counted, func(c counted) bool { return c.Kind == record.KindLock && c.ID == u.Lock })
+	i := slices.IndexFunc(r.counted, func(c counted) bool { return c.Kind == record.KindLock && c.known == u.Lock })
 	switch {
 	case !now.IsAdmin(u.By):
 		return string(policy.NotAdmin)
@@ -431,7 +449,7 @@ func (r *reference) renderStanding(times []time.Time) (lines []string) {
 	for i, c := range r.counted {
 		switch v := c.value.(type) {
 		case revoke.Lock:
-			lines = append(lines, renderLock(v.ID, v.Person, v.Key, c.position, r.lifted(v.ID)))
+			lines = append(lines, renderLock(c.known, v.Person, v.Key, c.position, r.lifted(c.known)))
 		case approve.Delegation:
 			for _, now := range times {
 				lines = append(lines, renderDelegation(v.ID, now, r.delegationState(i, now)))

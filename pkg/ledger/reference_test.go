@@ -375,8 +375,8 @@ func (r *reference) common(c *counted) (reason string) {
 		return ledger.ReasonUnknownHead
 	}
 	for _, other := range r.counted {
-		// What takes away counts beside another with its id, but for a lock beside a lock.
-		if other.ID == head.ID && (!head.Kind.TakesAway() || other.Digest() == c.Digest() || head.Kind == record.KindLock && other.Head().Kind == record.KindLock) {
+		// What takes away counts beside another with its id.
+		if other.ID == head.ID && (!head.Kind.TakesAway() || other.Digest() == c.Digest()) {
 			return ledger.ReasonDuplicateID
 		}
 	}

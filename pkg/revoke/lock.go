@@ -1,9 +1,13 @@
 package revoke
 
 import (
+	"cmp"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/oklog/ulid/v2"
 
 	"github.com/jitaccess/jit/pkg/policy"
 	"github.com/jitaccess/jit/pkg/record"
@@ -57,7 +61,10 @@ func DecodeUnlock(v record.Verified) (Unlock, error) {
 
 // Held is a lock that counts, with what became of it.
 type Held struct {
-	ID record.ID
+	// ID is what it is known by, here and to those who lift it: see [Locks.IDFor]. Record
+	// is the id that it has, where that is another.
+	ID     record.ID
+	Record record.ID `json:",omitempty"`
 	// Position and Order are its place in the history; At the time that it claims.
 	Position, Order int
 	At              time.Time
@@ -149,6 +156,33 @@ func (l Locks) Free(p *policy.Policy, name string) bool {
 // Find gives the place of a lock in the list; -1 for none.
 func (l Locks) Find(id record.ID) int {
 	return slices.IndexFunc(l, func(h Held) bool { return h.ID == id })
+}
+
+// IDFor gives the id by which a lock is to be known that comes after these: its own, or
+// where one of them is known by that, its time with the first eighty bits of the record's
+// digest; or of the digest of that, and so on. Whoever sees a lock before it counts can
+// make another with its id, and what is agreed to about the one is not about the other.
+func (l Locks) IDFor(own record.ID, digest record.Digest) record.ID {
+	id := own
+	for l.Find(id) >= 0 {
+		u, err := ulid.ParseStrict(string(own))
+		sum, bad := hex.DecodeString(string(digest))
+		if err != nil || bad != nil || u.SetEntropy(sum[:min(len(sum), 10)]) != nil {
+			return own // neither comes from a record that was verified
+		}
+		id, digest = record.ID(u.String()), record.Sum(sum)
+	}
+	return id
+}
+
+// WithIDOf gives the other locks that have the id of one, as records.
+func (l Locks) WithIDOf(lock Held) (all Locks) {
+	for _, h := range l {
+		if h.ID != lock.ID && cmp.Or(h.Record, h.ID) == cmp.Or(lock.Record, lock.ID) {
+			all = append(all, h)
+		}
+	}
+	return all
 }
 
 // Refuse says why nothing counts that a person signs with a key; nil where nothing

@@ -147,6 +147,35 @@ func TestMayLockBesideOneDatedAhead(t *testing.T) {
 	}
 }
 
+func TestIDFor(t *testing.T) {
+	const own, first, second = record.ID("01JGXGB810R6F3PM7Q8G4ZJ2TD"), record.ID("01JGXGB8100000000000000000"), record.ID("01JGXGB810CSM7NBFRCAYQEV4F")
+	digest := record.Digest(strings.Repeat("0", 64))
+	for _, c := range []struct {
+		have []record.ID
+		want record.ID
+	}{
+		{nil, own},
+		{[]record.ID{first}, own},
+		{[]record.ID{own}, first},
+		{[]record.ID{own, first}, second},
+	} {
+		var l Locks
+		for _, id := range c.have {
+			l = append(l, Held{ID: id})
+		}
+		if got := l.IDFor(own, digest); got != c.want {
+			t.Errorf("beside %v: %s, want %s", c.have, got, c.want)
+		}
+	}
+	l := Locks{{ID: own}, {ID: first, Record: own}, {ID: second}}
+	if all := l.WithIDOf(l[0]); len(all) != 1 || all[0].ID != first {
+		t.Errorf("with the id of the first: %+v", all)
+	}
+	if all := l.WithIDOf(l[2]); len(all) != 0 {
+		t.Errorf("with the id of the third: %+v", all)
+	}
+}
+
 func TestMayUnlock(t *testing.T) {
 	signed := func(h Held, by ...string) Held {
 		for _, name := range by {
