@@ -148,16 +148,16 @@ type Lost struct {
 
 func (x Lost) place() place { return place{x.Position, x.Order} }
 
-// Takes reports whether an approval can lose it: one that claims a later time, or that it
-// stands beside.
+// Takes reports whether an approval can lose it: one that stands before it, and that claims
+// a later time, or that it stands beside.
 func (x Lost) Takes(a Placed[Approval]) bool {
-	return a.Record.Created.After(x.At) || x.taking().besides(a.place())
+	return a.place().before(x.place()) && (a.Record.Created.After(x.At) || x.taking().besides(a.place()))
 }
 
-// Same reports whether an approval lost the same by both.
-func (x Lost) Same(y Lost) bool {
-	return x.Approval == y.Approval && x.For == y.For && x.At.Equal(y.At)
-}
+// Same reports whether an approval loses the same by both, whatever times they claim. What
+// takes it does so wherever it is in sight and access was not opened before it: by the first
+// in the history it is lost, and another takes nothing more.
+func (x Lost) Same(y Lost) bool { return x.Approval == y.Approval && x.For == y.For }
 
 func (l Locked) place() place { return place{l.Position, l.Order} }
 
