@@ -60,6 +60,10 @@ type fold struct {
 	// asked counts the requests of each person in this commit, and asides what of it
 	// is set aside, by reason.
 	asked, asides map[string]int
+	// voiding and retiring are the keys that certificates have revoked, of which what they
+	// have signed is not looked through yet: see takeRevoked.
+	voiding  []signingKey
+	retiring map[signingKey]time.Time
 	// early says that something may wait for what it names; arrived is what counts since
 	// this commit from which such may take.
 	early   bool
@@ -263,6 +267,9 @@ func (f *fold) one(c gitstore.Commit) error {
 		if err != nil {
 			return err
 		}
+	}
+	if err := f.takeRevoked(); err != nil {
+		return err
 	}
 	// One lock can let another count: by it, that one locks none who could still sign.
 	if len(certs) > 0 || len(early) < rest {

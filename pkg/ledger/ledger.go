@@ -125,7 +125,7 @@ func (l *Ledger) form() error {
 	if tables > 0 {
 		return fmt.Errorf("it is of version %d, and this jit makes version %d", version, Version)
 	}
-	_, err := l.db.Exec(schema + strangerSchema + healSchema + mergedSchema + earlySchema + standingSchema + sightSchema + claimSchema + waitingSchema + indices + fmt.Sprintf(`PRAGMA user_version = %d`, Version))
+	_, err := l.db.Exec(schema + retiredSchema + strangerSchema + healSchema + mergedSchema + earlySchema + standingSchema + sightSchema + claimSchema + waitingSchema + indices + fmt.Sprintf(`PRAGMA user_version = %d`, Version))
 	return err
 }
 

@@ -100,6 +100,9 @@ func (f *fold) mergeSides(c gitstore.Commit) (later []candidate, err error) {
 			}
 			later = append(later, not[:min(len(not), maxLater-len(later))]...)
 		}
+		if err := f.takeRevoked(); err != nil {
+			return nil, err
+		}
 	}
 	return later, nil
 }
