@@ -144,10 +144,8 @@ func (v *verdict) takers(seen sight) []place {
 	for _, x := range v.c.Lost {
 		add(x.taking())
 	}
-	for _, w := range v.c.Withdrawals {
-		if w.Beside > 0 {
-			add(takingBy(w)) // of others see takenBack
-		}
+	for _, x := range v.broughtBack(seen) {
+		add(x) // of others see takenBack
 	}
 	for _, p := range v.history.After(v.c.Request.Position) {
 		add(takingOf(p))
