@@ -18,7 +18,7 @@ func (v *verdict) broughtBack(seen sight) (all []taking) {
 		}
 	}
 	for _, x := range first {
-		if x.beside > 0 && !v.opened(seen.place, x.place) {
+		if x.beside > 0 && !v.opened(seen.place, x.place, seen.at) {
 			all = append(all, x)
 		}
 	}
