@@ -44,7 +44,8 @@ type place struct {
 	account, granted role
 	// named: the grant's own names lead here.
 	named bool
-	// strange: they do, but what they stood for is elsewhere now.
+	// strange: they do, but to another login than the grant was given to, which is elsewhere
+	// now or was dropped.
 	strange bool
 }
 
@@ -82,7 +83,7 @@ func places(ctx context.Context, q querier, s self, g target.Grant, p params) ([
 		if err != nil {
 			return nil, err
 		}
-		all[0].strange = login.exists && login.oid != account.oid
+		all[0].strange = id.member != account.oid
 		if add(login, before); !login.exists {
 			all = append(all, place{account: login, granted: before})
 		}

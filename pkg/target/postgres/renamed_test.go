@@ -175,6 +175,29 @@ func TestRenamed(t *testing.T) {
 			defer s.Exec(`drop role zoe`)
 			h.endsDropped(g, live)
 		},
+		"own login, dropped, and others have a session by its name": func(h held) {
+			s.Exec(`create role zoe login`)
+			g := h.known(grantOf("zoe", readonly))
+			live := h.does("zoe", "set role orders_readonly")
+			s.Exec(`drop role zoe; create role zoe login`)
+			defer s.Exec(`drop role zoe`)
+			other := h.does("zoe", "select 1")
+			h.endsDropped(g, live)
+			if err := other.Ping(t.Context()); err != nil {
+				h.Error("the session of one was ended who had got nothing")
+			}
+		},
+		"own login, dropped, and who has its name is given the same": func(h held) {
+			s.Exec(`create role zoe login`)
+			g := h.known(grantOf("zoe", readonly))
+			s.Exec(`drop role zoe; create role zoe login`)
+			defer s.Exec(`drop role zoe`)
+			live := h.does("zoe", "select 1")
+			h.opened(g) // and the new number is not known yet
+			if e := h.ends(g); e.SessionsEnded != 1 || len(e.Left)+len(e.Astray) > 0 || !dead(live) {
+				h.Errorf("%+v", e)
+			}
+		},
 		"login that jit made, dropped with the role": func(h held) {
 			s.Exec(`create role gone`)
 			g := h.known(grantOf("carol", map[string]string{"grant": "gone", "create-login": "true"}))
