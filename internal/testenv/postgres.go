@@ -38,12 +38,19 @@ func StartPostgres(t testing.TB, settings ...string) *Postgres {
 	initdb := Need(t, "initdb", "postgresql")
 	server := Need(t, "postgres", "postgresql")
 	psql := Need(t, "psql", "postgresql-client")
-	// A socket's path must be short: t.TempDir holds the test's name.
-	dir, err := os.MkdirTemp("/tmp", "jitpg")
+	// A socket's path must be short: t.TempDir holds the test's name. In /tmp itself no
+	// folder of another user's is believed to be the server's.
+	above, err := os.MkdirTemp("/tmp", "jitpg")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Cleanup(func() { os.RemoveAll(above) })
+	dir := filepath.Join(above, "s")
+	for _, err := range []error{os.Chmod(above, 0o755), os.Mkdir(dir, 0o755)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	attr := unprivileged(t, dir)
 	s := &Postgres{SocketDir: dir, Port: 5432, SuperUser: "admin", t: t, psql: psql, log: &logBuffer{}}
 	data := filepath.Join(dir, "data")

@@ -164,9 +164,11 @@ func (d *driver) sessionIn(ctx context.Context, database string, do func(context
 	config := d.config.Copy()
 	config.Database = database
 	if onSocket(config.Host) {
-		if err := checkSocket(config.Host); err != nil {
+		owner, err := checkSocket(config.Host)
+		if err != nil {
 			return err
 		}
+		config.DialFunc = dialServer(config.DialFunc, config.Host, owner)
 	}
 	if d.password != "" {
 		word, err := readPassword(d.password)
@@ -194,6 +196,9 @@ func connect(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
 		conn, err := pgx.ConnectConfig(ctx, config)
 		if err == nil {
 			return conn, nil
+		}
+		if unsafe, ok := errors.AsType[*target.Error](err); ok {
+			return nil, unsafe // of dialServer
 		}
 		refusal := &target.Error{
 			Reason: target.Unreachable,

@@ -18,43 +18,42 @@ func TestSocketOfOthers(t *testing.T) {
 	if err := os.WriteFile(word, []byte("hunter2\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	const (
+		mine, other = -1, 65534
+		likeTmp     = 0o777 | os.ModeSticky
+	)
 	for name, c := range map[string]struct {
-		above, mode os.FileMode
-		reason      target.Reason // Unreachable: it was asked
+		top, above, mode     os.FileMode
+		aboves, owner, group int
+		reason               target.Reason // Unreachable: it was asked
 	}{
-		"closed":             {0o755, 0o755, target.Unreachable},
-		"of its own group":   {0o755, 0o775 | os.ModeSetgid, target.Unreachable},
-		"like /tmp":          {0o755, 0o777 | os.ModeSticky, target.Unsafe},
-		"open":               {0o755, 0o757, target.Unsafe},
-		"in an open one":     {0o777, 0o755, target.Unsafe},
-		"in one like /tmp":   {0o777 | os.ModeSticky, 0o755, target.Unreachable},
-		"of another's group": {0o755, 0o775, target.Unsafe},
-		"in the server's":    {0o755, 0o755, target.Unreachable},
-		"in another's":       {0o755, 0o755, target.Unsafe},
+		"closed":                         {0o755, 0o755, 0o755, mine, mine, mine, target.Unreachable},
+		"of its own group":               {0o755, 0o755, 0o775 | os.ModeSetgid, mine, mine, mine, target.Unreachable},
+		"like /tmp":                      {0o755, 0o755, likeTmp, mine, mine, mine, target.Unsafe},
+		"open":                           {0o755, 0o755, 0o757, mine, mine, mine, target.Unsafe},
+		"in an open one":                 {0o755, 0o777, 0o755, mine, mine, mine, target.Unsafe},
+		"in one like /tmp":               {0o755, likeTmp, 0o755, mine, mine, mine, target.Unreachable},
+		"another's, in one like /tmp":    {0o755, likeTmp, 0o755, mine, other, other, target.Unsafe},
+		"in another's, in one like /tmp": {likeTmp, 0o755, 0o755, other, other, other, target.Unsafe},
+		"below one like /tmp":            {likeTmp, 0o755, 0o755, mine, other, other, target.Unreachable},
+		"of another's group":             {0o755, 0o755, 0o775, mine, mine, other, target.Unsafe},
+		"in the server's":                {0o755, 0o755, 0o755, other, other, mine, target.Unreachable},
+		"in another's":                   {0o755, 0o755, 0o755, other, mine, mine, target.Unsafe},
 	} {
 		t.Run(name, func(t *testing.T) {
-			above, err := os.MkdirTemp("/tmp", "jitpg") // a socket's path must be short
+			if max(c.owner, c.aboves, c.group) != mine && os.Geteuid() != 0 {
+				t.Log("not root: nothing can be given to somebody else here")
+				return
+			}
+			top, err := os.MkdirTemp("/tmp", "jitpg") // a socket's path must be short
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Cleanup(func() { os.RemoveAll(above) })
+			t.Cleanup(func() { os.RemoveAll(top) })
+			above := filepath.Join(top, "a")
 			dir := filepath.Join(above, "s")
-			if err := os.Mkdir(dir, 0o755); err != nil {
+			if err := os.MkdirAll(dir, 0o755); err != nil {
 				t.Fatal(err)
-			}
-			const other = 65534
-			owner, aboves, group := -1, -1, os.Getgid()
-			switch name {
-			case "in the server's":
-				owner, aboves = other, other
-			case "in another's":
-				aboves = other
-			case "of another's group":
-				group = other
-			}
-			if max(owner, aboves, group) == other && os.Geteuid() != 0 {
-				t.Log("not root: nothing can be given to somebody else here")
-				return
 			}
 			var asked atomic.Bool
 			l, err := net.Listen("unix", filepath.Join(dir, ".s.PGSQL.5432"))
@@ -72,7 +71,10 @@ func TestSocketOfOthers(t *testing.T) {
 				}
 			}()
 			t.Cleanup(func() { l.Close() })
-			for _, err := range []error{os.Chown(dir, owner, group), os.Chown(above, aboves, -1), os.Chmod(dir, c.mode), os.Chmod(above, c.above)} {
+			for _, err := range []error{
+				os.Chown(dir, c.owner, c.group), os.Chown(above, c.aboves, -1),
+				os.Chmod(dir, c.mode), os.Chmod(above, c.above), os.Chmod(top, c.top),
+			} {
 				if err != nil {
 					t.Fatal(err)
 				}
