@@ -99,10 +99,16 @@ func leads(from, folder string, socket fs.FileInfo) bool {
 	return from != folder
 }
 
-// ownGroup reports whether the group of a folder is the one that its owner has as a user.
+// ownGroup reports whether the group of a folder is its owner's own: the one that the owner
+// has as a user, and of the same name. One like users or nogroup many have as theirs.
 func ownGroup(folder *syscall.Stat_t) bool {
+	gid := strconv.FormatUint(uint64(folder.Gid), 10)
 	owner, err := user.LookupId(strconv.FormatUint(uint64(folder.Uid), 10))
-	return err == nil && owner.Gid == strconv.FormatUint(uint64(folder.Gid), 10)
+	if err != nil || owner.Gid != gid {
+		return false
+	}
+	group, err := user.LookupGroupId(gid)
+	return err == nil && group.Name == owner.Username
 }
 
 // dialServer connects to a socket and looks who listens there before anything is said: root,

@@ -1,10 +1,15 @@
 package postgres_test
 
 import (
+	"fmt"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/jitaccess/jit/internal/testenv"
@@ -37,6 +42,7 @@ func TestSocketOfOthers(t *testing.T) {
 		"in another's, in one like /tmp": {likeTmp, 0o755, 0o755, other, other, other, target.Unsafe},
 		"below one like /tmp":            {likeTmp, 0o755, 0o755, mine, other, other, target.Unreachable},
 		"of another's group":             {0o755, 0o755, 0o775, mine, mine, other, target.Unsafe},
+		"of a group of many":             {0o755, 0o755, 0o775, mine, sharer(t), other, target.Unsafe},
 		"in the server's":                {0o755, 0o755, 0o755, other, other, mine, target.Unreachable},
 		"in another's":                   {0o755, 0o755, 0o755, other, mine, mine, target.Unsafe},
 	} {
@@ -79,21 +85,61 @@ func TestSocketOfOthers(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			reason := c.reason
+			if name == "of its own group" && !namedAlike(t, dir) {
+				reason = target.Unsafe
+			}
 			for _, settings := range []map[string]string{{"host": dir, "user": "jit"}, {"host": dir, "user": "jit", "password-file": word}} {
 				d, err := postgres.New(t.Context(), target.Config{Settings: settings})
 				if err != nil {
 					t.Fatal(err)
 				}
 				err = d.Ping(t.Context())
-				if target.ReasonOf(err) != c.reason || asked.Swap(false) != (c.reason == target.Unreachable) {
+				if target.ReasonOf(err) != reason || asked.Swap(false) != (reason == target.Unreachable) {
 					t.Errorf("%v", err)
 				}
-				if c.reason == target.Unsafe && target.HintOf(err) == "" {
+				if reason == target.Unsafe && target.HintOf(err) == "" {
 					t.Error("it is not said what to do")
 				}
 			}
 		})
 	}
+}
+
+// sharer gives a user other than nobody whose group as a user is nobody's, as many have it.
+func sharer(t *testing.T) int {
+	t.Helper()
+	users, err := os.ReadFile("/etc/passwd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(users)) {
+		fields := strings.Split(line, ":")
+		if len(fields) > 3 && fields[3] == "65534" && fields[2] != "65534" {
+			uid, err := strconv.Atoi(fields[2])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return uid
+		}
+	}
+	return 65533 // nobody there has that group, as far as is known, and this one has none
+}
+
+// namedAlike reports whether a folder's owner and group have one name, as Debian makes them.
+func namedAlike(t *testing.T, dir string) bool {
+	t.Helper()
+	info, err := os.Stat(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := info.Sys().(*syscall.Stat_t)
+	owner, err := user.LookupId(fmt.Sprint(st.Uid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	group, err := user.LookupGroupId(fmt.Sprint(st.Gid))
+	return err == nil && owner.Username == group.Name
 }
 
 // TestSocketLikeDebian: the folder of the server's user and group, to which both may write.
@@ -103,7 +149,7 @@ func TestSocketLikeDebian(t *testing.T) {
 	if err := os.Chmod(s.SocketDir, 0o775|os.ModeSetgid); err != nil {
 		t.Fatal(err)
 	}
-	if err := open(t, s, "jit").Ping(t.Context()); err != nil {
+	if err := open(t, s, "jit").Ping(t.Context()); (err == nil) != namedAlike(t, s.SocketDir) {
 		t.Error(err)
 	}
 	if err := os.Chmod(s.SocketDir, 0o777|os.ModeSticky); err != nil {
