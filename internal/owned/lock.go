@@ -42,7 +42,8 @@ func Lock(ctx context.Context, path string, poll time.Duration) (unlock func() e
 	}
 }
 
-// LockInTurn is Lock on a file that is there, for as long as it takes: the kernel keeps the
+// LockInTurn is Lock on a file that is there, for as long as it takes, which is for good where
+// somebody who may read it keeps a lock of theirs: nothing ends the call. The kernel keeps the
 // order of those who wait so. Who asked again and again would get it by luck.
 func LockInTurn(path string) (unlock func() error, err error) {
 	f, err := Open(path, os.O_RDONLY, 0)

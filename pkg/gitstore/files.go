@@ -79,67 +79,6 @@ func (s *Store) lock(ctx context.Context) (unlock func(), err error) {
 	return func() { _ = release(); <-s.turn }, nil
 }
 
-// queuePatience bounds the waiting in a queue that is only a courtesy, since the
-// head last moved: whoever holds the place may be stopped.
-const queuePatience = 3 * time.Second
-
-// queue lets the writers to a folder on this machine go one after another, by a
-// lock on a file that its repository has anyway: racing pushes would each start
-// several processes only to lose. What is pushed is right without it, by the
-// server's compare and swap; so where it cannot be had in time, none is held (first is false).
-func (s *Store) queue(ctx context.Context) (leave func(), first bool) {
-	leave = func() {}
-	if s.url.scheme != schemePath {
-		return leave, false
-	}
-	for _, dir := range []string{filepath.Join(s.url.path, ".git"), s.url.path} {
-		head := filepath.Join(dir, "HEAD")
-		if _, err := os.Stat(head); err == nil {
-			return s.waitInQueue(ctx, head)
-		}
-	}
-	return leave, false
-}
-
-// waitInQueue takes the lock on a file in its turn.
-func (s *Store) waitInQueue(ctx context.Context, path string) (leave func(), first bool) {
-	type turn struct {
-		unlock func() error
-		err    error
-	}
-	mine := make(chan turn, 1)
-	go func() {
-		unlock, err := owned.LockInTurn(path)
-		mine <- turn{unlock, err}
-	}()
-	last, _ := s.peekPath()
-	since := time.Now()
-	for {
-		select {
-		case t := <-mine:
-			if t.err != nil {
-				return func() {}, false
-			}
-			return func() { _ = t.unlock() }, true
-		case <-time.After(queuePatience / 10):
-		case <-ctx.Done():
-		}
-		head, _ := s.peekPath()
-		if head != last {
-			last, since = head, time.Now()
-		}
-		if ctx.Err() != nil || time.Since(since) > queuePatience {
-			// The call cannot be taken back: what it still gets is given on.
-			go func() {
-				if t := <-mine; t.err == nil {
-					_ = t.unlock()
-				}
-			}()
-			return func() {}, false
-		}
-	}
-}
-
 // Checkpoint gives the last head that was verified on this machine; "" where
 // there is none yet. It is kept apart from the mirror, which can be rebuilt.
 //
