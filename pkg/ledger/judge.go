@@ -76,11 +76,14 @@ func (f *fold) besideOf(v record.Verified, c candidate, headAt int) (int, error)
 	}
 	from := headAt + 1
 	if headAt == 0 || headAt >= f.position {
+		from = 1
+	}
+	if headAt == 0 {
 		beside, passed, err := f.parted(gitstore.Hash(h.Head))
 		if err != nil {
 			return 0, err
 		}
-		if from = 1; passed {
+		if passed {
 			from = beside
 		}
 	}
