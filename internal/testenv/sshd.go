@@ -35,6 +35,9 @@ type SSHDOptions struct {
 	// session disturbs every test that ends this user's sessions, which is [Alone]
 	// with "ssh-sessions"; this server is [Among] them.
 	HideAuthInfo bool
+	// Users can log in too. sshd then asks PAM for everybody: without, it refuses an
+	// account without a password.
+	Users []string
 	// Config holds further lines for sshd_config.
 	Config []string
 }
@@ -45,7 +48,7 @@ type SSHD struct {
 	Host string
 	Port int
 	Pid  int    // of the listener; each session has processes of its own below it
-	User string // the only user who can log in: the one who runs the test
+	User string // who runs the test, and can log in as nobody else can but SSHDOptions.Users
 
 	Dir        string // the server's folder
 	HostKey    string // the host's public key: "ssh-ed25519 AAAA…"
@@ -111,11 +114,11 @@ func StartSSHD(t testing.TB, o SSHDOptions) *SSHD {
 		"PidFile none",
 		// The temporary folder is below /tmp, which everybody may write to.
 		"StrictModes no",
-		"UsePAM no",
+		"UsePAM " + map[bool]string{true: "no", false: "yes"}[len(o.Users) == 0],
 		"PasswordAuthentication no",
 		"KbdInteractiveAuthentication no",
 		"PermitRootLogin prohibit-password",
-		"AllowUsers " + s.User,
+		"AllowUsers " + strings.Join(append([]string{s.User}, o.Users...), " "),
 		"PrintMotd no",
 		"LogLevel VERBOSE",
 		"MaxStartups 200:30:400",
@@ -180,6 +183,36 @@ func (s *SSHD) start(t testing.TB, sshd, config string) bool {
 	return false
 }
 
+// Kill ends the listener alone. Its sessions live on, until the test ends.
+func (s *SSHD) Kill(t testing.TB) {
+	t.Helper()
+	for _, pid := range s.Children(t) {
+		t.Cleanup(func() { stopBelow(pid) })
+	}
+	if err := syscall.Kill(s.Pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	// Who waits for it here does so at the end; its children have another parent by now.
+	for deadline := time.Now().Add(sshdPatience); len(s.Children(t)) > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the listener does not end")
+		}
+	}
+}
+
+// Children lists the processes that the listener has for each connection.
+func (s *SSHD) Children(t testing.TB) []int {
+	t.Helper()
+	return children()[s.Pid]
+}
+
+// stopBelow ends a process after those that descend from it.
+func stopBelow(pid int) {
+	for _, child := range append(descendants(pid), pid) {
+		_ = syscall.Kill(child, syscall.SIGTERM)
+	}
+}
+
 // stopTree ends the process pid and, first, all that descend from it: sshd's
 // sessions outlive the listener otherwise.
 func stopTree(pid int, ended <-chan struct{}) {
@@ -198,6 +231,17 @@ func stopTree(pid int, ended <-chan struct{}) {
 // descendants lists the processes below pid, from /proc; where there is no
 // /proc the list is empty.
 func descendants(pid int) []int {
+	children := children()
+	var below []int
+	for queue := []int{pid}; len(queue) > 0; queue = queue[1:] {
+		below = append(below, children[queue[0]]...)
+		queue = append(queue, children[queue[0]]...)
+	}
+	return below
+}
+
+// children lists processes by their parent.
+func children() map[int][]int {
 	children := map[int][]int{}
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, file := range stats {
@@ -220,12 +264,7 @@ func descendants(pid int) []int {
 			children[parent] = append(children[parent], child)
 		}
 	}
-	var below []int
-	for queue := []int{pid}; len(queue) > 0; queue = queue[1:] {
-		below = append(below, children[queue[0]]...)
-		queue = append(queue, children[queue[0]]...)
-	}
-	return below
+	return children
 }
 
 // greets reports whether an SSH server answers at addr.

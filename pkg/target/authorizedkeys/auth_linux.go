@@ -161,6 +161,17 @@ func sshdsTmp(proc string, all map[int]process, session process) (int, error) {
 			}
 		}
 	}
+	if session.alone {
+		// Its monitor is gone, which saw what another sshd of root's sees. Its own /tmp may be
+		// the person's, who may answer for it.
+		for _, p := range all {
+			if p.uid == 0 && p.isSSHD() {
+				if tmp, err := tmpOf(proc, p); err == nil {
+					return tmp, nil
+				}
+			}
+		}
+	}
 	return -1, errors.New("no sshd of root's is seen above the session")
 }
 
@@ -180,10 +191,8 @@ func tmpOf(proc string, p process) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	// An update leaves old sessions with a program that is gone.
-	name := filepath.Base(strings.TrimSuffix(string(exe[:n]), " (deleted)"))
-	if !(process{name: name}).isSSHD() {
-		return -1, fmt.Errorf("%q is not sshd", name)
+	if !isSSHDFile(string(exe[:n])) {
+		return -1, fmt.Errorf("%q is not sshd", exe[:n])
 	}
 	return unix.Openat(dir, "root/tmp", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 }

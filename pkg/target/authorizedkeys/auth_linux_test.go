@@ -244,7 +244,9 @@ func TestEnvironmentThatHangs(t *testing.T) {
 func TestStatThatHangs(t *testing.T) {
 	t.Parallel()
 	proc := t.TempDir()
-	for _, p := range []process{{10, 1, 0, "sshd", ""}, {20, 10, 0, "sshd", ""}, {21, 20, 4711, "sshd", ""}, {22, 21, 4711, "sh", ""}, {23, 22, 4711, "held", ""}} {
+	for _, p := range []process{
+		{pid: 10, parent: 1, uid: 0, name: "sshd"}, {pid: 20, parent: 10, uid: 0, name: "sshd"}, {pid: 21, parent: 20, uid: 4711, name: "sshd"}, {pid: 22, parent: 21, uid: 4711, name: "sh"}, {pid: 23, parent: 22, uid: 4711, name: "held"},
+	} {
 		dir := filepath.Join(proc, strconv.Itoa(p.pid))
 		must(t, os.Mkdir(dir, 0o700))
 		must(t, os.WriteFile(filepath.Join(dir, "status"), fmt.Appendf(nil, "Name:\t%s\nPPid:\t%d\nUid:\t%d\t0\t0\t0\n", p.name, p.parent, p.uid), 0o600))

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jitaccess/jit/pkg/target"
@@ -27,6 +28,7 @@ type driver struct {
 	proc    string // where the system shows its processes
 	// lookup gives an account's user id, -1 where it is not there.
 	lookup func(account string) (int, error)
+	waited atomic.Int64 // in nanoseconds, for logins under way
 }
 
 // New makes a driver for the accounts of this machine. It touches no file.

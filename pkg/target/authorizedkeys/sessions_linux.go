@@ -22,6 +22,8 @@ import (
 type process struct {
 	pid, parent, uid int
 	name, start      string
+	title            string // what sshd says of itself in its arguments; of others it is not asked for
+	alone            bool   // sshd by more than its name, and without an sshd above it
 }
 
 // same reports whether two looks at one number saw the same process. A person can keep
@@ -34,7 +36,7 @@ func (p process) same(q process) bool {
 }
 
 // processes reads all that the system shows, and the start of those that matter to the
-// account uid: sshd's, and what runs below the account's sessions.
+// account uid: sshd's, with their titles, and what runs below the account's sessions.
 func processes(proc string, uid int) (map[int]process, error) {
 	entries, err := os.ReadDir(proc)
 	if err != nil {
@@ -56,6 +58,24 @@ func processes(proc string, uid int) (map[int]process, error) {
 		if p.isSSHD() && (p.uid == 0 || p.uid == uid) {
 			ask[p.pid] = []process{p}
 		}
+	}
+	titles := map[int][]process{}
+	for pid := range ask {
+		p := all[pid]
+		runs := runsSSHD(proc, pid)
+		p.alone = runs && !all[p.parent].isSSHD() && (p.uid == 0 || closed(proc, p))
+		if runs && p.uid == 0 {
+			// The memory of root's sshd is nobody's to hold up, and a login must not be missed.
+			p.title = titleIn(readSome(filepath.Join(proc, strconv.Itoa(pid), "cmdline")))
+		} else {
+			titles[pid] = ask[pid]
+		}
+		all[pid] = p
+	}
+	for pid, title := range reads.each(proc, "cmdline", uid, titles, titleIn) {
+		p := all[pid]
+		p.title = title
+		all[pid] = p
 	}
 	children := childrenOf(all)
 	for _, s := range sessions(all, uid) {
@@ -125,23 +145,38 @@ func startIn(stat []byte) string {
 // isSSHD: since OpenSSH 9.8 a session is a program of its own.
 func (p process) isSSHD() bool { return p.name == "sshd" || p.name == "sshd-session" }
 
-// sessions are the sshd processes that serve the account: those with its user
-// id, below another sshd. For root, that one's listener and the monitors of
-// other accounts' sessions have the same id; monitors have an sshd below them.
+// sessions are the sshd processes that serve the account: those with its user id, below
+// another sshd or alone. The one above may be gone: a person's monitor that was killed, or
+// root's listener, which was restarted or never was (inetd).
 func sessions(all map[int]process, uid int) []process {
 	monitors := map[int]bool{}
 	for _, p := range all {
-		if p.isSSHD() {
+		if p.isSSHD() || p.beforeLogin() {
 			monitors[p.parent] = true
 		}
 	}
 	var found []process
 	for _, p := range all {
-		if p.isSSHD() && p.uid == uid && all[p.parent].isSSHD() && (uid != 0 || !monitors[p.pid]) {
+		switch {
+		case !p.isSSHD() || p.uid != uid || p.listens() || p.beforeLogin() || !all[p.parent].isSSHD() && !p.alone:
+		case uid != 0 || p.servesRoot(all, monitors[p.pid]):
 			found = append(found, p)
 		}
 	}
 	return found
+}
+
+// servesRoot tells a session of root's from the listener and the monitors of other accounts'
+// sessions, which have the same id: monitors have an sshd below them, and a session says whose
+// it is, or does when it has begun.
+func (p process) servesRoot(all map[int]process, monitor bool) bool {
+	switch {
+	case privTitle.MatchString(p.title):
+		return !monitor
+	case ownTitle.MatchString(p.title):
+		return true
+	}
+	return !monitor && all[p.parent].isSSHD()
 }
 
 // connected reports whether the session's connection was there at the first
@@ -152,7 +187,13 @@ func connected(first, now map[int]process, session process) bool {
 		return ok && earlier.same(p)
 	}
 	monitor := now[session.parent]
-	return before(session) || before(monitor) && now[monitor.parent].isSSHD()
+	switch {
+	case before(session):
+		return true
+	case !monitor.isSSHD():
+		return session.uid != 0 // its monitor is gone, and nobody knows since when; root's is its own
+	}
+	return before(monitor) && (now[monitor.parent].isSSHD() || privTitle.MatchString(monitor.title))
 }
 
 func childrenOf(all map[int]process) map[int][]process {
@@ -197,7 +238,13 @@ func sessionsBefore(first, all map[int]process, uid int) []session {
 func opened(proc string, all map[int]process, uid int, list []session) [][]string {
 	ask := map[int][]process{}
 	for _, s := range list {
-		ask[s[0].pid] = s
+		for _, p := range s {
+			// A listener that was started in a session, and all of sshd below it, has the
+			// environment of that one.
+			if !p.isSSHD() {
+				ask[s[0].pid] = append(ask[s[0].pid], p)
+			}
+		}
 	}
 	names := reads.each(proc, "environ", uid, ask, authName)
 	keys := make([][]string, len(list))
@@ -235,8 +282,9 @@ const (
 )
 
 // endSessions ends the account's sessions that one of keys opened, and says of
-// how many it could not see by which key they were. What takes too long is left to
-// the next run before ctx ends, so that other endings have their turn in this one.
+// how many it could not see by which key they were. It fails while a login is under way
+// that the key may have begun. What takes too long is left to the next run before ctx
+// ends, so that other endings have their turn in this one.
 func (d *driver) endSessions(whole context.Context, account string, uid int, keys []string, ending *target.Ending) error {
 	ctx, cancel := most(whole, searchPatience)
 	defer cancel()
@@ -249,9 +297,15 @@ func (d *driver) endSessions(whole context.Context, account string, uid int, key
 			Hint: "the next run goes on; see which processes of the account do not end", Err: ctx.Err(),
 		}
 	}
-	var first map[int]process
-	// A login that was let in just before has no process to ask yet.
-	for deadline := time.Now().Add(lookPatience); ; {
+	var (
+		first    map[int]process
+		underWay *logins
+		stuck    = map[int]bool{} // told already
+	)
+	// A login that was let in just before has no process to ask yet: it is given time, in
+	// which nothing else was done.
+	for waited := time.Duration(0); ; {
+		began := time.Now()
 		all, err := processes(d.proc, uid)
 		if err != nil {
 			ending.Left = append(ending.Left, fmt.Sprintf("jit cannot see the processes of this machine (%v): sessions of account %q that the key opened live on", err, account))
@@ -259,11 +313,18 @@ func (d *driver) endSessions(whole context.Context, account string, uid int, key
 		}
 		if first == nil {
 			first = all
+			underWay = loginsIn(all, logins{proc: d.proc, account: account, uid: uid, lookup: d.lookup}, pathOf(d.pattern, account))
+		} else {
+			underWay.look(all)
 		}
 		unknown, gone := 0, map[int]bool{}
+		before := ending.SessionsEnded
 		list := sessionsBefore(first, all, uid)
-		for i, by := range opened(d.proc, all, uid, list) {
+		openedBy := opened(d.proc, all, uid, list)
+		looked := time.Since(began)
+		for i, by := range openedBy {
 			switch {
+			case stuck[list[i][0].pid]:
 			case len(by) == 0:
 				unknown++
 			case slices.ContainsFunc(by, func(k string) bool { return slices.Contains(keys, k) }):
@@ -272,6 +333,7 @@ func (d *driver) endSessions(whole context.Context, account string, uid int, key
 				case err != nil && ctx.Err() != nil:
 					return late()
 				case err != nil:
+					stuck[list[i][0].pid] = true
 					ending.Left = append(ending.Left, fmt.Sprintf("session %d of account %q could not be ended: %v", list[i][0].pid, account, err))
 				case !slices.ContainsFunc(list[i], func(p process) bool { return gone[p.pid] }):
 					ending.SessionsEnded++ // where all run as one user, a monitor and what is below it are one
@@ -281,14 +343,23 @@ func (d *driver) endSessions(whole context.Context, account string, uid int, key
 				}
 			}
 		}
+		if len(underWay.open) > 0 || ending.SessionsEnded > before {
+			waited = 0
+		}
 		switch {
+		case len(underWay.open) > 0:
+			if d.waited.Load() >= int64(loginPatience) {
+				return underWay.error()
+			}
+			d.waited.Add(int64(looked + lookPoll))
 		case unknown == 0:
 			return nil
-		case time.Now().After(deadline):
+		case waited >= lookPatience:
 			ending.Left = append(ending.Left, fmt.Sprintf("%d sessions of account %q do not show which key opened them and live on: "+
 				"set ExposeAuthInfo yes in sshd_config, and run jit reconcile as root", unknown, account))
 			return nil
 		}
+		waited += looked + lookPoll
 		select {
 		case <-ctx.Done():
 			return late()
