@@ -170,10 +170,30 @@ func (d *driver) Revoke(ctx context.Context, g target.Grant, remaining []target.
 			gone = append(gone, key)
 		}
 	}
-	if len(gone) > 0 && pl.uid >= 0 {
-		err = errors.Join(err, d.endSessions(ctx, pl.params.account, pl.uid, gone, &ending))
+	return ending, errors.Join(err, d.endThose(ctx, g, pl, gone, remaining, &ending))
+}
+
+// endThose ends the sessions of the account that keys opened, and of the user id that the
+// account had when it was last checked: its name may be gone by now, or another's.
+func (d *driver) endThose(ctx context.Context, g target.Grant, pl place, keys []string, remaining []target.Grant, ending *target.Ending) error {
+	if len(keys) == 0 {
+		return nil
 	}
-	return ending, err
+	var err error
+	if pl.uid >= 0 {
+		err = d.endSessions(ctx, pl.params.account, pl.uid, keys, ending)
+	}
+	earlier, aerr := strconv.Atoi(g.Identity)
+	switch {
+	case aerr == nil && earlier >= 0 && earlier != pl.uid:
+		keys = slices.DeleteFunc(keys, func(key string) bool { return d.sharedAs(earlier, key, remaining) })
+		if len(keys) > 0 {
+			err = errors.Join(err, d.endSessions(ctx, pl.params.account, earlier, keys, ending))
+		}
+	case pl.uid < 0:
+		ending.Left = append(ending.Left, fmt.Sprintf("account %q is not on this machine, and which user id it had is not known: its sessions that the key opened were not looked for", pl.params.account))
+	}
+	return err
 }
 
 // takeOut takes the grant's lines out of its file. It gives the others, and whether they
@@ -198,9 +218,21 @@ func (d *driver) takeOut(ctx context.Context, pl place, g target.Grant) (after [
 
 // sharedBy reports whether an open grant lets the key in to the same account.
 func (d *driver) sharedBy(pl place, key string, remaining []target.Grant) bool {
+	return d.shared(key, remaining, func(account string) bool { return account == pl.params.account })
+}
+
+// sharedAs reports whether an open grant lets the key in to an account with the user id.
+func (d *driver) sharedAs(uid int, key string, remaining []target.Grant) bool {
+	return d.shared(key, remaining, func(account string) bool {
+		found, err := d.lookup(account)
+		return err == nil && found == uid
+	})
+}
+
+func (d *driver) shared(key string, remaining []target.Grant, account func(string) bool) bool {
 	return slices.ContainsFunc(remaining, func(r target.Grant) bool {
 		params, err := parseParams(r.Params)
-		if err != nil || params.account != pl.params.account {
+		if err != nil || !account(params.account) {
 			return false
 		}
 		keys, err := parseKeys(r.Account)
@@ -245,6 +277,9 @@ func (d *driver) Check(_ context.Context, g target.Grant, remaining []target.Gra
 	lines, _, err := pl.file.read()
 	if err != nil {
 		return seen, err
+	}
+	if pl.uid >= 0 {
+		seen.Identity = strconv.Itoa(pl.uid)
 	}
 	found := of(lines, g.ID)
 	intact := strings.Join(found, "") == strings.Join(wanted(g, pl.params, pl.keys), "")
