@@ -118,8 +118,7 @@ func readStatus(proc string, pid int) (process, bool) {
 	return p, p.parent >= 0 && p.uid >= 0
 }
 
-// again looks once more at a process of a session of the account uid. A start that was not
-// seen is not asked for.
+// again looks once more at a process. A start that was not seen is not asked for.
 func (p process) again(proc string, uid int) (process, bool) {
 	now, ok := readStatus(proc, p.pid)
 	if ok && p.start != "" {
@@ -375,17 +374,13 @@ func (d *driver) kill(ctx context.Context, uid int, tree []process) error {
 		signal   unix.Signal
 		patience time.Duration
 	}{{unix.SIGTERM, termPatience}, {unix.SIGKILL, killPatience}} {
-		for _, p := range tree {
-			if err := d.signal(p, uid, step.signal); err != nil {
+		for some := range slices.Chunk(tree, maxSignalled) {
+			if err := d.signal(ctx, some, uid, step.signal); err != nil {
 				return err
 			}
 		}
 		for deadline := time.Now().Add(step.patience); time.Now().Before(deadline); {
-			tree = slices.DeleteFunc(tree, func(p process) bool {
-				now, ok := p.again(d.proc, uid)
-				return !ok || !now.same(p)
-			})
-			if len(tree) == 0 {
+			if tree = d.living(tree, uid); len(tree) == 0 {
 				return nil
 			}
 			select {
@@ -398,22 +393,70 @@ func (d *driver) kill(ctx context.Context, uid int, tree []process) error {
 	return fmt.Errorf("%d processes did not end", len(tree))
 }
 
-// signal reaches exactly p: the descriptor is taken first, and then it is seen
-// whether the number still means the same process.
-func (d *driver) signal(p process, uid int, s unix.Signal) error {
-	fd, err := unix.PidfdOpen(p.pid, 0)
-	if errors.Is(err, unix.ESRCH) {
-		return nil
+// maxSignalled bounds how many processes are looked at together before they are signalled,
+// each of which is a descriptor meanwhile.
+const maxSignalled = 256
+
+// signal reaches exactly the processes in list: the descriptors are taken first, and then
+// it is seen whether the numbers still mean the same. What hangs costs them all one wait.
+func (d *driver) signal(ctx context.Context, list []process, uid int, s unix.Signal) error {
+	fds := make(map[int]int, len(list))
+	defer func() {
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
+	}()
+	for _, p := range list {
+		fd, err := unix.PidfdOpen(p.pid, 0)
+		if errors.Is(err, unix.ESRCH) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		fds[p.pid] = fd
 	}
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	if now, ok := p.again(d.proc, uid); !ok || !now.same(p) {
-		return nil
-	}
-	if err := unix.PidfdSendSignal(fd, s, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
-		return err
+	for _, p := range d.living(list, uid) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		fd, ok := fds[p.pid]
+		if !ok {
+			continue
+		}
+		if err := unix.PidfdSendSignal(fd, s, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+			return err
+		}
 	}
 	return nil
+}
+
+// living are those of a session's processes that are still there. They are looked at
+// together: where the kernel keeps back what it says of one, nobody waits for each.
+func (d *driver) living(list []process, uid int) []process {
+	var ask, there []process
+	now := map[int]process{}
+	for _, p := range list {
+		n, ok := readStatus(d.proc, p.pid)
+		if !ok {
+			continue
+		}
+		now[p.pid] = n
+		if p.start != "" {
+			ask = append(ask, n)
+		}
+	}
+	var starts map[int]string
+	if len(ask) > 0 {
+		starts = reads.each(d.proc, "stat", uid, map[int][]process{list[0].pid: ask}, startIn)
+	}
+	for _, p := range list {
+		if n, ok := now[p.pid]; ok {
+			n.start = starts[p.pid]
+			if n.same(p) {
+				there = append(there, p)
+			}
+		}
+	}
+	return there
 }

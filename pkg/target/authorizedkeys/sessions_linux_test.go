@@ -1,8 +1,14 @@
 package authorizedkeys
 
 import (
+	"context"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -96,5 +102,51 @@ func TestAccountThatIsGone(t *testing.T) {
 		if err != nil || len(e.Left) > 1 || (len(e.Left) == 1) != (c.left != "") || !strings.Contains(strings.Join(e.Left, ""), c.left) {
 			t.Errorf("%s: %+v, %v", name, e, err)
 		}
+	}
+}
+
+// TestKillKeepsItsTime: a person can have the kernel keep back what it says of many
+// processes. All of them are signalled all the same, and nobody waits for each.
+func TestKillKeepsItsTime(t *testing.T) {
+	t.Parallel()
+	proc := t.TempDir()
+	var tree []process
+	for range 40 {
+		c := exec.Command("sleep", "600")
+		c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		must(t, c.Start())
+		pid := c.Process.Pid
+		ended := make(chan struct{})
+		go func() {
+			_ = c.Wait()
+			_ = os.Remove(filepath.Join(proc, strconv.Itoa(pid), "status"))
+			close(ended)
+		}()
+		t.Cleanup(func() { _ = c.Process.Kill(); <-ended })
+		dir := filepath.Join(proc, strconv.Itoa(pid))
+		must(t, os.Mkdir(dir, 0o700))
+		must(t, os.WriteFile(filepath.Join(dir, "status"), []byte("Name:\tsleep\nPPid:\t1\nUid:\t4712\t0\t0\t0\n"), 0o600))
+		stat := filepath.Join(dir, "stat")
+		must(t, syscall.Mkfifo(stat, 0o600))
+		t.Cleanup(func() {
+			if h, err := os.OpenFile(stat, os.O_WRONLY|syscall.O_NONBLOCK, 0); err == nil {
+				h.Close()
+			}
+		})
+		tree = append(tree, process{pid: pid, parent: 1, uid: 4712, name: "sleep", start: "4711"})
+	}
+	d := &driver{proc: proc}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := d.kill(over, 4712, slices.Clone(tree)); err == nil || len(d.living(tree, 4712)) != len(tree) {
+		t.Errorf("when its time is over: %v, and %d of %d live", err, len(d.living(tree, 4712)), len(tree))
+	}
+	began := time.Now()
+	if err := d.kill(t.Context(), 4712, slices.Clone(tree)); err != nil {
+		t.Error(err)
+	}
+	// One wait for each would be 12 seconds for a signal.
+	if took := time.Since(began); took > 8*time.Second {
+		t.Errorf("it took %v", took)
 	}
 }
