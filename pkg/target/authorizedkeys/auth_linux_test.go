@@ -273,3 +273,38 @@ func TestStatThatHangs(t *testing.T) {
 		}
 	}
 }
+
+// TestSlotsAreForgotten: a daemon sees sessions without end.
+func TestSlotsAreForgotten(t *testing.T) {
+	t.Parallel()
+	proc := t.TempDir()
+	r := newReads()
+	lists := map[int][]process{}
+	for pid := 1; pid <= 50; pid++ {
+		must(t, os.Mkdir(filepath.Join(proc, strconv.Itoa(pid)), 0o700))
+		must(t, os.WriteFile(filepath.Join(proc, strconv.Itoa(pid), "stat"), nil, 0o600))
+		lists[pid] = []process{{pid: pid}}
+	}
+	stat := filepath.Join(proc, "50", "stat")
+	must(t, os.Remove(stat))
+	must(t, syscall.Mkfifo(stat, 0o600))
+	there := func() int {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return len(r.slots)
+	}
+	for range 3 {
+		r.each(proc, "stat", 1000, lists, func([]byte) string { return "seen" })
+	}
+	if got := there(); got != 2 {
+		t.Errorf("with one that hangs there are %d slots, want its session's and its account's", got)
+	}
+	h, err := os.OpenFile(stat, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+	must(t, err)
+	h.Close()
+	for deadline := time.Now().Add(10 * time.Second); there() > 0 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	}
+	if got := there(); got != 0 {
+		t.Errorf("when all is read there are %d slots", got)
+	}
+}

@@ -30,7 +30,13 @@ const (
 type procReads struct {
 	mu    sync.Mutex
 	held  map[heldBy]bool
-	slots map[slotsOf]chan struct{}
+	slots map[slotsOf]*slots
+}
+
+// slots are there while somebody waits for one or has it.
+type slots struct {
+	free chan struct{}
+	used int
 }
 
 // slotsOf are those of one session, or of all of the account.
@@ -51,7 +57,7 @@ type heldBy struct {
 var reads = newReads()
 
 func newReads() *procReads {
-	return &procReads{held: map[heldBy]bool{}, slots: map[slotsOf]chan struct{}{}}
+	return &procReads{held: map[heldBy]bool{}, slots: map[slotsOf]*slots{}}
 }
 
 // each gives by number what find sees in a file of processes; those that cannot be read, or
@@ -85,9 +91,11 @@ func (r *procReads) ofSession(proc string, of slotsOf, list []process, find func
 	var (
 		answers = make(chan answer, len(list)) // nobody may be left who takes them
 		found   = map[int]string{}
-		mine    = r.slotsFor(of, maxHeldOfOne)
-		account = r.slotsFor(slotsOf{of.file, of.uid, everySession}, maxHeld)
+		ofAll   = slotsOf{of.file, of.uid, everySession}
+		mine    = r.use(of, maxHeldOfOne)
+		account = r.use(ofAll, maxHeld)
 	)
+	defer r.leave(of, ofAll)
 	for asked := 0; len(list) > 0 || asked > 0; {
 		var free chan struct{}
 		if len(list) > 0 {
@@ -110,7 +118,10 @@ func (r *procReads) ofSession(proc string, of slotsOf, list []process, find func
 			key := heldBy{proc, of.file, p.pid}
 			r.mark(key, true)
 			asked++
+			r.use(of, maxHeldOfOne)
+			r.use(ofAll, maxHeld)
 			go func() {
+				defer r.leave(of, ofAll)
 				seen := find(readSome(filepath.Join(proc, strconv.Itoa(p.pid), of.file)))
 				r.mark(key, false)
 				<-account
@@ -129,13 +140,28 @@ func (r *procReads) ofSession(proc string, of slotsOf, list []process, find func
 	return found
 }
 
-func (r *procReads) slotsFor(of slotsOf, most int) chan struct{} {
+// use gives the slots of somebody, to be given back by leave.
+func (r *procReads) use(of slotsOf, most int) chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.slots[of] == nil {
-		r.slots[of] = make(chan struct{}, most)
+	s := r.slots[of]
+	if s == nil {
+		s = &slots{free: make(chan struct{}, most)}
+		r.slots[of] = s
 	}
-	return r.slots[of]
+	s.used++
+	return s.free
+}
+
+// leave forgets slots that nobody uses: sessions come and go, and this stays.
+func (r *procReads) leave(of ...slotsOf) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, o := range of {
+		if r.slots[o].used--; r.slots[o].used == 0 {
+			delete(r.slots, o)
+		}
+	}
 }
 
 func (r *procReads) hangs(key heldBy) bool {
