@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -140,10 +142,19 @@ func (l *logins) look(all map[int]process) {
 	}
 }
 
+// maxNamed bounds how many monitors an error names.
+const maxNamed = 5
+
 func (l *logins) error() error {
+	var named []string
+	for _, pid := range slices.Sorted(maps.Keys(l.open)) {
+		if len(named) < maxNamed {
+			named = append(named, strconv.Itoa(pid))
+		}
+	}
 	return &target.Error{
 		Reason: target.Failed, Detail: fmt.Sprintf("%d logins to account %q were under way when the key's lines had gone, and may still be let in by it", len(l.open), l.account),
-		Hint: "the next run looks again; sshd gives up a login after its LoginGraceTime",
+		Hint: "the next run looks again; sshd gives up a login after its LoginGraceTime, and one that hangs in PAM ends with its process: " + strings.Join(named, ", "),
 	}
 }
 
