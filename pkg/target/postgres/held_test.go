@@ -281,6 +281,11 @@ func TestConnections(t *testing.T) {
 	// Another can. jit says so in time, and what keeps it out.
 	g := h.opened(grantOf("bob", readonly))
 	var conns []*pgx.Conn
+	defer func() { // until then they are somebody's: a connection that is nobody's is closed with the garbage
+		for _, conn := range conns {
+			_ = conn.Close(context.Background())
+		}
+	}()
 	for {
 		conn, err := connect(s, "bob", "postgres")
 		if err != nil {
